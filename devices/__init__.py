@@ -1,0 +1,1 @@
+"""Real instruments, wrappers and out-of-process devices."""

@@ -1,0 +1,63 @@
+"""Null physics: what a network must beat before its accuracy says anything about the device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from hwloop.blocks import ExactProduct
+from hwloop.device import Device, DeviceSpec
+from hwloop.device.spec import Float64Array
+from hwloop.simulators.streams import NoiseStream
+
+
+class _NullPhysics(Device):
+    """Takes the place of a device: the same channels and limits, no physics, no noise, no time."""
+
+    def __init__(self, spec: DeviceSpec) -> None:
+        self.spec = replace(spec, output_unit="", max_rows=None, row_seconds=None, deterministic=True)
+
+
+class Zeros(_NullPhysics):
+    """Answers zero on every output: what a network knows without its device.
+
+    Parameters
+    ----------
+    spec
+        Of the device whose place it takes.
+    """
+
+    def _measure(self, inputs: Float64Array) -> Float64Array:
+        return np.zeros((len(inputs), self.spec.n_outputs))
+
+
+class LinearProjection(_NullPhysics):
+    """Answers a seeded linear projection of the stimulus to as many outputs: what width alone is worth.
+
+    The projection has orthonormal columns (rows, if there are fewer outputs than inputs), so it loses nothing
+    that fits: with n_outputs >= n_inputs it is an isometry, to float32's accuracy. A row's result is the same
+    to the last bit in every batch.
+
+    Parameters
+    ----------
+    spec
+        Of the device whose place it takes.
+    seed
+        Draws the projection.
+    """
+
+    def __init__(self, spec: DeviceSpec, seed: int = 0) -> None:
+        super().__init__(spec)
+        self._stream = NoiseStream(seed, "linear-projection")
+        large, small = max(spec.n_inputs, spec.n_outputs), min(spec.n_inputs, spec.n_outputs)
+        orthonormal, _ = np.linalg.qr(self._stream.at_row(0).standard_normal((large, small)))
+        self.projection = orthonormal if spec.n_inputs == large else orthonormal.T
+        self._project = ExactProduct(self.projection)
+
+    def identify(self) -> str:
+        """The projection and its seed."""
+        return f"LinearProjection(seed={self._stream.seed})"
+
+    def _measure(self, inputs: Float64Array) -> Float64Array:
+        return self._project(inputs)

@@ -1,0 +1,1 @@
+"""Datasets, recorded devices and experiment definitions."""

@@ -1,0 +1,74 @@
+"""Devices made of recordings: a real acoustic cavity and a real multimode fibre, without the laboratory."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hwloop import twin
+from hwloop.device import Device
+from hwloop.errors import ConfigError
+from hwloop.experiments import data_files
+from hwloop.registry import check_settings
+from hwloop.simulators.optical_fibre import OpticalFibre
+from hwloop.simulators.settings import whole_number
+
+
+def acoustic_recorded(seed: int = 0, data: str | Path | None = None, noise: bool = True) -> Device:
+    """Real acoustic cavity, 20 drives in and 20 amplitudes out: a twin fitted to 8,000 measured rows.
+
+    Parameters
+    ----------
+    seed
+        Seed of the noise; the fit itself is always the same, and is done once a process.
+    data
+        The folder of measured data; by default as :func:`hwloop.experiments.data_files.find` says.
+    noise
+        Whether responses carry the residual noise of the fit; without it the device is deterministic.
+
+    Raises
+    ------
+    DatasetError
+        The recording is not there (the message says where to get it), or is not the published one.
+    """
+    fitted = _acoustic_twin(data_files.find(data_files.ACOUSTIC_CAVITY, data).resolve().parents[1])
+    return fitted.reseeded(seed) if noise else fitted.noiseless()
+
+
+def fibre_recorded(position: int = 0, data: str | Path | None = None, seed: int = 0, **optics: Any) -> Device:
+    """Real multimode fibre, 110 modes in and out: a measured transmission matrix, a simulated camera.
+
+    Parameters
+    ----------
+    position
+        Which of the 27 matrices: the fibre is pressed a little more at each, and the last one correlates by
+        only 0.15 with the first.
+    data
+        The folder of measured data; by default as :func:`hwloop.experiments.data_files.find` says.
+    seed
+        Seed of the camera's noise.
+    optics
+        Other settings of the device ``optical-fibre``: encoding, converters, noise, saturation.
+
+    Raises
+    ------
+    DatasetError
+        The recording is not there (the message says where to get it), or is not the published one.
+    ConfigError
+        No such setting.
+    ValueError
+        No such position.
+    """
+    check_settings(OpticalFibre, optics, "device 'fibre-recorded'")
+    if "matrix" in optics:
+        raise ConfigError("device 'fibre-recorded': its matrix is the recorded one; leave the setting out")
+    matrices = data_files.read_arrays(data_files.MULTIMODE_FIBRE, data)["matrices"]
+    chosen = whole_number("position", position, low=0, high=len(matrices) - 1)
+    return OpticalFibre(matrix=matrices[chosen], seed=seed, **optics)
+
+
+@lru_cache(maxsize=2)
+def _acoustic_twin(folder: Path) -> twin.Twin:
+    measured = data_files.read_arrays(data_files.ACOUSTIC_CAVITY, folder)
+    return twin.fit(measured["inputs"], measured["outputs"], seed=0)

@@ -1,0 +1,81 @@
+"""hwloop: train neural networks whose nonlinear layers are real physical systems, or simulations of them.
+
+Names resolve when they are first used, so that ``import hwloop`` loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from hwloop._version import __version__
+
+if TYPE_CHECKING:
+    from hwloop import twin
+    from hwloop.device import Device, DeviceSpec, DeviceWrapper
+    from hwloop.devices.averaged import Averaged
+    from hwloop.devices.drifting import Drifting
+    from hwloop.devices.quantized import Quantized
+    from hwloop.errors import (
+        BadReading,
+        BudgetExceeded,
+        ConfigError,
+        DatasetError,
+        DeviceCrashed,
+        DeviceDisconnected,
+        DeviceError,
+        DeviceTimeout,
+        HwloopError,
+        JournalError,
+        LimitError,
+        StimulusError,
+    )
+    from hwloop.estimator import PhysicalClassifier
+    from hwloop.layers import PhysicalNetwork, Stage
+    from hwloop.registry import open_device
+    from hwloop.session import Session
+    from hwloop.training import Trainer, trainer
+
+_HOMES = {
+    "device": ("Device", "DeviceSpec", "DeviceWrapper"),
+    "devices.averaged": ("Averaged",),
+    "devices.drifting": ("Drifting",),
+    "devices.quantized": ("Quantized",),
+    "errors": (
+        "BadReading",
+        "BudgetExceeded",
+        "ConfigError",
+        "DatasetError",
+        "DeviceCrashed",
+        "DeviceDisconnected",
+        "DeviceError",
+        "DeviceTimeout",
+        "HwloopError",
+        "JournalError",
+        "LimitError",
+        "StimulusError",
+    ),
+    "estimator": ("PhysicalClassifier",),
+    "layers": ("PhysicalNetwork", "Stage"),
+    "registry": ("open_device",),
+    "session": ("Session",),
+    "training": ("Trainer", "trainer"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_SUBMODULES = ("twin",)
+
+__all__ = [*_HOME_OF, *_SUBMODULES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"hwloop.{name}")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'hwloop' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"hwloop.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,104 @@
+"""The one class that a lab writes: a black box that answers a batch of stimuli with measured responses."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Any, Self, final
+
+import numpy as np
+
+from hwloop.device.checks import checked_responses, checked_stimuli
+from hwloop.device.spec import DeviceSpec, Float64Array
+from hwloop.errors import DeviceDisconnected, DeviceError, DeviceTimeout, HwloopError
+
+
+class Device(ABC):
+    """A physical system, or a simulation of one.
+
+    A driver supplies ``spec`` and :meth:`_measure`, nothing else. ``measure`` is final: it is the only road
+    to the hardware, and it checks every stimulus before and every response after.
+    """
+
+    spec: DeviceSpec
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.measure is not Device.measure:
+            raise TypeError(
+                f"{cls.__name__} overrides measure(), which holds the safety checks; write _measure() instead"
+            )
+
+    def open(self) -> None:
+        """Connect to the hardware. Called before the first row; safe to call twice."""
+
+    def close(self) -> None:
+        """Bring the hardware to its safe state and disconnect; safe to call twice."""
+
+    def identify(self) -> str:
+        """Who answers: an instrument's ``*IDN?``, a serial number, or a simulator's name and seed."""
+        return type(self).__name__
+
+    @abstractmethod
+    def _measure(self, inputs: Float64Array) -> Any:
+        """Measure stimuli of shape (rows, n_inputs), already checked; return (rows, n_outputs)."""
+
+    @final
+    def measure(self, inputs: Any) -> Float64Array:
+        """Measure a batch of stimuli.
+
+        Parameters
+        ----------
+        inputs
+            Real numbers of shape (rows, n_inputs), in ``spec.input_unit`` and within the spec's limits.
+
+        Returns
+        -------
+        ndarray of shape (rows, n_outputs), float64, in ``spec.output_unit``.
+
+        Raises
+        ------
+        StimulusError, LimitError
+            Before anything reaches the hardware.
+        BadReading, DeviceTimeout, DeviceDisconnected, DeviceError
+            When the hardware fails or answers with something that is no reading.
+        """
+        spec, name = self.spec, type(self).__name__
+        stimuli = checked_stimuli(inputs, spec, name)
+        rows = len(stimuli)
+        if rows == 0:
+            return np.empty((0, spec.n_outputs))
+        step = spec.max_rows or rows
+        replies = []
+        for start in range(0, rows, step):
+            part = stimuli[start : start + step]
+            count = len(part)
+            replies.append(checked_responses(self._call_driver(part), count, spec, name))
+        return replies[0] if len(replies) == 1 else np.concatenate(replies)
+
+    def _call_driver(self, stimuli: Float64Array) -> Any:
+        """Call ``_measure``; whatever a driver's library raises becomes a :class:`DeviceError`."""
+        try:
+            return self._measure(stimuli)
+        except HwloopError:
+            raise
+        except Exception as error:
+            kind: type[DeviceError] = DeviceError
+            if isinstance(error, TimeoutError):
+                kind = DeviceTimeout
+            elif isinstance(error, ConnectionError | EOFError):
+                kind = DeviceDisconnected
+            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise kind(
+                f"{type(self).__name__} failed while measuring {len(stimuli)} rows ({what}); "
+                "check the device and its connection, then run again"
+            ) from error
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,94 @@
+"""The checks at the seam: what may reach a device, and what may come back from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hwloop.device.spec import DeviceSpec, Float64Array
+from hwloop.errors import BadReading, LimitError, StimulusError
+
+# SCPI-99 vol. 1, 7.2.1.4 and 7.2.1.5: an instrument reports infinity as 9.9E37 and not-a-number as 9.91E37.
+# The threshold lies below 9.9E37 because a float32 reading rounds it down.
+SCPI_OVERFLOW = 9.89e37
+
+
+def checked_stimuli(inputs: Any, spec: DeviceSpec, device: str) -> Float64Array:
+    """A private float64 copy of ``inputs``, shape (rows, n_inputs), every value finite and within limits.
+
+    The copy is what makes the check hold: nobody can alter the values between check and output.
+
+    Raises
+    ------
+    StimulusError
+        Wrong shape or type, or a value that is not finite.
+    LimitError
+        A value outside the device's limits; the message names row, channel, value and limit.
+    """
+    try:
+        given = np.asarray(inputs)
+    except Exception as error:
+        raise StimulusError(
+            f"{device}: the stimuli of type {type(inputs).__name__} cannot be read as an array ({error}); "
+            f"give real numbers of shape (rows, {spec.n_inputs})"
+        ) from error
+    if given.dtype.kind not in "fiub":
+        raise StimulusError(f"{device}: stimuli must be real numbers, not an array of {given.dtype}")
+    if given.ndim != 2 or given.shape[1] != spec.n_inputs:
+        raise StimulusError(
+            f"{device}: stimuli must have shape (rows, {spec.n_inputs}), one column an input channel, "
+            f"but have shape {given.shape}"
+        )
+    stimuli = np.array(given, dtype=np.float64, order="C")
+    # A NaN fails both comparisons, so one pass over the array finds every kind of fault.
+    fine = (stimuli >= spec.input_low) & (stimuli <= spec.input_high)
+    if not fine.all():
+        row, channel = (int(i) for i in np.argwhere(~fine)[0])
+        value = float(stimuli[row, channel])
+        place = f"{device}: row {row}, channel {channel}"
+        if not np.isfinite(value):
+            raise StimulusError(f"{place}: the stimulus is {value}; every value must be finite")
+        low, high = float(spec.low[channel]), float(spec.high[channel])
+        unit = f" {spec.input_unit}" if spec.input_unit else ""
+        side, limit = ("below the lower", low) if value < low else ("above the upper", high)
+        raise LimitError(
+            f"{place}: {value!r}{unit} lies {side} limit of {limit!r}{unit}; nothing was sent. "
+            f"Keep stimuli within [{low!r}, {high!r}]{unit}."
+        )
+    return stimuli
+
+
+def checked_responses(reply: Any, rows: int, spec: DeviceSpec, device: str) -> Float64Array:
+    """The driver's reply as float64 of shape (rows, n_outputs), every value a real reading.
+
+    Raises
+    ------
+    BadReading
+        Wrong shape or type, NaN, infinity, or SCPI's 9.9E37 and 9.91E37.
+    """
+    try:
+        given = np.asarray(reply)
+    except Exception as error:
+        raise BadReading(f"{device}: the reply of type {type(reply).__name__} is no array ({error})") from error
+    if given.dtype.kind not in "fiub":
+        raise BadReading(
+            f"{device}: the reply must be real numbers, not {type(reply).__name__} of {given.dtype}; "
+            "check what _measure returns"
+        )
+    if given.shape != (rows, spec.n_outputs):
+        raise BadReading(
+            f"{device}: the reply to {rows} rows must have shape ({rows}, {spec.n_outputs}), "
+            f"but has shape {given.shape}; check spec.n_outputs and what _measure returns"
+        )
+    responses = np.array(given, dtype=np.float64, order="C")
+    sound = np.abs(responses) < SCPI_OVERFLOW  # False for NaN too
+    if not sound.all():
+        row, channel = (int(i) for i in np.argwhere(~sound)[0])
+        value = float(responses[row, channel])
+        kind = "SCPI for an overflow or no reading" if np.isfinite(value) else "not a reading"
+        raise BadReading(
+            f"{device}: row {row}, output {channel} reads {value!r}, which is {kind}; "
+            "check range, trigger and cabling, then measure the row again"
+        )
+    return responses

@@ -1,0 +1,53 @@
+"""Every error that hwloop raises on purpose.
+
+Each message says what happened, to which device or file, and what to do next. The command line turns the
+user's mistakes into exit code 2 and the device's failures into exit code 3.
+"""
+
+
+class HwloopError(Exception):
+    """Base of all errors raised by hwloop."""
+
+
+class StimulusError(HwloopError, ValueError):
+    """A stimulus has the wrong shape or type, or is not finite; nothing has reached the device."""
+
+
+class LimitError(HwloopError, ValueError):
+    """A stimulus lies outside the device's physical limits; nothing has reached the device."""
+
+
+class DeviceError(HwloopError):
+    """The device failed, or could not be opened."""
+
+
+class DeviceTimeout(DeviceError):
+    """The device did not answer in time."""
+
+
+class DeviceDisconnected(DeviceError):
+    """The connection to the device was lost."""
+
+
+class DeviceCrashed(DeviceError):
+    """The process that drives the device died."""
+
+
+class BadReading(DeviceError):
+    """The device answered with the wrong shape, NaN, infinity or SCPI's 9.91E37 (not a number)."""
+
+
+class BudgetExceeded(HwloopError):
+    """The next row would exceed the row budget; it was not measured."""
+
+
+class ConfigError(HwloopError):
+    """A name, key or value in a configuration is unknown or unusable."""
+
+
+class DatasetError(HwloopError, ValueError):
+    """A dataset is absent, damaged, or cannot be trained on."""
+
+
+class JournalError(HwloopError):
+    """A journal cannot be read or written."""

@@ -1,0 +1,56 @@
+"""What happens in a run, as one stream: progress bar, metrics file and report all read the same events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base of all events."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The event's name and its fields, for a metrics file."""
+        return {"event": type(self).__name__, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class RowsMeasured(Event):
+    """A block of rows came back from the device (``rows``), or from memory (``recalled``)."""
+
+    purpose: str
+    rows: int
+    recalled: int = 0
+
+
+@dataclass(frozen=True)
+class StageStarted(Event):
+    """Training of a stage begins; stages count from 0."""
+
+    stage: int
+    n_stages: int
+
+
+@dataclass(frozen=True)
+class EpochFinished(Event):
+    """One pass of the digital update over the measured rows, with its mean loss."""
+
+    stage: int
+    epoch: int
+    epochs: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class StageFinished(Event):
+    """A stage is trained; accuracies in [0, 1], of the readout up to this stage, ``None`` if not known."""
+
+    stage: int
+    n_stages: int
+    train_accuracy: float | None = None
+    validation_accuracy: float | None = None
+
+
+Listener = Callable[[Event], None]

@@ -1,0 +1,168 @@
+"""Devices, wrappers, trainers and datasets by name, found through entry points.
+
+A third party's package adds one by declaring an entry point in its own ``pyproject.toml``; nothing here
+changes, and nothing here imports a driver, a substrate or torch until it is asked for by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from hwloop.device import Device
+from hwloop.errors import ConfigError, HwloopError
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a name that is not known: the closest one, then all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Known: {', '.join(names) if names else 'none'}."
+
+
+class Registry:
+    """The objects of one kind that the installed packages offer."""
+
+    def __init__(self, kind: str, group: str) -> None:
+        self.kind = kind
+        self.group = group
+
+    def entries(self) -> dict[str, EntryPoint]:
+        """Entry points by name, sorted."""
+        return {entry.name: entry for entry in sorted(entry_points(group=self.group), key=lambda e: e.name)}
+
+    def load(self, name: str) -> Any:
+        """The object behind a name, or behind ``package.module:Name``.
+
+        Raises
+        ------
+        ConfigError
+            The name is unknown (the message names the nearest) or what it points to cannot be imported.
+        """
+        entry = self.entries().get(name)
+        if entry is None and ":" in name:
+            entry = EntryPoint(name=name, value=name, group=self.group)
+        if entry is None:
+            raise ConfigError(f"unknown {self.kind} {name!r}: {nearest(name, self.entries())}")
+        try:
+            return entry.load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"{self.kind} {name!r} ({entry.value}) cannot be imported: {error}; "
+                "check the spelling and that its package is installed"
+            ) from error
+
+    def build(self, name: str, /, *args: Any, **settings: Any) -> Any:
+        """Call the object behind a name; an unknown setting is refused by name before it is called."""
+        factory = self.load(name)
+        check_settings(factory, settings, f"{self.kind} {name!r}")
+        try:
+            return factory(*args, **settings)
+        except HwloopError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{self.kind} {name!r} refuses its settings: {error}") from error
+
+    def describe(self) -> dict[str, str]:
+        """One line a name: the first line of its docstring, or why it cannot be loaded."""
+        lines = {}
+        for name in self.entries():
+            try:
+                lines[name] = (inspect.getdoc(self.load(name)) or "").partition("\n")[0]
+            except ConfigError as error:
+                lines[name] = f"unavailable: {error}"
+        return lines
+
+
+def accepted_settings(factory: Callable[..., Any]) -> set[str] | None:
+    """Names of the keyword settings that ``factory`` takes; ``None`` if it takes any."""
+    parameters = inspect.signature(factory).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+
+
+def check_settings(factory: Callable[..., Any], settings: Mapping[str, Any], what: str) -> None:
+    """Refuse a setting that ``factory`` does not take, naming the nearest that it does."""
+    accepted = accepted_settings(factory)
+    for key in settings:
+        if accepted is not None and key not in accepted:
+            raise ConfigError(f"{what} has no setting {key!r}: {nearest(key, accepted)}")
+
+
+DEVICES = Registry("device", "hwloop.devices")
+WRAPPERS = Registry("wrapper", "hwloop.wrappers")
+TRAINERS = Registry("trainer", "hwloop.trainers")
+DATASETS = Registry("dataset", "hwloop.datasets")
+
+
+def open_device(name: str | Path, **settings: Any) -> Device:
+    """Build a device; opening its connection stays with ``with device:`` or the session.
+
+    Parameters
+    ----------
+    name
+        A name of ``hwloop list`` (``"optical-fibre"``), ``"package.module:Class"``, or a TOML file::
+
+            device = "optical-fibre"          # a name, or package.module:Class
+
+            [settings]                        # what the device takes
+            n_inputs = 64
+
+            [[wrap]]                          # wrappers, from the inside out
+            name = "averaged"
+            n = 4
+    settings
+        Settings of the device; they win over the file's.
+
+    Raises
+    ------
+    ConfigError
+        Unknown device, wrapper or setting (the nearest is named), or an unreadable file.
+    """
+    if isinstance(name, Path) or str(name).endswith(".toml"):
+        return _from_toml(Path(name), settings)
+    device = DEVICES.build(name, **settings)
+    if not isinstance(device, Device):
+        raise ConfigError(
+            f"device {name!r} gave a {type(device).__name__}, not a hwloop.Device; "
+            "derive its class from hwloop.Device"
+        )
+    return device
+
+
+def _from_toml(path: Path, overrides: Mapping[str, Any]) -> Device:
+    table = read_toml(path)
+    for key in table:
+        if key not in ("device", "settings", "wrap"):
+            raise ConfigError(f"{path}: unknown key {key!r}: {nearest(key, ('device', 'settings', 'wrap'))}")
+    name, settings, wraps = table.get("device"), table.get("settings", {}), table.get("wrap", [])
+    if not isinstance(name, str) or name.endswith(".toml"):
+        raise ConfigError(f'{path}: needs a line such as device = "optical-fibre"; see hwloop list')
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: [settings] must be a table")
+    device = open_device(name, **{**settings, **overrides})
+    if not (isinstance(wraps, list) and all(isinstance(w, dict) and isinstance(w.get("name"), str) for w in wraps)):
+        raise ConfigError(f'{path}: each wrapper is a table [[wrap]] with a line such as name = "averaged"')
+    for wrap in wraps:
+        options = {key: value for key, value in wrap.items() if key != "name"}
+        device = WRAPPERS.build(wrap["name"], device, **options)
+    return device
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dictionary; a file that cannot be read is a :class:`ConfigError`."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a valid TOML file ({error})") from error

@@ -1,0 +1,58 @@
+"""Digital-to-analogue and analogue-to-digital converters: clip to a range, round to a grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwloop.device.spec import Float64Array
+from hwloop.simulators.settings import whole_number
+
+
+@dataclass(frozen=True, eq=False)
+class Converter:
+    """An ideal converter over [low, high]: values are clipped, and rounded to the nearest level.
+
+    Both ends of the range are levels. A range that is symmetric about zero has 2**bits - 1 levels, so that
+    zero is one of them, as a two's-complement converter that leaves out its most negative code (with one bit:
+    the two ends); any other range has 2**bits. The step is (high - low) / (levels - 1).
+
+    Parameters
+    ----------
+    bits
+        1 to 24.
+    low, high
+        Ends of the range, one number or an array of shape (channels,), in the unit of the values.
+    """
+
+    bits: int
+    low: float | Float64Array
+    high: float | Float64Array
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bits", whole_number("bits", self.bits, low=1, high=24))
+        if not (np.all(np.isfinite(self.low)) and np.all(np.isfinite(self.high))):
+            raise ValueError(f"a converter's range must be finite, not [{self.low!r}, {self.high!r}]")
+        if not np.all(np.asarray(self.low) < np.asarray(self.high)):
+            raise ValueError(
+                f"a converter's range must rise from low to high, not [{self.low!r}, {self.high!r}]"
+            )
+
+    @cached_property
+    def step(self) -> Float64Array:
+        """Distance between two levels, shape () or (channels,)."""
+        low, high = np.asarray(self.low, dtype=np.float64), np.asarray(self.high, dtype=np.float64)
+        spare = np.where((low == -high) & (self.bits > 1), 1, 0)
+        return np.asarray((high - low) / (2.0**self.bits - spare - 1))
+
+    def convert(self, values: NDArray[np.floating]) -> Float64Array:
+        """Values of shape (..., channels) on the converter's grid, never outside its range."""
+        codes = np.rint((values - self.low) / self.step)
+        centred = np.asarray(self.low) == -np.asarray(self.high)
+        # Counting levels from the middle makes the level at zero exactly zero.
+        middle = np.where(centred & (self.bits > 1), 2 ** (self.bits - 1) - 1, 0)
+        origin = np.where(middle > 0, 0.0, self.low)
+        return np.clip(origin + (codes - middle) * self.step, self.low, self.high)

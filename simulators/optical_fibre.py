@@ -1,0 +1,228 @@
+"""Light through a multimode fibre or a scattering medium: modulator, complex transmission matrix, camera."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwloop.blocks import BLOCK_ROWS, ExactProduct
+from hwloop.device import Device, DeviceSpec
+from hwloop.device.spec import Float64Array
+from hwloop.simulators import transmission_matrix
+from hwloop.simulators.converters import Converter
+from hwloop.simulators.imperfections import (
+    ADC,
+    GainJitter,
+    Glitches,
+    HardSaturation,
+    Imperfection,
+    ImperfectionChain,
+    ReadNoise,
+    ShotNoise,
+    SoftSaturation,
+)
+from hwloop.simulators.modulation import MODULATIONS
+from hwloop.simulators.settings import one_of, real_number, whole_number
+from hwloop.simulators.streams import NoiseStream
+
+FULL_SCALE = 1.0  # of the camera: the unit of every response
+MAX_CHANNELS = 1_000_000
+SATURATIONS: dict[str, type[SoftSaturation] | type[HardSaturation]] = {
+    "soft": SoftSaturation,
+    "hard": HardSaturation,
+}
+NO_NOISE = {"read_noise": 0.0, "full_well_electrons": None, "gain_jitter": 0.0, "glitch_rate": 0.0}
+
+
+class OpticalFibre(Device):
+    r"""Simulated multimode fibre (or any scattering medium) between a light modulator and a camera.
+
+    With T the complex transmission matrix, shape (n_outputs, n_inputs), E abs(T)**2 = 1, and x the stimulus
+    after the DAC, the intensity at the camera is
+
+    - ``encoding="amplitude"``: I = exposure * abs(T x)**2, x in [-1, 1], a signed field amplitude;
+    - ``encoding="phase"``: I = exposure * abs(T exp(i x))**2 / n_inputs, x in [0, 2 pi] rad.
+
+    So the mean speckle intensity is 1 x exposure for an amplitude stimulus of norm 1, and for every phase
+    stimulus. A full-range amplitude stimulus (every channel at 1) is allowed and gives n_inputs times as
+    much: the camera then saturates unless the exposure is lowered. (Popoff et al., PRL 104, 100601, 2010.)
+
+    The response y is in units of the camera's full scale, 1. In the order in which the signal meets them:
+    common-mode gain jitter, shot noise, saturation of the pixel (``"soft"``: y = I / (1 + I); ``"hard"``:
+    min(I, 1)), read noise, the ADC over [0, 1], glitches. Drift: before its k-th row the fibre's matrix is
+    T_k = sqrt(1 - e_k) T_0 + sqrt(e_k) T_1 with e_k = 1 - exp(-drift_per_row k) and T_1 drawn independently,
+    so its correlation with T_0 falls as exp(-drift_per_row k / 2).
+
+    The noise of the k-th row measured depends on the seed and k alone, and so does the drift: to continue an
+    earlier run set ``rows_measured`` to the rows that it had measured. A noiseless fibre gives a row the same
+    response to the last bit in every batch.
+
+    Parameters
+    ----------
+    n_inputs, n_outputs
+        Modulator channels and camera pixels; default 64 and 1000, or the shape of a given matrix.
+    matrix
+        ``"iid"`` (complex Gaussian entries), ``"unitary"`` (lossless), the path of a .npy or .npz file, or an
+        array of shape (n_outputs, n_inputs). A given matrix is rescaled to a mean abs(T)**2 of 1.
+    encoding
+        ``"amplitude"`` or ``"phase"``.
+    dac_bits, adc_bits
+        Resolution of modulator and camera, 1 to 24; ``None`` for an ideal one, which does not clip either.
+    saturation
+        ``"soft"`` or ``"hard"``.
+    read_noise
+        Standard deviation of the additive noise, as a fraction of full scale.
+    full_well_electrons
+        Photo-electrons of a signal of 1: Poisson shot noise, whose variance in electrons equals its mean;
+        ``None`` for none.
+    gain_jitter
+        Standard deviation of a gain common to all pixels of a row (laser power), 0 to 1.
+    glitch_rate
+        Fraction of rows lost, their readings replaced by uniform numbers over full scale.
+    drift_per_row
+        Rate of decorrelation, 0 to 1 a row.
+    exposure
+        Gain from intensity to signal, dimensionless.
+    row_seconds
+        Time of a row that the spec shall state; nothing waits for it.
+    seed
+        Draws the matrices and all noise.
+
+    Raises
+    ------
+    ValueError
+        A setting that is not allowed; the message gives the reason and the nearest allowed value.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_inputs: int | None = None,
+        n_outputs: int | None = None,
+        matrix: str | Path | NDArray[Any] = "iid",
+        encoding: str = "amplitude",
+        dac_bits: int | None = 10,
+        adc_bits: int | None = 10,
+        saturation: str = "soft",
+        read_noise: float = 0.01,
+        full_well_electrons: float | None = None,
+        gain_jitter: float = 0.0,
+        glitch_rate: float = 0.0,
+        drift_per_row: float = 0.0,
+        exposure: float = 1.0,
+        row_seconds: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._settings: dict[str, Any] = {name: value for name, value in locals().items() if name != "self"}
+        self.seed = whole_number("seed", seed, low=0)
+        self.rows_measured = 0
+        self._modulation = MODULATIONS[one_of("encoding", encoding, MODULATIONS)]
+        self._exposure = real_number("exposure", exposure, low=1e-9, high=1e9)
+        self._drift_per_row = real_number("drift_per_row", drift_per_row, low=0.0, high=1.0)
+        self._chain = self._imperfections()
+        if not _is_drawn(matrix):
+            # As it is now: a file or an array that changes later shall not change noiseless().
+            given = transmission_matrix.read(matrix) if isinstance(matrix, str | Path) else np.array(matrix)
+            self._settings["matrix"] = given
+        states = self._matrices()
+        self.transmission_matrix = states[0]
+        self._propagators = [ExactProduct(self._modulation.propagator(state)) for state in states]
+        self.spec = DeviceSpec(
+            n_inputs=states[0].shape[1],
+            n_outputs=states[0].shape[0],
+            input_low=self._modulation.low,
+            input_high=self._modulation.high,
+            input_unit=self._modulation.unit,
+            output_unit="of full scale",
+            row_seconds=row_seconds,
+            deterministic=self._chain.deterministic and self._drift_per_row == 0,
+        )
+
+    @classmethod
+    def from_file(cls, path: str | Path, index: int = 0, **settings: Any) -> Self:
+        """A fibre with the ``index``-th matrix of a file (of its array ``matrices``), other settings as usual."""
+        return cls(matrix=transmission_matrix.read(path, index), **settings)
+
+    def noiseless(self) -> Self:
+        """A new fibre with the same matrix and converters, without jitter, noise, glitches and drift."""
+        return type(self)(**{**self._settings, **NO_NOISE, "drift_per_row": 0.0})
+
+    def identify(self) -> str:
+        """The simulator and all its settings; a given matrix is named by its SHA-256."""
+        shown = {**self._settings, "n_inputs": self.spec.n_inputs, "n_outputs": self.spec.n_outputs}
+        if not isinstance(shown["matrix"], str):
+            shown["matrix"] = f"sha256:{hashlib.sha256(self.transmission_matrix.tobytes()).hexdigest()[:16]}"
+        return f"simulated {type(self).__name__}({', '.join(f'{k}={v}' for k, v in shown.items())})"
+
+    def _imperfections(self) -> ImperfectionChain:
+        given = self._settings
+        one_of("saturation", given["saturation"], SATURATIONS)
+        detector: list[Imperfection] = [GainJitter(given["gain_jitter"], self._stream("gain-jitter"))]
+        if given["full_well_electrons"] is not None:
+            detector.append(ShotNoise(given["full_well_electrons"], self._stream("shot-noise")))
+        # A pixel saturates before it is read: read noise is a fraction of full scale at every brightness.
+        detector.append(SATURATIONS[given["saturation"]](FULL_SCALE))
+        detector.append(ReadNoise(given["read_noise"], self._stream("read-noise")))
+        if given["adc_bits"] is not None:
+            detector.append(ADC(Converter(given["adc_bits"], 0.0, FULL_SCALE)))
+        detector.append(Glitches(given["glitch_rate"], self._stream("glitches"), 0.0, FULL_SCALE))
+        dac = None
+        if given["dac_bits"] is not None:
+            dac = Converter(given["dac_bits"], self._modulation.low, self._modulation.high)
+        return ImperfectionChain(dac, tuple(detector))
+
+    def _stream(self, name: str) -> NoiseStream:
+        return NoiseStream(self.seed, f"optical-fibre/{name}")
+
+    def _matrices(self) -> list[transmission_matrix.Matrix]:
+        """The matrix before any drift and, where there is drift, the one that it drifts to."""
+        matrix, n_inputs, n_outputs = (self._settings[name] for name in ("matrix", "n_inputs", "n_outputs"))
+        draw = transmission_matrix.gaussian
+        if isinstance(matrix, str):
+            draw = transmission_matrix.DRAWN[one_of("matrix", matrix, transmission_matrix.DRAWN)]
+            columns = whole_number("n_inputs", 64 if n_inputs is None else n_inputs, 1, MAX_CHANNELS)
+            rows = whole_number("n_outputs", 1000 if n_outputs is None else n_outputs, 1, MAX_CHANNELS)
+            first = draw(rows, columns, self._stream("matrix").at_row(0))
+        else:
+            first = transmission_matrix.normalised(matrix)
+            for name, asked, has in zip(
+                ("n_outputs", "n_inputs"), (n_outputs, n_inputs), first.shape, strict=True
+            ):
+                if asked is not None and asked != has:
+                    raise ValueError(f"{name} is {asked!r}, but the given matrix has {has}; leave {name} out")
+        if self._drift_per_row == 0:
+            return [first]
+        return [first, draw(*first.shape, self._stream("drifted-matrix").at_row(0))]
+
+    def _measure(self, inputs: Float64Array) -> Float64Array:
+        # In blocks that stay in the processor's cache; which rows share a block does not alter any of them.
+        starts = range(0, len(inputs), BLOCK_ROWS)
+        responses = [
+            self._measure_block(inputs[start : start + BLOCK_ROWS], self.rows_measured + start)
+            for start in starts
+        ]
+        self.rows_measured += len(inputs)
+        return responses[0] if len(responses) == 1 else np.concatenate(responses)
+
+    def _measure_block(self, inputs: Float64Array, first_row: int) -> Float64Array:
+        field = self._field(self._modulation.quadratures(self._chain.drive(inputs)), first_row)
+        real, imaginary = np.split(np.square(field, out=field), 2, axis=1)
+        return self._chain.detect(self._exposure * (real + imaginary), first_row)
+
+    def _field(self, quadratures: Float64Array, first_row: int) -> Float64Array:
+        """Real parts, then imaginary parts of the field at the camera, shape (rows, 2 n_outputs)."""
+        if self._drift_per_row == 0:
+            return self._propagators[0](quadratures)
+        age = np.arange(first_row, first_row + len(quadratures), dtype=np.float64)[:, np.newaxis]
+        kept = np.exp(-self._drift_per_row * age)
+        before, after = (propagate(quadratures) for propagate in self._propagators)
+        return np.sqrt(kept) * before + np.sqrt(1.0 - kept) * after
+
+
+def _is_drawn(matrix: Any) -> bool:
+    """Whether the setting names a kind of matrix to draw, not a file or an array."""
+    return isinstance(matrix, str) and not matrix.endswith((".npy", ".npz"))

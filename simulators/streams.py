@@ -1,0 +1,54 @@
+"""Seeded noise that can be entered at any row: what makes a resumed run equal to an uninterrupted one.
+
+The noise of the k-th row that a device measures depends on (seed, stream name, k) alone, never on how rows
+were batched into calls. Philox (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) is a
+function of key and counter: seed and name make the key, the row is the counter's third word, and the two
+words below it leave each row 2**128 steps of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwloop.simulators.settings import whole_number
+
+
+class NoiseStream:
+    """Random numbers of one named kind of noise, row by row.
+
+    Parameters
+    ----------
+    seed
+        Whole number of at least 0.
+    name
+        What the noise is, such as ``"read-noise"``: streams of different names are independent.
+    """
+
+    def __init__(self, seed: int, name: str) -> None:
+        self.seed = whole_number("seed", seed, low=0)
+        self.name = name
+        digest = hashlib.sha256(f"{self.seed}/{name}".encode()).digest()
+        self._philox = np.random.Philox(key=np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64))
+        self._start = self._philox.state
+        self._rng = np.random.Generator(self._philox)
+
+    def at_row(self, row: int) -> np.random.Generator:
+        """The generator at the beginning of a row's numbers; valid until the next call."""
+        self._start["state"]["counter"][2] = row
+        self._philox.state = self._start
+        return self._rng
+
+    def generators(self, first_row: int, rows: int) -> Iterator[np.random.Generator]:
+        """The generators of consecutive rows, each valid until the next is taken."""
+        return (self.at_row(row) for row in range(first_row, first_row + rows))
+
+    def normals(self, first_row: int, rows: int, per_row: int) -> NDArray[np.float32]:
+        """Standard normal numbers of shape (rows, per_row)."""
+        numbers = np.empty((rows, per_row), dtype=np.float32)
+        for line, rng in zip(numbers, self.generators(first_row, rows), strict=True):
+            rng.standard_normal(out=line, dtype=np.float32)
+        return numbers

@@ -49,4 +49,4 @@ class Averaged(DeviceWrapper):
 
     def _averages(self, inputs: Float64Array) -> Float64Array:
         repeats = self.device.measure(np.repeat(inputs, self.n, axis=0))
-        return repeats.reshape(len(inputs), self.n, -1).mean(axis=1)
+        return np.asarray(repeats.reshape(len(inputs), self.n, -1).mean(axis=1))

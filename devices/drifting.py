@@ -62,7 +62,7 @@ COURSES: dict[str, type[Linear] | type[RandomWalk]] = {"linear": Linear, "random
 
 
 class Drifting(DeviceWrapper):
-    """Answers (1 + gain_per_row g_k) y + offset_per_row o_k to the k-th row, y the response of the device inside.
+    """Answers (1 + gain_per_row g_k) y + offset_per_row o_k to the k-th row, y the response from inside.
 
     With ``kind="linear"`` g_k = o_k = k; with ``"random-walk"`` each is a random walk of its own, standard
     deviation sqrt(k). Gain and offset are common to all outputs. To continue an earlier run set

@@ -52,8 +52,8 @@ class LinearProjection(_NullPhysics):
         self._stream = NoiseStream(seed, "linear-projection")
         large, small = max(spec.n_inputs, spec.n_outputs), min(spec.n_inputs, spec.n_outputs)
         orthonormal, _ = np.linalg.qr(self._stream.at_row(0).standard_normal((large, small)))
-        self.projection = orthonormal if spec.n_inputs == large else orthonormal.T
-        self._project = ExactProduct(self.projection)
+        self.projection = orthonormal if spec.n_outputs == large else orthonormal.T  # (n_outputs, n_inputs)
+        self._project = ExactProduct(self.projection.T)
 
     def identify(self) -> str:
         """The projection and its seed."""

@@ -47,11 +47,7 @@ class Quantized(DeviceWrapper):
     def identify(self) -> str:
         """The device inside and both resolutions."""
         dac = "ideal" if self._dac is None else f"{self._dac.bits} bits"
-        adc = (
-            "ideal"
-            if self._adc is None
-            else f"{self._adc.bits} bits over [{self._adc.low}, {self._adc.high}]"
-        )
+        adc = "ideal" if self._adc is None else f"{self._adc.bits} bits over [{self._adc.low}, {self._adc.high}]"
         return f"Quantized({self.device.identify()}, dac={dac}, adc={adc})"
 
     def _measure(self, inputs: Float64Array) -> Float64Array:
@@ -65,7 +61,7 @@ def _range(adc_range: Sequence[float] | None) -> tuple[float, float]:
             "adc_bits needs adc_range=(low, high) in the output's unit: a range learnt from the responses "
             "would make a row's answer depend on other rows; use the range of the instrument"
         )
-    if isinstance(adc_range, str) or np.shape(adc_range) != (2,):
+    if np.shape(adc_range) != (2,):
         raise ValueError(f"adc_range must be a pair (low, high), not {adc_range!r}")
     low, high = (real_number("adc_range", end) for end in adc_range)
     if low >= high:

@@ -61,7 +61,7 @@ def mnist1d() -> Dataset:
 
 
 def vowels(path: str | Path | None = None) -> Dataset:
-    """Spoken vowels: 258 rows of 12 formants, 7 classes, 49 women speakers (Hillenbrand et al. 1995).
+    """Spoken vowels: 258 rows of 12 formants, 7 classes, 48 women speakers (Hillenbrand et al. 1995).
 
     Formants F1 to F3 in Hz at steady state and at 20, 50 and 80 % of the vowel. Groups are the speakers.
 
@@ -77,9 +77,7 @@ def vowels(path: str | Path | None = None) -> Dataset:
     DatasetError
         The file is absent (the message says where to get it) or is no such table.
     """
-    file = (
-        Path(path) if path is not None and Path(path).is_file() else data_files.find(data_files.VOWELS, path)
-    )
+    file = Path(path) if path is not None and Path(path).is_file() else data_files.find(data_files.VOWELS, path)
     names, inputs = _read_vowels(file)
     vowel_of_row = [name[3:] for name in names]
     class_names = tuple(sorted(set(vowel_of_row)))
@@ -131,8 +129,7 @@ def _read_vowels(file: Path) -> tuple[list[str], list[list[float]]]:
                 inputs.append([float(value) for value in row[1:]])
     except (OSError, ValueError, csv.Error) as error:
         raise DatasetError(
-            f"{file} cannot be read as the table of vowels: {error}; "
-            f"it is published at {data_files.VOWELS.source}"
+            f"{file} cannot be read as the table of vowels: {error}; it is published at {data_files.VOWELS.source}"
         ) from error
     if not names:
         raise DatasetError(f"{file} holds no rows of vowels; it is published at {data_files.VOWELS.source}")

@@ -32,7 +32,7 @@ def acoustic_recorded(seed: int = 0, data: str | Path | None = None, noise: bool
     DatasetError
         The recording is not there (the message says where to get it), or is not the published one.
     """
-    fitted = _acoustic_twin(data_files.find(data_files.ACOUSTIC_CAVITY, data).resolve().parents[1])
+    fitted = _acoustic_twin(data_files.find(data_files.ACOUSTIC_CAVITY, data).absolute().parents[1])
     return fitted.reseeded(seed) if noise else fitted.noiseless()
 
 

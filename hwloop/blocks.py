@@ -23,9 +23,9 @@ class ExactProduct:
 
     Each row, and each column of the matrix, is rounded to whole multiples of a power of two, with as many
     bits as leave all products and partial sums exact in float64. Its result is therefore the same to the last
-    bit in every batch, at every place in it, with any number of threads, and on every machine. The accuracy is
-    about that of float32: factors keep 22 bits of their row's or column's largest value for up to 512 terms,
-    21 for up to 2,048, 26 - log2(terms) / 2 in general.
+    bit in every batch, at every place in it, with any number of threads, and on every machine. The accuracy
+    is about that of float32: factors keep at least 26 - log2(terms) / 2 bits (22 for 256 terms, 20 for 4,096)
+    of the largest value in their row or column.
 
     Parameters
     ----------
@@ -51,9 +51,7 @@ class ExactProduct:
         return product
 
 
-def _whole_multiples(
-    lines: NDArray[np.float64], bits: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _whole_multiples(lines: NDArray[np.float64], bits: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Whole numbers of at most 2**bits, and the scales, shape (lines, 1), that turn them back."""
     largest = np.abs(lines).max(axis=1, keepdims=True)
     # Within these exponents neither a scale nor its inverse overflows; below them a line counts as zero.

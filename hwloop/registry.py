@@ -148,7 +148,9 @@ def _from_toml(path: Path, overrides: Mapping[str, Any]) -> Device:
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: [settings] must be a table")
     device = open_device(name, **{**settings, **overrides})
-    if not (isinstance(wraps, list) and all(isinstance(w, dict) and isinstance(w.get("name"), str) for w in wraps)):
+    if not (
+        isinstance(wraps, list) and all(isinstance(w, dict) and isinstance(w.get("name"), str) for w in wraps)
+    ):
         raise ConfigError(f'{path}: each wrapper is a table [[wrap]] with a line such as name = "averaged"')
     for wrap in wraps:
         options = {key: value for key, value in wrap.items() if key != "name"}

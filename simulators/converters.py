@@ -37,22 +37,24 @@ class Converter:
         if not (np.all(np.isfinite(self.low)) and np.all(np.isfinite(self.high))):
             raise ValueError(f"a converter's range must be finite, not [{self.low!r}, {self.high!r}]")
         if not np.all(np.asarray(self.low) < np.asarray(self.high)):
-            raise ValueError(
-                f"a converter's range must rise from low to high, not [{self.low!r}, {self.high!r}]"
-            )
+            raise ValueError(f"a converter's range must rise from low to high, not [{self.low!r}, {self.high!r}]")
+
+    @cached_property
+    def _centred(self) -> NDArray[np.bool_]:
+        return np.asarray((np.asarray(self.low) == -np.asarray(self.high)) & (self.bits > 1))
 
     @cached_property
     def step(self) -> Float64Array:
         """Distance between two levels, shape () or (channels,)."""
-        low, high = np.asarray(self.low, dtype=np.float64), np.asarray(self.high, dtype=np.float64)
-        spare = np.where((low == -high) & (self.bits > 1), 1, 0)
-        return np.asarray((high - low) / (2.0**self.bits - spare - 1))
+        levels = np.where(self._centred, 2.0**self.bits - 1, 2.0**self.bits)
+        return np.asarray((np.asarray(self.high, dtype=np.float64) - self.low) / (levels - 1))
+
+    @cached_property
+    def _origin(self) -> Float64Array:
+        # Levels are counted from here: counted from zero, the level at zero is exactly zero.
+        return np.where(self._centred, 0.0, self.low)
 
     def convert(self, values: NDArray[np.floating]) -> Float64Array:
         """Values of shape (..., channels) on the converter's grid, never outside its range."""
-        codes = np.rint((values - self.low) / self.step)
-        centred = np.asarray(self.low) == -np.asarray(self.high)
-        # Counting levels from the middle makes the level at zero exactly zero.
-        middle = np.where(centred & (self.bits > 1), 2 ** (self.bits - 1) - 1, 0)
-        origin = np.where(middle > 0, 0.0, self.low)
-        return np.clip(origin + (codes - middle) * self.step, self.low, self.high)
+        codes = np.rint((values - self._origin) / self.step)
+        return np.asarray(np.clip(self._origin + codes * self.step, self.low, self.high))

@@ -57,7 +57,7 @@ class GainJitter(Imperfection):
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
         """One factor a row."""
         factors = 1.0 + self.std * self.stream.normals(first_row, len(signal), 1).astype(np.float64)
-        return signal * np.maximum(factors, 0.0)
+        return np.asarray(signal * np.maximum(factors, 0.0))
 
 
 @dataclass(frozen=True)

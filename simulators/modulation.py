@@ -29,6 +29,10 @@ class Modulation(Protocol):
         """Real matrix of shape (k n_inputs, 2 n_outputs): quadratures in, real then imaginary parts out."""
         ...
 
+    def typical_power(self, n_inputs: int) -> float:
+        """Power (squared norm) of the field of a typical encoded stimulus."""
+        ...
+
 
 class AmplitudeModulation:
     """Signed field amplitude u = x in [-1, 1], as a binary mirror array with an off-axis hologram gives."""
@@ -45,6 +49,10 @@ class AmplitudeModulation:
         """[Re T, Im T] transposed, shape (n_inputs, 2 n_outputs)."""
         return np.hstack([matrix.real.T, matrix.imag.T]).astype(np.float64)
 
+    def typical_power(self, n_inputs: int) -> float:
+        """A fifth of the greatest: data fill a third of their range (rms), a tenth are references at 1."""
+        return n_inputs / 5
+
 
 class PhaseModulation:
     """Unit-power field u = exp(i x) / sqrt(n_inputs), x in [0, 2 pi] rad, as a liquid-crystal SLM gives."""
@@ -60,7 +68,11 @@ class PhaseModulation:
     def propagator(self, matrix: NDArray[np.complex64]) -> Float64Array:
         """[[Re T, Im T], [-Im T, Re T]] transposed blocks over sqrt(n_inputs), (2 n_inputs, 2 n_outputs)."""
         real, imaginary = matrix.real.T.astype(np.float64), matrix.imag.T.astype(np.float64)
-        return np.block([[real, imaginary], [-imaginary, real]]) / np.sqrt(matrix.shape[1])
+        return np.asarray(np.block([[real, imaginary], [-imaginary, real]]) / np.sqrt(matrix.shape[1]))
+
+    def typical_power(self, n_inputs: int) -> float:
+        """Every phase pattern has the same."""
+        return 1.0
 
 
 MODULATIONS: dict[str, Modulation] = {"amplitude": AmplitudeModulation(), "phase": PhaseModulation()}

@@ -49,7 +49,7 @@ class OpticalFibre(Device):
 
     So the mean speckle intensity is 1 x exposure for an amplitude stimulus of norm 1, and for every phase
     stimulus. A full-range amplitude stimulus (every channel at 1) is allowed and gives n_inputs times as
-    much: the camera then saturates unless the exposure is lowered. (Popoff et al., PRL 104, 100601, 2010.)
+    much. (Popoff et al., PRL 104, 100601, 2010.)
 
     The response y is in units of the camera's full scale, 1. In the order in which the signal meets them:
     common-mode gain jitter, shot noise, saturation of the pixel (``"soft"``: y = I / (1 + I); ``"hard"``:
@@ -86,7 +86,8 @@ class OpticalFibre(Device):
     drift_per_row
         Rate of decorrelation, 0 to 1 a row.
     exposure
-        Gain from intensity to signal, dimensionless.
+        Gain from intensity to signal, dimensionless; ``None`` for the one that gives a typical encoded
+        stimulus (amplitude: a mean square of 0.2 over the channels) a mean signal of 1.
     row_seconds
         Time of a row that the spec shall state; nothing waits for it.
     seed
@@ -113,7 +114,7 @@ class OpticalFibre(Device):
         gain_jitter: float = 0.0,
         glitch_rate: float = 0.0,
         drift_per_row: float = 0.0,
-        exposure: float = 1.0,
+        exposure: float | None = None,
         row_seconds: float | None = None,
         seed: int = 0,
     ) -> None:
@@ -121,7 +122,6 @@ class OpticalFibre(Device):
         self.seed = whole_number("seed", seed, low=0)
         self.rows_measured = 0
         self._modulation = MODULATIONS[one_of("encoding", encoding, MODULATIONS)]
-        self._exposure = real_number("exposure", exposure, low=1e-9, high=1e9)
         self._drift_per_row = real_number("drift_per_row", drift_per_row, low=0.0, high=1.0)
         self._chain = self._imperfections()
         if not _is_drawn(matrix):
@@ -130,6 +130,9 @@ class OpticalFibre(Device):
             self._settings["matrix"] = given
         states = self._matrices()
         self.transmission_matrix = states[0]
+        if exposure is None:
+            exposure = 1.0 / self._modulation.typical_power(states[0].shape[1])
+        self._exposure = real_number("exposure", exposure, low=1e-9, high=1e9)
         self._propagators = [ExactProduct(self._modulation.propagator(state)) for state in states]
         self.spec = DeviceSpec(
             n_inputs=states[0].shape[1],
@@ -144,7 +147,7 @@ class OpticalFibre(Device):
 
     @classmethod
     def from_file(cls, path: str | Path, index: int = 0, **settings: Any) -> Self:
-        """A fibre with the ``index``-th matrix of a file (of its array ``matrices``), other settings as usual."""
+        """A fibre with one of the matrices that a file holds (a .npz under the name ``matrices``)."""
         return cls(matrix=transmission_matrix.read(path, index), **settings)
 
     def noiseless(self) -> Self:
@@ -181,7 +184,7 @@ class OpticalFibre(Device):
     def _matrices(self) -> list[transmission_matrix.Matrix]:
         """The matrix before any drift and, where there is drift, the one that it drifts to."""
         matrix, n_inputs, n_outputs = (self._settings[name] for name in ("matrix", "n_inputs", "n_outputs"))
-        draw = transmission_matrix.gaussian
+        draw: transmission_matrix.Draw = transmission_matrix.gaussian
         if isinstance(matrix, str):
             draw = transmission_matrix.DRAWN[one_of("matrix", matrix, transmission_matrix.DRAWN)]
             columns = whole_number("n_inputs", 64 if n_inputs is None else n_inputs, 1, MAX_CHANNELS)
@@ -196,14 +199,14 @@ class OpticalFibre(Device):
                     raise ValueError(f"{name} is {asked!r}, but the given matrix has {has}; leave {name} out")
         if self._drift_per_row == 0:
             return [first]
-        return [first, draw(*first.shape, self._stream("drifted-matrix").at_row(0))]
+        second = draw(first.shape[0], first.shape[1], self._stream("drifted-matrix").at_row(0))
+        return [first, second]
 
     def _measure(self, inputs: Float64Array) -> Float64Array:
         # In blocks that stay in the processor's cache; which rows share a block does not alter any of them.
         starts = range(0, len(inputs), BLOCK_ROWS)
         responses = [
-            self._measure_block(inputs[start : start + BLOCK_ROWS], self.rows_measured + start)
-            for start in starts
+            self._measure_block(inputs[start : start + BLOCK_ROWS], self.rows_measured + start) for start in starts
         ]
         self.rows_measured += len(inputs)
         return responses[0] if len(responses) == 1 else np.concatenate(responses)
@@ -220,7 +223,7 @@ class OpticalFibre(Device):
         age = np.arange(first_row, first_row + len(quadratures), dtype=np.float64)[:, np.newaxis]
         kept = np.exp(-self._drift_per_row * age)
         before, after = (propagate(quadratures) for propagate in self._propagators)
-        return np.sqrt(kept) * before + np.sqrt(1.0 - kept) * after
+        return np.asarray(np.sqrt(kept) * before + np.sqrt(1.0 - kept) * after)
 
 
 def _is_drawn(matrix: Any) -> bool:

@@ -26,9 +26,7 @@ def real_number(name: str, value: Any, low: float = -math.inf, high: float = mat
     if not low <= value <= high:
         bound = low if value < low else high
         side = "at least" if value < low else "at most"
-        raise ValueError(
-            f"{name} must be {side} {bound:g}, not {value!r}; the nearest allowed value is {bound:g}"
-        )
+        raise ValueError(f"{name} must be {side} {bound:g}, not {value!r}; the nearest allowed value is {bound:g}")
     if math.isinf(value):
         raise ValueError(f"{name} must be a finite number, not {value!r}")
     return float(value)

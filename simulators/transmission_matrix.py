@@ -6,6 +6,7 @@ of norm 1 then gives a mean speckle intensity of 1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from hwloop.simulators.settings import whole_number
 
 Matrix = NDArray[np.complex64]
+Draw = Callable[[int, int, np.random.Generator], Matrix]
 
 
 def gaussian(n_outputs: int, n_inputs: int, rng: np.random.Generator) -> Matrix:
@@ -23,7 +25,7 @@ def gaussian(n_outputs: int, n_inputs: int, rng: np.random.Generator) -> Matrix:
     The speckle of one stimulus then has negative exponential intensity statistics and contrast 1 (Goodman,
     Speckle Phenomena in Optics, 2007, section 3.2), and the singular values follow Marchenko and Pastur.
     """
-    return (_circular(n_outputs, n_inputs, rng) / np.sqrt(2)).astype(np.complex64)
+    return np.asarray(_circular(n_outputs, n_inputs, rng) / np.sqrt(2), dtype=np.complex64)
 
 
 def unitary(n_outputs: int, n_inputs: int, rng: np.random.Generator) -> Matrix:
@@ -36,10 +38,10 @@ def unitary(n_outputs: int, n_inputs: int, rng: np.random.Generator) -> Matrix:
     q, r = np.linalg.qr(_circular(large, small, rng))
     phases = np.diagonal(r) / np.abs(np.diagonal(r))
     q = q * phases * np.sqrt(large)
-    return (q if n_outputs >= n_inputs else q.T).astype(np.complex64)
+    return np.asarray(q if n_outputs >= n_inputs else q.T, dtype=np.complex64)
 
 
-DRAWN = {"iid": gaussian, "unitary": unitary}
+DRAWN: dict[str, Draw] = {"iid": gaussian, "unitary": unitary}
 
 
 def normalised(matrix: Any) -> Matrix:
@@ -63,7 +65,7 @@ def normalised(matrix: Any) -> Matrix:
     if largest == 0:
         raise ValueError("the transmission matrix is zero everywhere; no light would arrive")
     wide /= largest  # before squaring, so that tiny or huge units cannot under- or overflow
-    return (wide / np.sqrt(np.mean(np.abs(wide) ** 2))).astype(np.complex64)
+    return np.asarray(wide / np.sqrt(np.mean(np.abs(wide) ** 2)), dtype=np.complex64)
 
 
 def read(path: str | Path, index: int = 0) -> NDArray[Any]:

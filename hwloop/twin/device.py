@@ -57,7 +57,8 @@ class Twin(Device):
     def identify(self) -> str:
         """The winning candidate, what it was fitted to, and the seed of the noise."""
         noise = "noiseless" if self.noise is None else f"seed {self.seed}"
-        return f"twin ({self.report.winner}, fitted to {self.report.fitted_rows} rows, {noise})"
+        data = f"{self.report.fitted_rows} rows sha256:{self.report.data_sha256[:16]}"
+        return f"twin ({self.report.winner}, fitted to {data}, {noise})"
 
     def noiseless(self) -> Twin:
         """The same twin without noise; its responses are the model's, bit for bit the same in any batch."""

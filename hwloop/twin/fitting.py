@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import Any
 
@@ -70,9 +71,7 @@ def fit(inputs: Any, outputs: Any, seed: int = 0, candidates: tuple[Candidate, .
         model = candidate.fit(standardised[fitted], responses[fitted], rng)
         seconds = time.perf_counter() - start
         predictions[candidate.name] = model(standardised[held_out])
-        scores.append(
-            CandidateScore.of(candidate.name, predictions[candidate.name], responses[held_out], seconds)
-        )
+        scores.append(CandidateScore.of(candidate.name, predictions[candidate.name], responses[held_out], seconds))
     best = int(np.argmin([score.robust_error for score in scores]))
     noise = ResidualNoise.fitted_to(predictions[tried[best].name], responses[held_out])
     final = tried[best].fit(standardised, responses, rng)
@@ -81,6 +80,7 @@ def fit(inputs: Any, outputs: Any, seed: int = 0, candidates: tuple[Candidate, .
         candidates=tuple(scores),
         fitted_rows=len(stimuli),
         held_out_rows=n_held_out,
+        data_sha256=hashlib.sha256(stimuli.tobytes() + responses.tobytes()).hexdigest(),
         seconds=time.perf_counter() - began,
     )
     return Twin(_spec_of(stimuli, responses), scaling, final, report, noise, seed)

@@ -46,9 +46,7 @@ class Perceptron(Candidate):
 
     name = "mlp"
 
-    def fit(
-        self, stimuli: Float64Array, responses: Float64Array, rng: np.random.Generator
-    ) -> PerceptronModel:
+    def fit(self, stimuli: Float64Array, responses: Float64Array, rng: np.random.Generator) -> PerceptronModel:
         """Fit with torch, which is loaded here and not before."""
         import torch
 
@@ -57,9 +55,7 @@ class Perceptron(Candidate):
         inputs = torch.as_tensor(stimuli, dtype=torch.float32)
         targets = torch.as_tensor(scaling.forward(responses), dtype=torch.float32)
         widths = (inputs.shape[1], *HIDDEN_WIDTHS, targets.shape[1])
-        weights = [
-            (torch.randn(a, b, generator=generator) / a**0.5).requires_grad_() for a, b in pairwise(widths)
-        ]
+        weights = [(torch.randn(a, b, generator=generator) / a**0.5).requires_grad_() for a, b in pairwise(widths)]
         biases = [torch.zeros(b, requires_grad=True) for b in widths[1:]]
         _descend(weights, biases, inputs, targets, generator)
         return PerceptronModel(

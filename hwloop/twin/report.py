@@ -71,6 +71,7 @@ class TwinReport:
     candidates: tuple[CandidateScore, ...]
     fitted_rows: int
     held_out_rows: int
+    data_sha256: str
     seconds: float
 
     @property
@@ -83,9 +84,7 @@ class TwinReport:
         lines = [f"{self.held_out_rows} of {self.fitted_rows} rows held out   NRMSE   R2 uniform   seconds"]
         for one in self.candidates:
             mark = "*" if one.name == self.winner else " "
-            lines.append(
-                f"{mark} {one.name:<26} {one.nrmse:>10.4f} {one.r2_uniform:>12.4f} {one.seconds:>9.2f}"
-            )
+            lines.append(f"{mark} {one.name:<26} {one.nrmse:>10.4f} {one.r2_uniform:>12.4f} {one.seconds:>9.2f}")
         return "\n".join(lines)
 
 

@@ -60,8 +60,8 @@ class ResidualNoise:
             else:
                 floor[output] = np.sqrt(unit)
         sigma = _sigma(floor, gain, predicted)
-        standardised = residuals / np.where(sigma > 0, sigma, 1.0)
-        return cls(standardised=standardised - standardised.mean(axis=0), floor=floor, gain=gain)
+        # Not centred: glitches may all point one way, and their mean is no error of the other rows.
+        return cls(standardised=residuals / np.where(sigma > 0, sigma, 1.0), floor=floor, gain=gain)
 
     def rows(self, responses: Float64Array, first_row: int, seed: int) -> Float64Array:
         """Noise for responses of shape (rows, n_outputs), the rows ``first_row``, ``first_row + 1``, ….

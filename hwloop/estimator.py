@@ -1,0 +1,184 @@
+"""A scikit-learn classifier whose nonlinear layers are physical."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from hwloop.device import Device
+from hwloop.errors import ConfigError, DatasetError
+from hwloop.layers import PhysicalNetwork, Stage
+from hwloop.registry import DEVICES, accepted_settings, open_device
+from hwloop.session import Session
+from hwloop.training import trainer as make_trainer
+
+DEFAULT_OUTPUTS = 200
+
+
+class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Train a network of physical stages on labelled rows, and predict with it.
+
+    Parameters
+    ----------
+    device
+        A name of ``hwloop list`` or a TOML file (built to fit the data where the device can be), a
+        :class:`hwloop.Device`, or a list of one a stage.
+    stages, width
+        Physical stages, and outputs of the digital map after each.
+    activation
+        ``None`` for a linear interface, where every nonlinearity is physical; ``"relu"``.
+    trainer, trainer_settings
+        A trainer of ``hwloop list`` and its options.
+    device_settings
+        Settings of a device given by name.
+    budget
+        Rows that each device may measure, for fit and predictions together; ``None`` for no limit.
+    random_state
+        Seed of every random choice; with a device given by name, of the device too.
+    verbose
+        1 prints the forecast and every trained stage.
+
+    Attributes
+    ----------
+    classes_, n_features_in_
+        As in scikit-learn.
+    network_ : PhysicalNetwork
+        The trained network.
+    history_ : History
+        Losses and accuracies of the fit.
+    ledger_ : dict
+        Rows measured by purpose, over all devices: ``ledger_["train"]``. Predictions count as ``evaluate``.
+
+    Examples
+    --------
+    >>> import hwloop
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = hwloop.PhysicalClassifier(stages=1, random_state=0).fit(X, y)
+    >>> classifier.ledger_["train"]
+    149
+    """
+
+    def __init__(
+        self,
+        device: str | Device | Sequence[str | Device] = "optical-fibre",
+        *,
+        stages: int = 2,
+        width: int = 100,
+        activation: str | None = None,
+        trainer: str = "local",
+        trainer_settings: Mapping[str, Any] | None = None,
+        device_settings: Mapping[str, Any] | None = None,
+        budget: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.device = device
+        self.stages = stages
+        self.width = width
+        self.activation = activation
+        self.trainer = trainer
+        self.trainer_settings = trainer_settings
+        self.device_settings = device_settings
+        self.budget = budget
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Train on rows X (rows, features) with class labels y (rows,) of any type.
+
+        Raises
+        ------
+        DatasetError
+            Fewer than two classes.
+        ConfigError, BudgetExceeded
+            Before anything is measured.
+        DeviceError
+            If a device fails.
+        """
+        rows, targets = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(targets)
+        self.classes_, labels = np.unique(targets, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise DatasetError(f"y holds {len(self.classes_)} class only; training needs at least two classes")
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        settings = {"seed": seed, **(self.trainer_settings or {})}
+        method = make_trainer(self.trainer, **settings)
+        planned = method.plan.n_features(rows.shape[1], len(self.classes_))
+        sessions = self._sessions(planned, seed)
+        stages = [Stage(self.width, self.activation, scaling=self._scaling(i)) for i in range(self.stages)]
+        network = PhysicalNetwork(sessions, stages, seed=seed)
+        if self.verbose:
+            cost = method.cost(len(rows), len(self.classes_), self.stages)
+            print(f"fit: {sessions[0].forecast(cost)}")
+        callbacks = [print] if self.verbose > 1 else []
+        self.history_ = method.fit(network, rows, labels, callbacks=callbacks)
+        self.network_ = network
+        return self
+
+    @staticmethod
+    def _scaling(stage: int) -> str:
+        """Data columns may have any units, so each fills its own range; a map's outputs share one."""
+        return "channel" if stage == 0 else "global"
+
+    def _sessions(self, n_features: int, seed: int) -> list[Session]:
+        """One session a stage; stages that share a device share its session."""
+        if isinstance(self.device, str | Device):
+            session = self._session(self.device, n_features, seed)
+            return [session] * self.stages
+        devices = list(self.device)
+        if len(devices) != self.stages:
+            raise ConfigError(f"{len(devices)} devices for {self.stages} stages; give one, or one a stage")
+        sessions: dict[int, Session] = {}
+        return [
+            sessions.setdefault(id(device), self._session(device, n_features, seed + number))
+            if isinstance(device, Device)
+            else self._session(device, n_features, seed + number)
+            for number, device in enumerate(devices)
+        ]
+
+    def _session(self, device: str | Device, n_features: int, seed: int) -> Session:
+        if isinstance(device, str):
+            device = device_to_fit(device, self.device_settings or {}, max(n_features, self.width), seed)
+        elif self.device_settings:
+            raise ConfigError("device_settings need a device given by name; set up a Device object yourself")
+        return Session(device, budget=self.budget)
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Class probabilities (rows, classes), measured one row a stage and pass unless remembered."""
+        check_is_fitted(self)
+        rows = validate_data(self, X, dtype=np.float64, reset=False)
+        return self.network_.predict_proba(rows)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The most probable class of each row."""
+        most_probable = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[most_probable])
+
+    @property
+    def ledger_(self) -> dict[str, int]:
+        """Rows measured by purpose, over all devices."""
+        check_is_fitted(self, "network_")
+        ledgers = [session.ledger for session in self.network_.distinct_sessions]
+        return {purpose: sum(ledger[purpose] for ledger in ledgers) for purpose in ledgers[0].rows}
+
+
+def device_to_fit(name: str, settings: Mapping[str, Any], n_data: int, seed: int) -> Device:
+    """A device by name, with inputs for ``n_data`` channels and a reference, where it can be built so."""
+    if name.endswith(".toml"):
+        return open_device(name, **settings)
+    accepted = accepted_settings(DEVICES.load(name)) or set()
+    fitting = {
+        "n_inputs": n_data + math.ceil(n_data / 10),
+        "n_outputs": DEFAULT_OUTPUTS,
+        "seed": seed,
+    }
+    return open_device(name, **{k: v for k, v in fitting.items() if k in accepted} | dict(settings))

@@ -1,0 +1,125 @@
+"""What an experiment file may say: the tables and keys of its TOML, with their types and defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+
+MAX_SEEDS = 1_000
+MAX_STAGES = 100
+MAX_WIDTH = 1_000_000
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Table(BaseModel):
+    """A table of an experiment file: an unknown key is an error, and a boolean is no number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Part(Table):
+    """A dataset, device or trainer: its name and the settings that it takes; a bare name will do."""
+
+    name: Annotated[str, Field(min_length=1)]
+    settings: dict[str, JsonValue] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
+
+
+class NetworkConfig(Table):
+    """Stages of the network; all are alike.
+
+    ``activation`` follows the digital map of every stage but a readout: ``"none"`` is the linear interface,
+    where every nonlinearity is physical, ``"relu"`` the relu interface. ``input_scaling`` is the first stage's:
+    one scale for all features, or one for each (features of different units).
+    """
+
+    stages: Annotated[int, Field(ge=1, le=MAX_STAGES)] = 2
+    width: Annotated[int, Field(ge=1, le=MAX_WIDTH)] = 100
+    activation: Literal["none", "relu"] = "none"
+    bypass: bool = False
+    reference_slots: Annotated[int, Field(ge=0)] | None = None
+    input_scaling: Literal["global", "channel"] = "global"
+
+
+class SplitConfig(Table):
+    """Fractions of the dataset's rows; the rest is what the network trains on."""
+
+    test: Fraction = 0.25
+    validation: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def _something_left(self) -> Self:
+        if self.test + self.validation >= 1:
+            raise ValueError(f"test and validation together take {self.test + self.validation:g} of all rows")
+        return self
+
+
+class EvidenceConfig(Table):
+    """What a run measures and computes beside its own accuracy.
+
+    ``floors`` also turns the digital ceiling on or off. ``response_rows`` rows sweep the device for the
+    report's response plot, once a run (purpose ``calibrate``); 0 for none.
+    """
+
+    floors: bool = True
+    response_rows: Annotated[int, Field(ge=0, le=10_000)] = 0
+
+
+class ExperimentConfig(Table):
+    """An experiment: what is trained, on what, with which device, and how often.
+
+    ``device`` is one for all stages or a list of one a stage. ``seeds`` is a number n (seeds 0 to n - 1) or
+    the seeds themselves. ``budget`` is the number of rows that the whole run, all seeds together, may measure.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    description: str = ""
+    dataset: Part
+    device: list[Part]
+    trainer: Part
+    network: NetworkConfig = NetworkConfig()
+    split: SplitConfig = SplitConfig()
+    seeds: list[Annotated[int, Field(ge=0, lt=2**63)]] = [0]
+    budget: Annotated[int, Field(ge=1)] | None = None
+    evidence: EvidenceConfig = EvidenceConfig()
+
+    @field_validator("device", mode="before")
+    @classmethod
+    def _one_device(cls, given: Any) -> Any:
+        return given if isinstance(given, list) else [given]
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _counted_seeds(cls, given: Any) -> Any:
+        if isinstance(given, bool) or not isinstance(given, int):
+            return given
+        if not 1 <= given <= MAX_SEEDS:
+            raise ValueError(f"the number of seeds must be 1 to {MAX_SEEDS}, not {given}")
+        return list(range(given))
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct_seeds(cls, seeds: list[int]) -> list[int]:
+        if not seeds or len(set(seeds)) != len(seeds) or len(seeds) > MAX_SEEDS:
+            raise ValueError(f"must be 1 to {MAX_SEEDS} different seeds")
+        return seeds
+
+    @model_validator(mode="after")
+    def _device_for_every_stage(self) -> Self:
+        if len(self.device) not in (1, self.network.stages):
+            raise ValueError(
+                f"{len(self.device)} devices for {self.network.stages} stages: give one, or one a stage"
+            )
+        return self
+
+    def as_table(self) -> dict[str, Any]:
+        """The configuration as an experiment file would hold it, every default written out."""
+        table = self.model_dump(exclude_none=True)
+        if len(self.device) == 1:
+            table["device"] = table["device"][0]
+        return table

@@ -1,0 +1,63 @@
+"""What a run will measure at most, and whether its budget covers that: known before its first row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import hwloop
+from hwloop.errors import BudgetExceeded
+from hwloop.experiment.config import ExperimentConfig
+from hwloop.experiment.partition import Partition
+from hwloop.session import Forecast, Session
+from hwloop.training import Trainer
+
+
+def network_rows(trainer: Trainer, data: Partition, n_layers: int) -> int:
+    """Rows that training and testing a network through ``n_layers`` stages needs at most."""
+    held_out = len(data.test) + (len(data.validation) if data.validation else 0)
+    return trainer.cost(len(data.train), data.n_classes, n_layers) + trainer.predict_cost(
+        held_out, data.n_classes, n_layers
+    )
+
+
+def one_stage_floor_rows(trainer: Trainer, data: Partition) -> int:
+    """Rows that the one-stage floor measures at most beyond those of the network.
+
+    None where the network's trainer measures each sample once a stage: then its first stage has measured all
+    that the floor needs, and the session's memory answers.
+    """
+    floor = hwloop.trainer("readout")
+    if trainer.cost(len(data.train), data.n_classes, 1) == floor.cost(len(data.train), data.n_classes, 1):
+        return 0
+    return network_rows(floor, data, 1)
+
+
+def seed_rows(config: ExperimentConfig, trainer: Trainer, data: Partition, first: bool) -> int:
+    """Rows that one seed measures at most; the first also sweeps the device for the response plot."""
+    rows = network_rows(trainer, data, config.network.stages)
+    if config.evidence.floors:
+        rows += one_stage_floor_rows(trainer, data)
+    return rows + (config.evidence.response_rows if first else 0)
+
+
+def run_forecast(rows: int, sessions: Sequence[Session]) -> Forecast:
+    """Rows and time of the whole run; the stages share the rows evenly among their sessions."""
+    shares = [session.forecast(rows).seconds for session in sessions]
+    known = [seconds for seconds in shares if seconds is not None]
+    return Forecast(rows, sum(known) / len(shares) if len(known) == len(shares) else None)
+
+
+def require_budget(budget: int | None, forecast: Forecast, n_seeds: int) -> None:
+    """Refuse a run that its budget does not cover.
+
+    Raises
+    ------
+    BudgetExceeded
+        Before anything is measured; the message says how many rows are needed.
+    """
+    if budget is not None and forecast.rows > budget:
+        seeds = f"{n_seeds} seeds" if n_seeds > 1 else "one seed"
+        raise BudgetExceeded(
+            f"the run needs up to {forecast} for {seeds}, but its budget is {budget:,} rows; nothing was "
+            f"measured. Give a budget of at least {forecast.rows:,} rows, fewer seeds, or a smaller dataset"
+        )

@@ -1,0 +1,86 @@
+"""From an experiment file to a valid configuration; every mistake in it becomes one clear line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from hwloop.errors import ConfigError
+from hwloop.experiment.config import ExperimentConfig
+from hwloop.experiment.overrides import with_overrides
+from hwloop.registry import nearest, read_toml
+
+SHOWN_ERRORS = 3
+SHOWN_CHARACTERS = 60
+
+
+def load_experiment(path: str | Path, settings: Iterable[str] = ()) -> ExperimentConfig:
+    """Read an experiment file, apply ``key=value`` settings, validate.
+
+    Parameters
+    ----------
+    path
+        A TOML file. The path of a device's TOML file in it may be relative to it.
+    settings
+        As :func:`hwloop.experiment.overrides.with_overrides` takes them.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, a key is unknown (the nearest is named) or a value is unusable.
+    """
+    path = Path(path)
+    table = read_toml(path)
+    table.setdefault("name", path.stem)
+    _find_device_files(table, path.parent)
+    return validated(with_overrides(table, settings), str(path))
+
+
+def validated(table: Mapping[str, Any], where: str) -> ExperimentConfig:
+    """The configuration that a table holds; ``where`` starts the message of the :class:`ConfigError`."""
+    try:
+        return ExperimentConfig.model_validate(dict(table))
+    except ValidationError as error:
+        lines = [_explain(problem, table) for problem in error.errors(include_url=False)]
+        more = f" (and {len(lines) - SHOWN_ERRORS} more)" if len(lines) > SHOWN_ERRORS else ""
+        raise ConfigError(f"{where}: {'; '.join(lines[:SHOWN_ERRORS])}{more}") from error
+
+
+def _find_device_files(table: dict[str, Any], folder: Path) -> None:
+    devices = table.get("device")
+    for part in devices if isinstance(devices, list) else [devices]:
+        name = part.get("name") if isinstance(part, dict) else None
+        if isinstance(name, str) and name.endswith(".toml") and (folder / name).is_file():
+            part["name"] = str(folder / name)
+
+
+def _explain(problem: Any, table: Mapping[str, Any]) -> str:
+    location = [part for part in problem["loc"] if part != "function-before"]
+    if len(location) > 1 and location[0] == "device" and not isinstance(table.get("device"), list):
+        del location[1]  # the only device needs no number
+    key = ".".join(str(part) for part in location)
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key!r}: {nearest(str(location[-1]), _known_keys(location[:-1]))}"
+    if problem["type"] == "missing":
+        return f"the key {key!r} is missing"
+    message = str(problem["msg"]).removeprefix("Value error, ").replace("Input should", "should")
+    if not key:
+        return message
+    given = repr(problem["input"])
+    if len(given) > SHOWN_CHARACTERS:
+        given = given[:SHOWN_CHARACTERS] + "…"
+    return f"{key}: {message}" + ("" if problem["type"] == "value_error" else f", not {given}")
+
+
+def _known_keys(location: Iterable[int | str]) -> list[str]:
+    """Keys of the table at a place in the file."""
+    model: type[BaseModel] = ExperimentConfig
+    for part in location:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        if field is not None:
+            kinds = (field.annotation, *get_args(field.annotation))
+            model = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), model)
+    return list(model.model_fields)

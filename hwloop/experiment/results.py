@@ -1,0 +1,92 @@
+"""What one seed of an experiment gave: every method's accuracy on the same test rows, and what it cost."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+NETWORK = "network"
+LINEAR = "linear"
+NULL_ZEROS = "null_zeros"
+NULL_IDENTITY = "null_identity"
+ONE_STAGE = "one_stage_readout"
+BACKPROP = "backprop"
+FLOORS = (LINEAR, NULL_ZEROS, NULL_IDENTITY, ONE_STAGE)
+NULL_PHYSICS = (NULL_ZEROS, NULL_IDENTITY)
+CEILINGS = (BACKPROP,)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A method on the test rows of one seed.
+
+    Attributes
+    ----------
+    accuracy
+        Share of test rows classified right, in [0, 1].
+    multiply_adds
+        Digital multiply-adds of one prediction.
+    rows_per_train_sample, rows_per_prediction
+        Rows that the method asks of a physical device; 0 where it needs none.
+    """
+
+    accuracy: float
+    multiply_adds: int
+    rows_per_train_sample: float = 0.0
+    rows_per_prediction: float = 0.0
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One seed.
+
+    Attributes
+    ----------
+    scores
+        By method: ``network`` and, where they were asked for, floors and ceiling.
+    rows, recalled
+        Rows measured and recalled by purpose for the network itself.
+    floor_rows
+        Rows that the one-stage floor measured beyond those, because it could not recall them.
+    busy_seconds
+        Time that the device spent measuring.
+    measuring_seconds
+        Wall time of the measuring phases; ``None`` if nothing was measured.
+    confusion
+        Test rows by true class (first) and predicted class, shape (classes, classes).
+    losses
+        Of each stage, one an epoch.
+    validation_accuracies
+        After each stage; ``None`` where not known.
+    """
+
+    seed: int
+    n_train: int
+    n_validation: int
+    n_test: int
+    scores: dict[str, Score]
+    rows: dict[str, int]
+    recalled: dict[str, int]
+    floor_rows: int
+    busy_seconds: float
+    measuring_seconds: float | None
+    confusion: NDArray[np.int64]
+    losses: list[list[float]]
+    validation_accuracies: list[float | None]
+    digital_seconds: float
+    wall_seconds: float
+    devices: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers, lists and text, for a metrics file."""
+        return asdict(self) | {"confusion": self.confusion.tolist()}
+
+
+def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
+    """Rows by true class (first index) and predicted class."""
+    counts = np.zeros((n_classes, n_classes), dtype=np.int64)
+    np.add.at(counts, (labels, predicted), 1)
+    return counts

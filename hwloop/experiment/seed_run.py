@@ -1,0 +1,178 @@
+"""One seed of an experiment: train and test the network, then its floors and ceiling on the same split."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwloop.events import Event
+from hwloop.experiment import results
+from hwloop.experiment.backprop_ceiling import backpropagated
+from hwloop.experiment.config import ExperimentConfig
+from hwloop.experiment.events import MethodScored
+from hwloop.experiment.fitting_device import open_fitting_device
+from hwloop.experiment.linear_floor import linear_multiply_adds, linear_softmax
+from hwloop.experiment.partition import Partition
+from hwloop.experiment.physical_floors import NULLS, build_stages, build_trainer, one_stage_readout
+from hwloop.experiment.response import DeviceResponse, ResponseSample, measure_sweep
+from hwloop.experiment.results import Score, SeedResult, confusion_matrix
+from hwloop.layers import PhysicalNetwork
+from hwloop.session import Session
+from hwloop.session.ledger import PURPOSES
+from hwloop.training import History, Trainer
+
+Emit = Callable[[Event], None]
+
+
+@dataclass
+class SeedRun:
+    """One seed, ready to run: nothing is measured yet.
+
+    ``sessions`` holds one a stage; stages that share a device share its session.
+    """
+
+    config: ExperimentConfig
+    data: Partition
+    trainer: Trainer
+    sessions: list[Session]
+    network: PhysicalNetwork
+    emit: Emit
+
+    @property
+    def distinct_sessions(self) -> list[Session]:
+        """Every session once."""
+        return self.network.distinct_sessions
+
+    def run(self, response_rows: int) -> tuple[SeedResult, list[DeviceResponse]]:
+        """Train, test, then score floors and ceiling; the devices are closed afterwards, whatever happens.
+
+        ``response_rows`` rows sweep the first device for the report, 0 for none.
+        """
+        begin = time.perf_counter()
+        with ExitStack() as stack:
+            for session in self.distinct_sessions:
+                stack.enter_context(session)
+            history, confusion = self._train_and_test()
+            scores = {results.NETWORK: self._network_score(confusion)}
+            self._announce(results.NETWORK, scores[results.NETWORK])
+            responses = self._responses(response_rows)
+            rows, recalled, busy, measuring = self._cost()
+            if self.config.evidence.floors:
+                scores |= self._references()
+            floor_rows = sum(session.ledger.total for session in self.distinct_sessions) - sum(rows.values())
+        result = SeedResult(
+            seed=self.data.seed,
+            n_train=len(self.data.train),
+            n_validation=len(self.data.validation) if self.data.validation else 0,
+            n_test=len(self.data.test),
+            scores=scores,
+            rows=rows,
+            recalled=recalled,
+            floor_rows=floor_rows,
+            busy_seconds=busy,
+            measuring_seconds=measuring,
+            confusion=confusion,
+            losses=[stage.losses for stage in history.stages],
+            validation_accuracies=[stage.validation_accuracy for stage in history.stages],
+            digital_seconds=history.digital_seconds,
+            wall_seconds=time.perf_counter() - begin,
+            devices=self.identities(),
+        )
+        return result, responses
+
+    def identities(self) -> list[str]:
+        """Who the devices say they are."""
+        return [session.device.identify() for session in self.distinct_sessions]
+
+    def _train_and_test(self) -> tuple[History, results.NDArray[np.int64]]:
+        data, held_out = self.data, self.data.validation
+        validation = None if held_out is None else (held_out.inputs, held_out.labels)
+        train = data.train
+        history = self.trainer.fit(
+            self.network, train.inputs, train.labels, validation=validation, callbacks=[self.emit]
+        )
+        predicted = self.network.predict(data.test.inputs)
+        return history, confusion_matrix(data.test.labels, predicted, data.n_classes)
+
+    def _network_score(self, confusion: results.NDArray[np.int64]) -> Score:
+        trained = sum(session.ledger["train"] for session in self.distinct_sessions)
+        return Score(
+            float(np.trace(confusion) / confusion.sum()),
+            self.network.multiply_adds,
+            trained / len(self.data.train),
+            self.trainer.predict_cost(1, self.data.n_classes, len(self.network)),
+        )
+
+    def _cost(self) -> tuple[dict[str, int], dict[str, int], float, float | None]:
+        """Rows and rows recalled by purpose, busy time and time of the measuring phases: the network's own."""
+        ledgers = [session.ledger for session in self.distinct_sessions]
+        rows = {purpose: sum(ledger.rows[purpose] for ledger in ledgers) for purpose in PURPOSES}
+        recalled = {purpose: sum(ledger.recalled[purpose] for ledger in ledgers) for purpose in PURPOSES}
+        busy = sum(ledger.seconds["train"] for ledger in ledgers)
+        phases = [
+            ledger.seconds["train"] / ledger.duty_cycle for ledger in ledgers if ledger.duty_cycle is not None
+        ]
+        return rows, recalled, busy, sum(phases) if phases else None
+
+    def _responses(self, response_rows: int) -> list[DeviceResponse]:
+        found = []
+        for number, session in enumerate(self.distinct_sessions):
+            sweep = measure_sweep(session, response_rows, self.data.seed) if number == 0 else None
+            sample = session.journal.responses if isinstance(session.journal, ResponseSample) else None
+            found.append(DeviceResponse(session.device.spec, session.device.identify(), sample, sweep))
+        return found
+
+    def _references(self) -> dict[str, Score]:
+        """Floors and ceiling, from the same split."""
+        config, data = self.config, self.data
+        scores: dict[str, Score] = {}
+
+        def keep(method: str, score: Score) -> None:
+            scores[method] = score
+            self._announce(method, score)
+
+        keep(results.ONE_STAGE, one_stage_readout(config, self.sessions, data))
+        for null in NULLS:
+            keep(null.method, null.score(config, self.sessions, data))
+        softmax = linear_softmax(data.train, data.validation, data.seed)
+        keep(
+            results.LINEAR,
+            Score(self._share(softmax.predict(data.test.inputs)), linear_multiply_adds(data.n_features, data.n_classes)),
+        )
+        widths = [config.network.width] * config.network.stages
+        digital = backpropagated(data.train, data.validation, widths, data.n_classes, data.seed)
+        keep(results.BACKPROP, Score(self._share(digital.predict(data.test.inputs)), digital.multiply_adds))
+        return scores
+
+    def _share(self, predicted: results.NDArray[np.int64]) -> float:
+        return float(np.mean(predicted == self.data.test.labels))
+
+    def _announce(self, method: str, score: Score) -> None:
+        self.emit(MethodScored(self.data.seed, method, score.accuracy))
+
+
+def prepare_seed(config: ExperimentConfig, data: Partition, budget: int | None, emit: Emit) -> SeedRun:
+    """Build trainer, devices, sessions and network of one seed; nothing is measured.
+
+    Raises
+    ------
+    ConfigError
+        Unknown trainer, device or setting.
+    """
+    trainer = build_trainer(config, data.seed)
+    planned = trainer.plan.n_features(data.n_features, data.n_classes)
+    stages = config.network.stages
+    features = [planned, *[config.network.width] * (stages - 1)]
+    if len(config.device) == 1:
+        features = [max(features)]
+    sessions = []
+    for number, (part, n_features) in enumerate(zip(config.device, features, strict=True)):
+        device = open_fitting_device(part, n_features, config.network.reference_slots, data.seed + 1000 * number)
+        sessions.append(Session(device, journal=ResponseSample(), budget=budget, listeners=[emit]))
+    sessions = sessions * stages if len(sessions) == 1 else sessions
+    network = PhysicalNetwork(sessions, build_stages(config), seed=data.seed)
+    return SeedRun(config, data, trainer, sessions, network, emit)

@@ -1,0 +1,133 @@
+"""From features to stimuli: a fixed affine map, fitted on training rows, into the device's limits."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hwloop.device import DeviceSpec
+from hwloop.device.spec import Float64Array
+from hwloop.errors import ConfigError
+from hwloop.layers.rowwise import exact_product
+from hwloop.layers.scaling import scaling
+
+logger = logging.getLogger(__name__)
+
+# One reference channel for this many data channels brings the reference field to about the strength of the
+# data's own: the data fill a third of their range (root mean square), the reference all of it.
+DATA_CHANNELS_A_REFERENCE = 10
+
+
+def default_reference_slots(spec: DeviceSpec) -> int:
+    """Reference channels that a device needs so that a quadratic detector sees the sign of its input.
+
+    On a device that takes both signs, |T x|^2 is blind to the sign of x; a constant in some channels makes
+    the response linear in x to first order (homodyne detection). On a device that takes one sign only, the
+    mean of the data sits in mid-range and serves as that constant already.
+    """
+    if bool(np.any(spec.low < 0)) and bool(np.any(spec.high > 0)):
+        return min(spec.n_inputs - 1, math.ceil(spec.n_inputs / (DATA_CHANNELS_A_REFERENCE + 1)))
+    return 0
+
+
+class Encoder(nn.Module):
+    """Maps features of shape (rows, n_features) to stimuli of shape (rows, n_inputs).
+
+    The data fill the first channels, the reference constants the last; channels between them rest at mid-range.
+    Features fit *directly* where there are no more of them than free channels; otherwise a seeded projection
+    with orthonormal columns maps them down, which :attr:`is_direct` tells and the log says.
+
+    Parameters
+    ----------
+    spec
+        The device's channels and limits.
+    reference_slots
+        Channels held constant at their upper limit; ``None`` for :func:`default_reference_slots`.
+    controls
+        Constants in the device's unit, one a channel, sent on the channels before the reference.
+    scaling_name
+        ``"global"`` or ``"channel"``, see :mod:`hwloop.layers.scaling`.
+    seed
+        Of the projection.
+    """
+
+    mean: Tensor
+    gain: Tensor
+    projection: Tensor
+
+    def __init__(
+        self,
+        spec: DeviceSpec,
+        n_features: int,
+        *,
+        reference_slots: int | None = None,
+        controls: tuple[float, ...] = (),
+        scaling_name: str = "global",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        slots = default_reference_slots(spec) if reference_slots is None else reference_slots
+        free = spec.n_inputs - slots - len(controls)
+        if free < 1:
+            raise ConfigError(
+                f"{slots} reference slots and {len(controls)} controls leave none of the device's "
+                f"{spec.n_inputs} inputs for data; give fewer"
+            )
+        self.n_features = n_features
+        self.n_data = min(n_features, free)
+        self.is_direct = n_features <= free
+        self._scaling = scaling(scaling_name)
+        self._low, self._high = spec.low, spec.high
+        self._middle = (spec.low + spec.high) / 2
+        first = spec.n_inputs - slots - len(controls)
+        self._constants = self._middle.copy()
+        self._constants[first : first + len(controls)] = controls
+        self._constants[spec.n_inputs - slots :] = spec.high[spec.n_inputs - slots :]
+        self.register_buffer("mean", torch.zeros(self.n_data, dtype=torch.float64))
+        self.register_buffer("gain", torch.zeros(self.n_data, dtype=torch.float64))
+        self.register_buffer("projection", torch.empty(0, dtype=torch.float64))
+        if not self.is_direct:
+            self.projection = orthogonal_projection(n_features, self.n_data, seed)
+            logger.info(
+                "%d features do not fit %d free inputs: a seeded orthogonal projection maps them down",
+                n_features,
+                free,
+            )
+
+    def fit(self, features: Tensor) -> None:
+        """Fit mean and gain on training rows, shape (rows, n_features)."""
+        data = self._projected(features)
+        self.mean = data.mean(dim=0)
+        full_scale = self._scaling.full_scale(data - self.mean)
+        half_range = torch.from_numpy((self._high - self._low) / 2)[: self.n_data]
+        # A feature that never varied in training says nothing: it rests at mid-range, also when it varies later.
+        self.gain = torch.where(full_scale > 0, half_range / full_scale.clamp_min(1e-300), 0.0)
+
+    def forward(self, features: Tensor) -> Float64Array:
+        """Stimuli for features of shape (rows, n_features): float64, (rows, n_inputs), within the limits."""
+        stimuli = np.tile(self._constants, (len(features), 1))
+        deviations = (self._projected(features) - self.mean) * self.gain
+        stimuli[:, : self.n_data] = self._middle[: self.n_data] + deviations.numpy()
+        return np.clip(stimuli, self._low, self._high)
+
+    def _projected(self, features: Tensor) -> Tensor:
+        features = features.detach().to(torch.float64)
+        if features.ndim != 2 or features.shape[1] != self.n_features:
+            raise ConfigError(
+                f"the network was built for {self.n_features} features a row, "
+                f"but the data have shape {tuple(features.shape)}"
+            )
+        if self.is_direct:
+            return features
+        return exact_product(features, self.projection)
+
+
+def orthogonal_projection(n_from: int, n_to: int, seed: int) -> Tensor:
+    """A random (n_from, n_to) matrix with orthonormal columns, Haar distributed (QR of a Gaussian matrix)."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, n_from, n_to]))
+    q, r = np.linalg.qr(rng.standard_normal((n_from, n_to)))
+    return torch.from_numpy(q * np.sign(np.diag(r)))

@@ -1,0 +1,130 @@
+"""A network whose nonlinear layers are physical."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hwloop.device.spec import Float64Array
+from hwloop.errors import ConfigError, StimulusError
+from hwloop.layers.stage import Stage
+from hwloop.session import Session
+
+if TYPE_CHECKING:
+    from hwloop.layers.readout import Readout
+
+
+class PhysicalNetwork(nn.Module):
+    """Stages in a row, each measured through a session.
+
+    Parameters
+    ----------
+    session
+        One session that serves every stage, or a list with one a stage (a session may stand in it twice).
+    layers
+        The stages, first to last.
+    seed
+        Of projections and of the maps' first values.
+    """
+
+    def __init__(self, session: Session | Sequence[Session], layers: Iterable[Stage], seed: int = 0) -> None:
+        super().__init__()
+        stages = list(layers)
+        if not stages:
+            raise ConfigError("a network needs at least one stage")
+        sessions = [session] * len(stages) if isinstance(session, Session) else list(session)
+        if len(sessions) != len(stages):
+            raise ConfigError(f"{len(sessions)} sessions for {len(stages)} stages; give one, or one a stage")
+        self.stages = nn.ModuleList(stages)
+        self.sessions = sessions
+        self.seed = seed
+        self.readout: Readout | None = None
+
+    def __iter__(self) -> Iterator[tuple[int, Stage, Session]]:
+        for number, (stage, session) in enumerate(zip(self.stages, self.sessions, strict=True)):
+            assert isinstance(stage, Stage)
+            yield number, stage, session
+
+    def __len__(self) -> int:
+        return len(self.stages)
+
+    @property
+    def distinct_sessions(self) -> list[Session]:
+        """Every session once, in the order of the stages."""
+        return list(dict.fromkeys(self.sessions))
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """All devices open, and closed to their safe state afterwards, whatever happens."""
+        with ExitStack() as stack:
+            for session in self.distinct_sessions:
+                stack.enter_context(session)
+            yield
+
+    def build(self, n_features: int) -> None:
+        """Create every stage's encoder and map for input rows of ``n_features``."""
+        for number, stage, session in self:
+            stage.build(session.device.spec, n_features, seed=stage_seed(self.seed, number))
+            n_features = stage.width
+
+    def passes(self, inputs: Tensor, purpose: str = "evaluate") -> Iterator[tuple[Stage, Tensor, Tensor]]:
+        """Send rows through the trained stages; yields (stage, features, z) of each in turn."""
+        for _, stage, session in self:
+            responses = session.measure(stage.encoder(inputs), purpose)
+            features = stage.features(inputs, responses)
+            inputs = stage.map(features)
+            yield stage, features, inputs
+
+    def predict_proba(self, inputs: Any) -> NDArray[np.float64]:
+        """Class probabilities, shape (rows, classes); a row's do not depend on the rows beside it.
+
+        Raises
+        ------
+        ConfigError
+            If the network is not trained yet.
+        """
+        if self.readout is None:
+            raise ConfigError("the network has no readout yet; train it first (trainer.fit)")
+        rows = as_rows(inputs)
+        with self.opened(), torch.no_grad():
+            scores = self.readout.log_probabilities(self, rows)
+        return torch.softmax(scores.to(torch.float64), dim=1).numpy()
+
+    def predict(self, inputs: Any) -> NDArray[np.int64]:
+        """The most probable class of each row, as an index from 0; shape (rows,)."""
+        return np.asarray(self.predict_proba(inputs).argmax(axis=1), dtype=np.int64)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Digital multiply-adds of one prediction, over all stages, the readout and its passes."""
+        stages = sum(stage.multiply_adds for _, stage, _ in self)
+        if self.readout is None:
+            return stages
+        return self.readout.passes * stages + self.readout.multiply_adds
+
+
+def stage_seed(seed: int, number: int) -> int:
+    """A seed of its own for each stage."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint32)[0])
+
+
+def as_rows(inputs: Any) -> Tensor:
+    """Input rows as a float64 tensor of shape (rows, n_features), every value finite.
+
+    Raises
+    ------
+    StimulusError
+    """
+    array: Float64Array = np.array(inputs, dtype=np.float64)
+    if array.ndim != 2:
+        raise StimulusError(f"data must have shape (rows, features), but have shape {array.shape}")
+    if not np.isfinite(array).all():
+        row, feature = (int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise StimulusError(f"row {row}, feature {feature} of the data is {array[row, feature]}; clean the data")
+    return torch.from_numpy(array)

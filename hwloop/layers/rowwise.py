@@ -1,0 +1,39 @@
+"""Digital arithmetic whose result for a row does not depend on the rows beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from hwloop.blocks import ExactProduct, in_fixed_blocks
+
+
+def exact_linear(linear: nn.Linear, rows: Tensor) -> Tensor:
+    """W x + b for every row, without gradient; to the last bit the same in every batch and on every machine."""
+    product = exact_product(rows, linear.weight.detach().T)
+    return (product + linear.bias.detach()).to(torch.float32)
+
+
+def exact_product(rows: Tensor, matrix: Tensor) -> Tensor:
+    """``rows @ matrix`` as float64, see :class:`hwloop.blocks.ExactProduct`."""
+    return torch.from_numpy(ExactProduct(matrix.numpy())(rows.detach().numpy()))
+
+
+def rowwise(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """Apply a ``function`` of single rows, such as a norm or a softmax, so that it never depends on the batch.
+
+    Parameters
+    ----------
+    function
+        Maps (block, n) to (block, m) without mixing rows; for matrix products take :func:`exact_product`.
+    rows
+        Shape (any, n).
+    """
+    if len(rows) == 0:
+        return function(rows)
+    with torch.no_grad():
+        return torch.from_numpy(
+            in_fixed_blocks(lambda block: function(torch.from_numpy(block)).numpy(), rows.detach().numpy())
+        )

@@ -1,0 +1,61 @@
+"""Rows on their way: what a trainer can already use while the rest is still being measured."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from hwloop.device.spec import Float64Array
+
+
+class Measurement:
+    """The responses to a batch of stimuli, filled in by the device's thread from the first row on."""
+
+    def __init__(self, rows: int, n_outputs: int) -> None:
+        self.rows = rows
+        self._responses = np.full((rows, n_outputs), np.nan)
+        self._known = np.zeros(rows, dtype=bool)
+        self._leading = 0
+        self._failure: BaseException | None = None
+        self._changed = threading.Condition()
+
+    @property
+    def rows_ready(self) -> int:
+        """Number of leading rows that are known."""
+        return self._leading
+
+    def wait_for(self, rows: int) -> Float64Array:
+        """The first ``rows`` responses, shape (rows, n_outputs), as soon as they are known.
+
+        Raises
+        ------
+        HwloopError
+            Whatever stopped the measurement, if it stopped before that many rows were known.
+        """
+        if rows > self.rows:
+            raise ValueError(f"{rows} rows were asked for, but only {self.rows} are being measured")
+        with self._changed:
+            self._changed.wait_for(lambda: self._leading >= rows or self._failure is not None)
+            if self._leading < rows and self._failure is not None:
+                raise self._failure
+            return self._responses[:rows]
+
+    def result(self) -> Float64Array:
+        """All responses, shape (rows, n_outputs), when the last row is known."""
+        return self.wait_for(self.rows)
+
+    def fill(self, positions: list[int], responses: Float64Array) -> None:
+        """Enter responses at the given rows; called by the device's thread alone."""
+        with self._changed:
+            self._responses[positions] = responses
+            self._known[positions] = True
+            unknown = np.flatnonzero(~self._known[self._leading :])
+            self._leading = self._leading + int(unknown[0]) if len(unknown) else self.rows
+            self._changed.notify_all()
+
+    def fail(self, failure: BaseException) -> None:
+        """Tell every waiter why no more rows will come; called by the device's thread alone."""
+        with self._changed:
+            self._failure = failure
+            self._changed.notify_all()

@@ -1,0 +1,315 @@
+"""The one road from a trainer to a device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from hwloop.device import Device
+from hwloop.device.checks import checked_stimuli
+from hwloop.device.spec import Float64Array
+from hwloop.errors import BudgetExceeded, ConfigError, DeviceError, HwloopError
+from hwloop.events import Event, Listener, RowsMeasured
+from hwloop.journal import Journal, Record
+from hwloop.registry import nearest
+from hwloop.session.forecast import Forecast
+from hwloop.session.ledger import PURPOSES, Ledger
+from hwloop.session.measurement import Measurement
+from hwloop.session.memory import Freshness, RowMemory
+
+# Purposes whose point is to measure now; the others may be answered from memory.
+ALWAYS_MEASURED = frozenset({"calibrate", "reference", "repeat"})
+# A block is what one call of the driver carries. It ends within this time where the pace is known, so that
+# progress, Ctrl-C and a trainer that starts early never wait long for it.
+BLOCK_SECONDS = 0.25
+BLOCK_ROWS = 256
+
+
+class Session:
+    """Measures for one device: counts, remembers and records every row, and holds the budget.
+
+    One thread owns the device and nobody else calls it; drivers need no locks.
+
+    Parameters
+    ----------
+    device
+        The device; ``with session:`` opens it and closes it to its safe state.
+    journal
+        Keeps every answered call before anyone uses it.
+    budget
+        Rows that this session may measure, over all purposes; ``None`` for no limit.
+    freshness
+        Beyond this age a remembered row is measured again; by default it never ages.
+    listeners
+        Called with every :class:`hwloop.events.Event`, on the device's thread.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        journal: Journal | None = None,
+        budget: int | None = None,
+        freshness: Freshness | None = None,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        if budget is not None and (isinstance(budget, bool) or budget != int(budget) or budget < 0):
+            raise ConfigError(f"the budget must be a whole number of rows, not {budget!r}")
+        self.device = device
+        self.journal = journal
+        self.budget = budget
+        self.listeners = list(listeners)
+        self.ledger = Ledger()
+        self.memory = RowMemory(freshness)
+        self._owner: ThreadPoolExecutor | None = None
+        self._users = 0
+        self._stopping = False
+        self._identity = ""
+        self._phase: _Phase | None = None
+
+    # -- opening and closing ---------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Open the device on the thread that will own it; safe to call when it is open."""
+        if self._owner is not None:
+            return
+        self._stopping = False
+        self._owner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hwloop-device")
+        try:
+            self._owner.submit(self._open_device).result()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_device(self) -> None:
+        name = type(self.device).__name__
+        try:
+            self.device.open()
+            self._identity = self.device.identify()
+        except HwloopError:
+            raise
+        except Exception as error:
+            raise DeviceError(
+                f"{name} could not be opened ({type(error).__name__}: {error}); check power, cable and address"
+            ) from error
+
+    def close(self) -> None:
+        """Stop after the block in flight and close the device to its safe state; safe to call twice."""
+        owner, self._owner = self._owner, None
+        if owner is None:
+            return
+        self._stopping = True
+        closing = owner.submit(self.device.close)
+        owner.shutdown(wait=True)
+        closing.result()
+
+    def __enter__(self) -> Self:
+        self.open()
+        self._users += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._users -= 1
+        if self._users == 0:
+            self.close()
+
+    # -- measuring -------------------------------------------------------------------------------------
+
+    def measure(self, stimuli: Any, purpose: str = "train", fresh: bool = False) -> Float64Array:
+        """Measure, or recall, the response to each stimulus.
+
+        Parameters
+        ----------
+        stimuli
+            Shape (rows, n_inputs), within the device's limits.
+        purpose
+            What the rows count for: ``train``, ``evaluate``, ``calibrate``, ``reference`` or ``repeat``. The last
+            three are always measured, never recalled.
+        fresh
+            Measure even what is remembered, as ``online`` schedules do on a drifting device.
+
+        Returns
+        -------
+        ndarray of shape (rows, n_outputs), float64.
+
+        Raises
+        ------
+        StimulusError, LimitError
+            Before anything is measured.
+        BudgetExceeded
+            Before the first row that the budget does not cover is measured.
+        DeviceError
+            When the device fails; what it answered until then is recorded and remembered.
+        """
+        with self._opened_for_a_call():
+            return self.submit(stimuli, purpose, fresh).result()
+
+    def submit(self, stimuli: Any, purpose: str = "train", fresh: bool = False) -> Measurement:
+        """Begin to measure and return at once; takes what :meth:`measure` takes.
+
+        Jobs run in the order in which they were submitted, while the caller computes.
+        """
+        if purpose not in PURPOSES:
+            raise ConfigError(f"unknown purpose {purpose!r}: {nearest(purpose, PURPOSES)}")
+        checked = checked_stimuli(stimuli, self.device.spec, type(self.device).__name__)
+        self.open()
+        assert self._owner is not None
+        measurement = Measurement(len(checked), self.device.spec.n_outputs)
+        self._owner.submit(self._run_job, checked, purpose, fresh, measurement)
+        return measurement
+
+    @contextmanager
+    def _opened_for_a_call(self) -> Iterator[None]:
+        """Close again after a single call only if that call opened the device."""
+        if self._owner is not None:
+            yield
+        else:
+            with self:
+                yield
+
+    def _run_job(self, stimuli: Float64Array, purpose: str, fresh: bool, into: Measurement) -> None:
+        try:
+            if fresh or purpose in ALWAYS_MEASURED:
+                unknown = [(key, [i]) for i, key in enumerate(RowMemory.keys(stimuli))]
+            else:
+                unknown = self._recall(stimuli, purpose, into)
+            self._check_budget(len(unknown))
+            step = self._block_rows()
+            for start in range(0, len(unknown), step):
+                if self._stopping:
+                    raise DeviceError("the session was closed while rows were still to be measured")
+                self._measure_block(stimuli, unknown[start : start + step], purpose, into)
+        except BaseException as failure:
+            into.fail(failure)
+
+    def _recall(self, stimuli: Float64Array, purpose: str, into: Measurement) -> list[tuple[bytes, list[int]]]:
+        """Fill in what is remembered; return each unknown stimulus once, with the rows that it stands in."""
+        now = self.ledger.total
+        known: list[int] = []
+        responses = []
+        unknown: dict[bytes, list[int]] = {}
+        for row, key in enumerate(RowMemory.keys(stimuli)):
+            response = self.memory.recall(key, now)
+            if response is None:
+                unknown.setdefault(key, []).append(row)
+            else:
+                known.append(row)
+                responses.append(response)
+        if known:
+            into.fill(known, np.array(responses))
+        recalled = len(stimuli) - len(unknown)
+        if recalled:
+            self.ledger.count_recalled(purpose, recalled)
+            self._emit(RowsMeasured(purpose, rows=0, recalled=recalled))
+        return list(unknown.items())
+
+    def _measure_block(
+        self, stimuli: Float64Array, block: list[tuple[bytes, list[int]]], purpose: str, into: Measurement
+    ) -> None:
+        asked = stimuli[[rows[0] for _, rows in block]]
+        first_row, started = self.ledger.total, time.time()
+        begin = time.perf_counter()
+        responses = self.device.measure(asked)
+        end = time.perf_counter()
+        if self.journal is not None:
+            self.journal.append(Record(purpose, self._identity, first_row, started, end - begin, asked, responses))
+        self.ledger.count_measured(purpose, len(block), end - begin)
+        if self._phase is not None:
+            self._phase.extend(begin, end)
+        positions, copies = [], []
+        for i, (key, rows) in enumerate(block):
+            self.memory.remember(key, responses[i], self.ledger.total)
+            positions += rows
+            copies += [i] * len(rows)
+        into.fill(positions, responses[copies])
+        self._emit(RowsMeasured(purpose, rows=len(block)))
+
+    def _block_rows(self) -> int:
+        spec = self.device.spec
+        rows = spec.max_rows or BLOCK_ROWS
+        if spec.row_seconds:
+            rows = min(rows, max(1, int(BLOCK_SECONDS / spec.row_seconds)))
+        return rows
+
+    def _emit(self, event: Event) -> None:
+        for listener in self.listeners:
+            listener(event)
+
+    # -- cost ------------------------------------------------------------------------------------------
+
+    @property
+    def rows_left(self) -> int | None:
+        """Rows that the budget still covers; ``None`` without a budget."""
+        return None if self.budget is None else self.budget - self.ledger.total
+
+    def forecast(self, rows: int) -> Forecast:
+        """What ``rows`` rows will cost on this device, by its spec or by what was measured so far."""
+        pace = self.device.spec.row_seconds
+        if pace is None:
+            pace = self.ledger.row_seconds
+        return Forecast(rows, None if pace is None else rows * pace)
+
+    def require(self, rows: int) -> None:
+        """Refuse a plan that needs more rows than the budget leaves, before any of them is measured.
+
+        Raises
+        ------
+        BudgetExceeded
+        """
+        left = self.rows_left
+        if left is not None and rows > left:
+            raise BudgetExceeded(
+                f"this needs {self.forecast(rows)}, but the budget of {self.budget:,} rows leaves {left:,}; "
+                f"give a budget of at least {self.ledger.total + rows:,} rows, or train on less"
+            )
+
+    def _check_budget(self, rows: int) -> None:
+        left = self.rows_left
+        if left is not None and rows > left:
+            raise BudgetExceeded(
+                f"{rows:,} rows were about to be measured, but the budget of {self.budget:,} rows leaves "
+                f"{left:,}; what was measured so far is kept. Give a larger budget to go on"
+            )
+
+    @contextmanager
+    def measuring_phase(self) -> Iterator[None]:
+        """Account the duty cycle from the first to the last row that is measured inside."""
+        if self._phase is not None:
+            yield
+            return
+        self._phase = phase = _Phase()
+        try:
+            yield
+        finally:
+            self._phase = None
+            self.ledger.count_phase(phase.busy_seconds, phase.wall_seconds)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A session is copied closed: threads and phases stay behind."""
+        return self.__dict__ | {"_owner": None, "_users": 0, "_phase": None, "_stopping": False}
+
+
+class _Phase:
+    """The time between the first and the last row of a measuring phase."""
+
+    def __init__(self) -> None:
+        self.busy_seconds = 0.0
+        self._begin: float | None = None
+        self._end = 0.0
+
+    def extend(self, begin: float, end: float) -> None:
+        self._begin = begin if self._begin is None else self._begin
+        self._end = end
+        self.busy_seconds += end - begin
+
+    @property
+    def wall_seconds(self) -> float:
+        return 0.0 if self._begin is None else self._end - self._begin

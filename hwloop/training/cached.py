@@ -1,0 +1,33 @@
+"""The cached schedule: measure the training rows once through a stage, train it on them, go on to the next."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from hwloop.training.rules import LocalRule, StageData
+from hwloop.training.schedules import Schedule, Task
+
+
+class Cached(Schedule):
+    """One measurement a planned row a stage, the least that any local trainer can do."""
+
+    def __init__(self, rule: LocalRule) -> None:
+        self.rule = rule
+
+    def measurements(self) -> int:
+        """Once."""
+        return 1
+
+    def run(self, task: Task) -> None:
+        """Stage by stage; each trains on the rows that are there while the rest is being measured."""
+        inputs = task.plan.rows(task.inputs, task.labels, task.n_classes, task.rng)
+        for number, stage, session in task.network:
+            task.stage_begins(number)
+            stage.encoder.fit(inputs)
+            measurement = session.submit(stage.encoder(inputs), "train")
+            rows_a_sample = task.plan.rows_a_sample(task.n_classes)
+            data = StageData(inputs, measurement, task.labels, rows_a_sample, task.n_classes)
+            objective, features = self.rule.train(stage, data, task.rng, partial(task.epoch_done, number))
+            inputs = stage.map(features)
+            task.readout.add_stage(objective, features)
+            task.stage_done(number, task.readout.so_far())

@@ -1,0 +1,29 @@
+"""What a fit leaves behind for plots and tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class StageHistory:
+    """One stage's training: mean loss of each epoch, and accuracies in [0, 1] once it is trained."""
+
+    stage: int
+    losses: list[float] = field(default_factory=list)
+    train_accuracy: float | None = None
+    validation_accuracy: float | None = None
+
+
+@dataclass
+class History:
+    """A whole fit."""
+
+    stages: list[StageHistory]
+    rows: int
+    digital_seconds: float
+
+    @property
+    def losses(self) -> list[float]:
+        """Losses of all stages, one after the other."""
+        return [loss for stage in self.stages for loss in stage.losses]

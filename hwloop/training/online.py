@@ -1,0 +1,120 @@
+"""The online schedule: measure afresh in every epoch, for hardware that drifts; PhyLL as it was published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hwloop.layers import Stage
+from hwloop.session import Session
+from hwloop.training.objectives import LocalObjective, StageObjective
+from hwloop.training.schedules import Schedule, Task
+
+
+@dataclass(frozen=True)
+class OnlineSettings:
+    """Epochs over the training samples, samples a batch, Adam steps on each measured batch, learning rate."""
+
+    epochs: int = 200
+    batch_samples: int = 256
+    inner_steps: int = 10
+    lr: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_samples", "inner_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not self.lr > 0:
+            raise ValueError(f"lr must be positive, not {self.lr}")
+
+
+@dataclass
+class _StageState:
+    """A stage with its session, objective and optimiser, and what the epoch measured."""
+
+    stage: Stage
+    session: Session
+    objective: StageObjective
+    optimiser: torch.optim.Optimizer
+    inputs: list[Tensor]
+    responses: list[Tensor]
+
+
+class Online(Schedule):
+    """Every epoch measures every planned row through every stage, a batch at a time.
+
+    Encoders and standardisers are fitted on the first batch, and again on what each epoch measured: they
+    follow the device and the maps before them. Nothing is recalled from memory.
+    """
+
+    def __init__(self, objective: LocalObjective, settings: OnlineSettings) -> None:
+        self.objective = objective
+        self.settings = settings
+
+    def measurements(self) -> int:
+        """Once an epoch."""
+        return self.settings.epochs
+
+    def run(self, task: Task) -> None:
+        """All stages advance together, batch by batch."""
+        states = [self._state(stage, session, task) for _, stage, session in task.network]
+        for number in range(len(states)):
+            task.stage_begins(number)
+        samples, batch = len(task.labels), min(self.settings.batch_samples, len(task.labels))
+        for epoch in range(self.settings.epochs):
+            order = torch.randperm(samples, generator=task.rng)
+            losses = [
+                self._train_batch(task, states, part, first=epoch == 0 and k == 0)
+                for k, part in enumerate(order.split(batch))
+            ]
+            for number, state in enumerate(states):
+                self._refit(state)
+                mean = sum(loss[number] for loss in losses) / len(losses)
+                task.epoch_done(number, epoch + 1, self.settings.epochs, mean)
+        for number, state in enumerate(states):
+            task.readout.add_stage(state.objective, torch.empty(0))
+            task.stage_done(number, task.readout.so_far())
+
+    def _state(self, stage: Stage, session: Session, task: Task) -> _StageState:
+        stage.reset_map(task.rng)
+        objective = self.objective.for_stage(stage, task.n_classes, task.rng)
+        parameters: list[nn.Parameter] = [*stage.linear.parameters(), *objective.parameters()]
+        optimiser = torch.optim.Adam(parameters, lr=self.settings.lr, fused=True)
+        return _StageState(stage, session, objective, optimiser, [], [])
+
+    def _train_batch(self, task: Task, states: list[_StageState], part: Tensor, first: bool) -> list[float]:
+        """Measure a batch through every stage in turn; each stage takes its steps before it passes z on."""
+        labels = task.labels[part]
+        inputs = task.plan.rows(task.inputs[part], labels, task.n_classes, task.rng)
+        losses = []
+        for state in states:
+            stage = state.stage
+            if first:
+                stage.encoder.fit(inputs)
+            responses = state.session.measure(stage.encoder(inputs), "train", fresh=True)
+            state.inputs.append(inputs)
+            state.responses.append(torch.from_numpy(responses))
+            if first:
+                stage.standardiser.fit(state.responses[-1])
+            features = stage.features(inputs, responses)
+            losses.append(self._take_steps(state, features, labels))
+            inputs = stage.map(features)
+        return losses
+
+    def _take_steps(self, state: _StageState, features: Tensor, labels: Tensor) -> float:
+        total = 0.0
+        for _ in range(self.settings.inner_steps):
+            loss = state.objective.loss(state.stage, state.stage.linear(features), labels)
+            state.optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            state.optimiser.step()
+            total += float(loss.detach())
+        return total / self.settings.inner_steps
+
+    def _refit(self, state: _StageState) -> None:
+        state.stage.encoder.fit(torch.cat(state.inputs))
+        state.stage.standardiser.fit(torch.cat(state.responses))
+        state.inputs.clear()
+        state.responses.clear()

@@ -1,0 +1,80 @@
+"""Physical local learning, in the published schedule and in one that measures every row once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hwloop.errors import ConfigError
+from hwloop.registry import nearest
+from hwloop.training.cached import Cached
+from hwloop.training.objectives import TARGETS, GoodnessContrast
+from hwloop.training.online import Online, OnlineSettings
+from hwloop.training.optimiser import AdamSettings
+from hwloop.training.plans import LabelOverlay
+from hwloop.training.readouts import LabelScanBuilder, ReadoutBuilder, SoftmaxBuilder
+from hwloop.training.rules import GradientRule
+from hwloop.training.schedules import Schedule
+from hwloop.training.trainer import Trainer
+
+READOUTS: dict[str, Callable[[LabelOverlay], ReadoutBuilder]] = {
+    "label-scan": LabelScanBuilder,
+    "softmax": SoftmaxBuilder,
+}
+
+
+def phyll(
+    *,
+    schedule: str = "cached",
+    wrong_labels: int | None = 1,
+    targets: str = "signed",
+    readout: str = "label-scan",
+    theta: float = 4.0,
+    epochs: int | None = None,
+    batch_samples: int | None = None,
+    lr: float | None = None,
+    inner_steps: int = OnlineSettings.inner_steps,
+    min_steps: int = 1000,
+    weight_decay: float = 0.0,
+    response_noise: float = 0.1,
+    seed: int = 0,
+) -> Trainer:
+    """PhyLL (Momeni et al., Science 2023): goodness of true against wrong labels; 2 rows a sample a stage cached.
+
+    A sample is measured with its true label overlaid (positive) and with wrong ones (negative). Goodness
+    g = cos(|z|, p), p a fixed random unit vector a stage; loss softplus(-theta (g_positive - g_negative)).
+
+    Rows: 1 + wrong_labels a sample a stage, times the epochs where online; to predict, one a class a stage
+    (``readout="softmax"``: one a stage, and one more a sample a stage to train). Needs room for the label.
+
+    Parameters
+    ----------
+    schedule
+        ``"online"`` as published (every epoch measured, ``inner_steps`` Adam steps a batch), or ``"cached"``.
+    wrong_labels
+        Wrong labels measured a sample; 0 or ``None`` for all of them.
+    targets
+        ``"signed"`` as published, or ``"nonnegative"``.
+    readout
+        ``"label-scan"`` as published, or ``"softmax"``.
+    weight_decay, response_noise, min_steps
+        Of the cached schedule, see :class:`hwloop.training.optimiser.AdamSettings`.
+
+    Source: Momeni, Rahmani, Malléjac, del Hougne and Fleury, Science 382, 1297 (2023).
+    """
+    if targets not in TARGETS:
+        raise ConfigError(f"unknown targets {targets!r}: {nearest(targets, TARGETS)}")
+    if readout not in READOUTS:
+        raise ConfigError(f"unknown readout {readout!r}: {nearest(readout, READOUTS)}")
+    contrast = GoodnessContrast(theta, TARGETS[targets])
+    chosen: Schedule
+    if schedule == "online":
+        chosen = Online(contrast, OnlineSettings(epochs or 200, batch_samples or 256, inner_steps, lr or 1e-3))
+    elif schedule == "cached":
+        settings = AdamSettings(
+            epochs or 100, min_steps, batch_samples or 128, lr or 0.01, weight_decay, response_noise
+        )
+        chosen = Cached(GradientRule(contrast, settings))
+    else:
+        raise ConfigError(f"unknown schedule {schedule!r}: {nearest(schedule, ('cached', 'online'))}")
+    overlay = LabelOverlay(wrong_labels or None)
+    return Trainer(overlay, chosen, lambda: READOUTS[readout](overlay), seed)

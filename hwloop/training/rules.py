@@ -1,0 +1,139 @@
+"""Local rules: how one stage's digital map is found from what was measured through that stage."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hwloop.layers import Stage
+from hwloop.session import Measurement
+from hwloop.training.objectives import LocalObjective
+from hwloop.training.optimiser import AdamSettings, ResponseNoise, one_cycle_adamw, shuffled_batches
+
+# Training starts on the rows that are there while the rest is being measured. Which step sees which rows is
+# fixed by these numbers, never by the clock: a run ends the same on a fast device, a slow one and a replay.
+WINDOWS = 4
+WINDOWED_SHARE = 0.5
+
+
+@dataclass
+class StageData:
+    """A stage's training rows, some of them still being measured.
+
+    Attributes
+    ----------
+    inputs
+        What was encoded, shape (samples * rows_a_sample, n_features).
+    measurement
+        The responses to them, in the same order.
+    labels
+        True class of each sample, shape (samples,).
+    rows_a_sample
+        Rows that stand side by side for one sample.
+    """
+
+    inputs: Tensor
+    measurement: Measurement
+    labels: Tensor
+    rows_a_sample: int
+    n_classes: int
+
+    def features(self, stage: Stage, samples: int) -> Tensor:
+        """Features of the first samples as soon as they are measured; the standardiser is fitted on them."""
+        rows = samples * self.rows_a_sample
+        responses = self.measurement.wait_for(rows)
+        stage.standardiser.fit(torch.from_numpy(responses))
+        return stage.features(self.inputs[:rows], responses)
+
+
+EpochReport = Callable[[int, int, float], None]
+
+
+class LocalRule(ABC):
+    """Trains one stage and returns what the readout needs of it."""
+
+    @abstractmethod
+    def train(
+        self, stage: Stage, data: StageData, rng: torch.Generator, report: EpochReport
+    ) -> tuple[nn.Module, Tensor]:
+        """Train the stage's map; return its objective and the features (rows, n) it was trained on.
+
+        ``report(epoch, epochs, mean loss)`` is called after each pass.
+        """
+
+
+class GradientRule(LocalRule):
+    """Adam steps on the measured features of this stage towards a local objective."""
+
+    def __init__(self, objective: LocalObjective, settings: AdamSettings) -> None:
+        self.objective = objective
+        self.settings = settings
+
+    def train(
+        self, stage: Stage, data: StageData, rng: torch.Generator, report: EpochReport
+    ) -> tuple[nn.Module, Tensor]:
+        """Train in growing windows of rows, then on all of them."""
+        samples, settings = len(data.labels), self.settings
+        steps = settings.steps(samples)
+        stage.reset_map(rng)
+        objective = self.objective.for_stage(stage, data.n_classes, rng)
+        parameters = [*stage.linear.parameters(), *objective.parameters()]
+        optimiser, schedule = one_cycle_adamw(parameters, settings, steps)
+        batch_rows = min(settings.batch_samples, samples) * data.rows_a_sample
+        noise = ResponseNoise(settings.response_noise, batch_rows * stage.n_features, rng)
+        progress = _EpochProgress(steps, -(-samples // settings.batch_samples), report)
+        for window, window_steps in windows(samples, steps):
+            features = data.features(stage, window).reshape(window, data.rows_a_sample, -1)
+            batches = shuffled_batches(window, settings.batch_samples, rng)
+            for _ in range(window_steps):
+                batch = next(batches)
+                z = stage.linear(noise.added_to(features[batch]).flatten(0, 1))
+                loss = objective.loss(stage, z, data.labels[batch])
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                schedule.step()
+                progress.add(loss.detach())
+        return objective, features.flatten(0, 1)
+
+
+def windows(samples: int, steps: int) -> list[tuple[int, int]]:
+    """(first samples to use, steps to take on them), ending with all samples."""
+    early = [max(1, samples * (k + 1) // (WINDOWS + 1)) for k in range(WINDOWS)]
+    each = int(steps * WINDOWED_SHARE) // WINDOWS
+    return [*((window, each) for window in early), (samples, steps - WINDOWS * each)]
+
+
+class _EpochProgress:
+    """Collects losses and reports their mean once an epoch, without asking torch for a number each step."""
+
+    def __init__(self, steps: int, epoch_steps: int, report: EpochReport) -> None:
+        self._epochs = -(-steps // epoch_steps)
+        self._epoch_steps = epoch_steps
+        self._steps = steps
+        self._losses: list[Tensor] = []
+        self._taken = 0
+        self._report = report
+
+    def add(self, loss: Tensor) -> None:
+        self._losses.append(loss)
+        self._taken += 1
+        if len(self._losses) == self._epoch_steps or self._taken == self._steps:
+            epoch = -(-self._taken // self._epoch_steps)
+            self._report(epoch, self._epochs, float(torch.stack(self._losses).mean()))
+            self._losses.clear()
+
+
+class RandomInterface(LocalRule):
+    """The map stays as it was drawn; only the readout learns (extreme learning machine)."""
+
+    def train(
+        self, stage: Stage, data: StageData, rng: torch.Generator, report: EpochReport
+    ) -> tuple[nn.Module, Tensor]:
+        """Draw the map, and standardise on the training rows."""
+        stage.reset_map(rng)
+        return nn.Identity(), data.features(stage, len(data.labels))

@@ -1,0 +1,46 @@
+"""Schedules: in which order rows are measured and stages are trained."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hwloop.layers import PhysicalNetwork
+from hwloop.layers.readout import Readout
+from hwloop.training.plans import StimulusPlan
+from hwloop.training.readouts import ReadoutBuilder
+
+
+@dataclass
+class Task:
+    """What a schedule works on.
+
+    ``epoch_done(stage, epoch, epochs, loss)`` and ``stage_done(stage, readout so far)`` report progress.
+    """
+
+    network: PhysicalNetwork
+    inputs: Tensor
+    labels: Tensor
+    n_classes: int
+    plan: StimulusPlan
+    readout: ReadoutBuilder
+    rng: torch.Generator
+    stage_begins: Callable[[int], None]
+    epoch_done: Callable[[int, int, int, float], None]
+    stage_done: Callable[[int, Readout | None], None]
+
+
+class Schedule(ABC):
+    """Trains every stage of a network."""
+
+    @abstractmethod
+    def measurements(self) -> int:
+        """How often each planned row is measured in each stage."""
+
+    @abstractmethod
+    def run(self, task: Task) -> None:
+        """Measure and train; leaves the stages trained and the readout builder filled."""

@@ -1,0 +1,199 @@
+"""The one interface of all trainers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwloop.errors import ConfigError, DatasetError
+from hwloop.events import EpochFinished, Event, Listener, StageFinished, StageStarted
+from hwloop.layers import PhysicalNetwork
+from hwloop.layers.network import as_rows
+from hwloop.layers.readout import Readout
+from hwloop.registry import TRAINERS
+from hwloop.training.history import History, StageHistory
+from hwloop.training.plans import StimulusPlan
+from hwloop.training.readouts import ReadoutBuilder
+from hwloop.training.schedules import Schedule, Task
+
+
+def trainer(name: str, **options: Any) -> Trainer:
+    """A trainer by name (``hwloop list`` shows all), built with its options.
+
+    Raises
+    ------
+    ConfigError
+        Unknown name or option; the nearest known one is named.
+    """
+    built = TRAINERS.build(name, **options)
+    if not isinstance(built, Trainer):
+        raise ConfigError(f"trainer {name!r} gave a {type(built).__name__}, not a hwloop.Trainer")
+    return built
+
+
+class Trainer:
+    """A composition: a stimulus plan, a schedule with its local rule, and a readout.
+
+    Parameters
+    ----------
+    plan
+        Which rows are measured for a sample.
+    schedule
+        When they are measured, and how the stages learn from them.
+    new_readout
+        Makes the builder of the readout, afresh for every fit.
+    seed
+        Of every random choice in a fit.
+    """
+
+    def __init__(
+        self,
+        plan: StimulusPlan,
+        schedule: Schedule,
+        new_readout: Callable[[], ReadoutBuilder],
+        seed: int = 0,
+    ) -> None:
+        self.plan = plan
+        self.schedule = schedule
+        self.new_readout = new_readout
+        self.seed = seed
+
+    def cost(self, n_rows: int, n_classes: int, n_layers: int) -> int:
+        """Device rows that a fit on ``n_rows`` samples will need, at most."""
+        planned = self.plan.rows_a_sample(n_classes) * self.schedule.measurements()
+        return n_rows * n_layers * (planned + self.new_readout().rows_a_sample())
+
+    def predict_cost(self, n_rows: int, n_classes: int, n_layers: int) -> int:
+        """Device rows that predicting ``n_rows`` samples will need, at most."""
+        return n_rows * n_layers * self.new_readout().passes(n_classes)
+
+    def fit(
+        self,
+        network: PhysicalNetwork,
+        inputs: Any,
+        labels: Any,
+        validation: tuple[Any, Any] | None = None,
+        callbacks: Sequence[Listener] = (),
+    ) -> History:
+        """Train every stage of ``network`` and give it its readout.
+
+        Parameters
+        ----------
+        inputs, labels
+            Training rows (samples, n_features), real and finite; classes (samples,) as whole numbers from 0.
+        validation
+            Rows and labels that are never trained on; measured once, after each stage where that is cheap.
+        callbacks
+            Called with every event of the fit.
+
+        Raises
+        ------
+        DatasetError
+            Fewer than two classes, or labels that are no classes.
+        BudgetExceeded
+            If a session's budget does not cover the fit, before anything is measured.
+        DeviceError
+            If a device fails; what was measured is kept in the session.
+        """
+        rows, classes = as_rows(inputs), as_labels(labels, len(inputs))
+        fit = _Fit(self, network, rows, classes, validation, callbacks)
+        return fit.run()
+
+
+def as_labels(labels: Any, samples: int) -> Tensor:
+    """Classes as int64, shape (samples,), from 0 without gaps at the top; at least two of them."""
+    array = np.asarray(labels)
+    if array.shape != (samples,):
+        raise DatasetError(f"labels must have shape ({samples},), one a row, but have shape {array.shape}")
+    if array.dtype.kind not in "iub" or (len(array) and array.min() < 0):
+        raise DatasetError("labels must be whole numbers from 0; encode class names first")
+    if len(np.unique(array)) < 2:
+        raise DatasetError("the training rows hold one class only; there is nothing to learn")
+    return torch.from_numpy(array.astype(np.int64))
+
+
+class _Fit:
+    """One fit in progress."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        network: PhysicalNetwork,
+        inputs: Tensor,
+        labels: Tensor,
+        validation: tuple[Any, Any] | None,
+        callbacks: Sequence[Listener],
+    ) -> None:
+        self.trainer = trainer
+        self.network = network
+        self.callbacks = callbacks
+        self.n_classes = int(labels.max()) + 1
+        self.validation = None if validation is None else (as_rows(validation[0]), np.asarray(validation[1]))
+        self.rng = torch.Generator().manual_seed(trainer.seed)
+        # Sorted data would show the first windows of a stage one class only.
+        order = torch.randperm(len(inputs), generator=self.rng)
+        self.inputs, self.labels = inputs[order], labels[order]
+        self.stages = [StageHistory(number) for number in range(len(network))]
+
+    def run(self) -> History:
+        network, plan = self.network, self.trainer.plan
+        self._check_budgets()
+        plan.fit(self.inputs)
+        network.readout = None
+        network.build(plan.n_features(self.inputs.shape[1], self.n_classes))
+        builder = self.trainer.new_readout()
+        task = Task(
+            network,
+            self.inputs,
+            self.labels,
+            self.n_classes,
+            plan,
+            builder,
+            self.rng,
+            self._stage_begins,
+            self._epoch_done,
+            self._stage_done,
+        )
+        sessions = network.distinct_sessions
+        rows, busy = sum(s.ledger.total for s in sessions), sum(s.ledger.busy_seconds for s in sessions)
+        begin = time.perf_counter()
+        with ExitStack() as stack:
+            stack.enter_context(network.opened())
+            for session in sessions:
+                stack.enter_context(session.measuring_phase())
+            self.trainer.schedule.run(task)
+            network.readout = builder.finish(network, self.inputs, self.labels, self.n_classes)
+        seconds = time.perf_counter() - begin - (sum(s.ledger.busy_seconds for s in sessions) - busy)
+        return History(self.stages, sum(s.ledger.total for s in sessions) - rows, max(0.0, seconds))
+
+    def _check_budgets(self) -> None:
+        """Refuse a fit that some session's budget does not cover, before anything is measured."""
+        sessions, trainer = self.network.sessions, self.trainer
+        for session in self.network.distinct_sessions:
+            session.require(trainer.cost(len(self.inputs), self.n_classes, sessions.count(session)))
+
+    def _stage_begins(self, stage: int) -> None:
+        self._emit(StageStarted(stage, len(self.stages)))
+
+    def _epoch_done(self, stage: int, epoch: int, epochs: int, loss: float) -> None:
+        self.stages[stage].losses.append(loss)
+        self._emit(EpochFinished(stage, epoch, epochs, loss))
+
+    def _stage_done(self, stage: int, readout: Readout | None) -> None:
+        history = self.stages[stage]
+        if readout is not None and self.validation is not None:
+            rows, labels = self.validation
+            with torch.no_grad():
+                predicted = readout.log_probabilities(self.network, rows).argmax(dim=1).numpy()
+            history.validation_accuracy = float((predicted == labels).mean())
+        self._emit(StageFinished(stage, len(self.stages), history.train_accuracy, history.validation_accuracy))
+
+    def _emit(self, event: Event) -> None:
+        for callback in self.callbacks:
+            callback(event)

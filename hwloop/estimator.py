@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -106,23 +107,31 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         rows, targets = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(targets)
-        self.classes_, labels = np.unique(targets, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise DatasetError(f"y holds {len(self.classes_)} class only; training needs at least two classes")
+        classes, labels = np.unique(targets, return_inverse=True)
+        if len(classes) < 2:
+            raise DatasetError(f"y holds {len(classes)} class only; training needs at least two classes")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         settings = {"seed": seed, **(self.trainer_settings or {})}
         method = make_trainer(self.trainer, **settings)
-        planned = method.plan.n_features(rows.shape[1], len(self.classes_))
+        planned = method.plan.n_features(rows.shape[1], len(classes))
         sessions = self._sessions(planned, seed)
         stages = [Stage(self.width, self.activation, scaling=self._scaling(i)) for i in range(self.stages)]
         network = PhysicalNetwork(sessions, stages, seed=seed)
         if self.verbose:
-            cost = method.cost(len(rows), len(self.classes_), self.stages)
+            cost = method.cost(len(rows), len(classes), self.stages)
             print(f"fit: {sessions[0].forecast(cost)}")
         callbacks = [print] if self.verbose > 1 else []
         self.history_ = method.fit(network, rows, labels, callbacks=callbacks)
-        self.network_ = network
+        self.classes_, self.network_ = classes, network
         return self
+
+    def __sklearn_clone__(self) -> Self:
+        """As scikit-learn clones, but for devices: a rig cannot be copied, so clones share it."""
+        without_device = copy.copy(self)
+        without_device.device = ()
+        clone: Self = super(PhysicalClassifier, without_device).__sklearn_clone__()
+        clone.device = self.device
+        return clone
 
     @staticmethod
     def _scaling(stage: int) -> str:
@@ -154,7 +163,7 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Class probabilities (rows, classes), measured one row a stage and pass unless remembered."""
-        check_is_fitted(self)
+        check_is_fitted(self, "network_")
         rows = validate_data(self, X, dtype=np.float64, reset=False)
         return self.network_.predict_proba(rows)
 

@@ -44,12 +44,12 @@ class OpticalFibre(Device):
     With T the complex transmission matrix, shape (n_outputs, n_inputs), E abs(T)**2 = 1, and x the stimulus
     after the DAC, the intensity at the camera is
 
-    - ``encoding="amplitude"``: I = exposure * abs(T x)**2, x in [-1, 1], a signed field amplitude;
+    - ``encoding="amplitude"``: I = exposure * abs(T x)**2 / (n_inputs / 5), x in [-1, 1], a signed amplitude;
     - ``encoding="phase"``: I = exposure * abs(T exp(i x))**2 / n_inputs, x in [0, 2 pi] rad.
 
-    So the mean speckle intensity is 1 x exposure for an amplitude stimulus of norm 1, and for every phase
-    stimulus. A full-range amplitude stimulus (every channel at 1) is allowed and gives n_inputs times as
-    much. (Popoff et al., PRL 104, 100601, 2010.)
+    So the mean speckle intensity is 1 x exposure for an amplitude stimulus with a mean square of 1/5 over its
+    channels (data that fill a third of their range, and a tenth as many references at full range), and for
+    every phase stimulus. (Popoff et al., PRL 104, 100601, 2010.)
 
     The response y is in units of the camera's full scale, 1. In the order in which the signal meets them:
     common-mode gain jitter, shot noise, saturation of the pixel (``"soft"``: y = I / (1 + I); ``"hard"``:
@@ -86,8 +86,7 @@ class OpticalFibre(Device):
     drift_per_row
         Rate of decorrelation, 0 to 1 a row.
     exposure
-        Gain from intensity to signal, dimensionless; ``None`` for the one that gives a typical encoded
-        stimulus (amplitude: a mean square of 0.2 over the channels) a mean signal of 1.
+        Mean signal of a typical stimulus, in units of the camera's full scale.
     row_seconds
         Time of a row that the spec shall state; nothing waits for it.
     seed
@@ -114,7 +113,7 @@ class OpticalFibre(Device):
         gain_jitter: float = 0.0,
         glitch_rate: float = 0.0,
         drift_per_row: float = 0.0,
-        exposure: float | None = None,
+        exposure: float = 1.0,
         row_seconds: float | None = None,
         seed: int = 0,
     ) -> None:
@@ -130,9 +129,8 @@ class OpticalFibre(Device):
             self._settings["matrix"] = given
         states = self._matrices()
         self.transmission_matrix = states[0]
-        if exposure is None:
-            exposure = 1.0 / self._modulation.typical_power(states[0].shape[1])
-        self._exposure = real_number("exposure", exposure, low=1e-9, high=1e9)
+        exposure = real_number("exposure", exposure, low=1e-9, high=1e9)
+        self._intensity_gain = exposure / self._modulation.typical_power(states[0].shape[1])
         self._propagators = [ExactProduct(self._modulation.propagator(state)) for state in states]
         self.spec = DeviceSpec(
             n_inputs=states[0].shape[1],
@@ -214,7 +212,7 @@ class OpticalFibre(Device):
     def _measure_block(self, inputs: Float64Array, first_row: int) -> Float64Array:
         field = self._field(self._modulation.quadratures(self._chain.drive(inputs)), first_row)
         real, imaginary = np.split(np.square(field, out=field), 2, axis=1)
-        return self._chain.detect(self._exposure * (real + imaginary), first_row)
+        return self._chain.detect(self._intensity_gain * (real + imaginary), first_row)
 
     def _field(self, quadratures: Float64Array, first_row: int) -> Float64Array:
         """Real parts, then imaginary parts of the field at the camera, shape (rows, 2 n_outputs)."""

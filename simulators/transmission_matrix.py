@@ -1,7 +1,7 @@
 """Complex transmission matrices of scattering media and multimode fibres: drawn, or read from a file.
 
-All are of shape (n_outputs, n_inputs), complex64, and normalised to a mean abs(T)**2 of 1: a stimulus field
-of norm 1 then gives a mean speckle intensity of 1.
+All are of shape (n_outputs, n_inputs), complex64, and normalised to a mean abs(T)**2 of 1: a field of norm 1
+then gives a mean speckle intensity abs(T u)**2 of 1.
 """
 
 from __future__ import annotations

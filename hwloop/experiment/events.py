@@ -47,7 +47,9 @@ class SeedFinished(Event):
 
 @dataclass(frozen=True)
 class RunStopped(Event):
-    """The run ended before its last seed: interrupted, or an error with its message."""
+    """The run ended before it was done: interrupted, or an error with its message; ``run_dir`` keeps the rest."""
 
     reason: str
     seeds_finished: int
+    n_seeds: int
+    run_dir: str

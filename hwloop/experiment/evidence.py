@@ -45,6 +45,11 @@ class Evidence:
     wall_seconds: float
     run_dir: str
 
+    @property
+    def regime(self) -> str:
+        """``linear interface`` (every nonlinearity is physical) or ``relu interface`` (digital maps have one)."""
+        return f"{'linear' if self.config.network.activation == 'none' else 'relu'} interface"
+
     def accuracy(self, method: str) -> Summary | None:
         """A method's test accuracy over the seeds; ``None`` if it was not run."""
         if any(method not in seed.scores for seed in self.seeds):
@@ -95,16 +100,15 @@ class Evidence:
 
     def lines(self) -> list[Line]:
         """The evidence table: the network, its floors, its ceiling."""
-        regime = f"{'linear' if self.config.network.activation == 'none' else 'relu'} interface"
-        trainer, stages = self.config.trainer.name, self.config.network.stages
-        physical = f"physical network, {stages} stage{'s' if stages > 1 else ''}, {trainer}"
+        regime, stages = self.regime, self.config.network.stages
+        physical = f"physical, {stages} stage{'s' if stages > 1 else ''}, {self.config.trainer.name}"
         named: Sequence[tuple[str, str, str]] = (
             (results.NETWORK, physical, regime),
-            (results.LINEAR, "floor: linear softmax on raw inputs", "digital"),
-            (results.NULL_ZEROS, "floor: null physics, outputs zero", regime),
-            (results.NULL_IDENTITY, "floor: null physics, linear projection", regime),
+            (results.LINEAR, "floor: linear softmax, raw inputs", "digital"),
+            (results.NULL_ZEROS, "floor: null physics, zeros", regime),
+            (results.NULL_IDENTITY, "floor: null physics, linear map", regime),
             (results.ONE_STAGE, "floor: one stage, ridge readout", "linear interface"),
-            (results.BACKPROP, "ceiling: backpropagation, same widths", "digital, relu"),
+            (results.BACKPROP, "ceiling: backprop, same widths", "digital, relu"),
         )
         return [line for key, method, kind in named if (line := self._line(key, method, kind))]
 

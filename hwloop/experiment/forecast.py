@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import hwloop
 from hwloop.errors import BudgetExceeded
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.partition import Partition
 from hwloop.session import Forecast, Session
 from hwloop.training import Trainer
+from hwloop.training import trainer as make_trainer
 
 
 def network_rows(trainer: Trainer, data: Partition, n_layers: int) -> int:
@@ -26,7 +26,7 @@ def one_stage_floor_rows(trainer: Trainer, data: Partition) -> int:
     None where the network's trainer measures each sample once a stage: then its first stage has measured all
     that the floor needs, and the session's memory answers.
     """
-    floor = hwloop.trainer("readout")
+    floor = make_trainer("readout")
     if trainer.cost(len(data.train), data.n_classes, 1) == floor.cost(len(data.train), data.n_classes, 1):
         return 0
     return network_rows(floor, data, 1)

@@ -48,7 +48,7 @@ def _score(model: Pipeline, train: Labelled, validation: Labelled | None, seed: 
         return float(np.mean(fitted.predict(validation.inputs) == validation.labels))
     folds = min(FOLDS, _smallest_class(train.labels))
     if folds < 2:  # too few rows to hold any out: the strongest penalty is the safe choice
-        return -model[-1].C
+        return -float(model[-1].C)
     parts = StratifiedKFold(folds, shuffle=True, random_state=seed % 2**32)
     return float(cross_val_score(model, train.inputs, train.labels, cv=parts).mean())
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from hwloop.errors import ConfigError
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.overrides import with_overrides
-from hwloop.registry import nearest, read_toml
+from hwloop.registry import DATASETS, DEVICES, TRAINERS, Registry, nearest, read_toml
 
 SHOWN_ERRORS = 3
 SHOWN_CHARACTERS = 60
@@ -49,10 +49,27 @@ def validated(table: Mapping[str, Any], where: str) -> ExperimentConfig:
         raise ConfigError(f"{where}: {'; '.join(lines[:SHOWN_ERRORS])}{more}") from error
 
 
+def check_names(config: ExperimentConfig) -> None:
+    """Refuse an unknown dataset, device or trainer before anything heavy is imported.
+
+    Raises
+    ------
+    ConfigError
+        The name is unknown; the nearest is named. ``package.module:Name`` and device files are looked at later.
+    """
+    named: list[tuple[Registry, str]] = [(DATASETS, config.dataset.name), (TRAINERS, config.trainer.name)]
+    named += [(DEVICES, part.name) for part in config.device if not part.name.endswith(".toml")]
+    for registry, name in named:
+        if ":" not in name and name not in registry.entries():
+            raise ConfigError(f"unknown {registry.kind} {name!r}: {nearest(name, registry.entries())}")
+
+
 def _find_device_files(table: dict[str, Any], folder: Path) -> None:
     devices = table.get("device")
     for part in devices if isinstance(devices, list) else [devices]:
-        name = part.get("name") if isinstance(part, dict) else None
+        if not isinstance(part, dict):
+            continue
+        name = part.get("name")
         if isinstance(name, str) and name.endswith(".toml") and (folder / name).is_file():
             part["name"] = str(folder / name)
 

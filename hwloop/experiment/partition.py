@@ -77,7 +77,7 @@ class Partition:
     @property
     def n_features(self) -> int:
         """Features of an input row."""
-        return self.train.inputs.shape[1]
+        return int(self.train.inputs.shape[1])
 
 
 def partition(dataset: LabelledDataset, seed: int, split: Splitter, test: float, validation: float) -> Partition:

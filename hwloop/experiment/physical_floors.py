@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-import hwloop
 from hwloop.device import Device
 from hwloop.devices.null import LinearProjection, Zeros
 from hwloop.experiment import results
@@ -17,6 +16,7 @@ from hwloop.experiment.results import Score
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.session import Session
 from hwloop.training import Trainer
+from hwloop.training import trainer as make_trainer
 
 
 def build_stages(config: ExperimentConfig, count: int | None = None) -> list[Stage]:
@@ -36,7 +36,7 @@ def build_stages(config: ExperimentConfig, count: int | None = None) -> list[Sta
 
 def build_trainer(config: ExperimentConfig, seed: int) -> Trainer:
     """The experiment's trainer, seeded unless its settings hold a seed."""
-    return hwloop.trainer(config.trainer.name, **{"seed": seed, **config.trainer.settings})
+    return make_trainer(config.trainer.name, **{"seed": seed, **config.trainer.settings})
 
 
 def accuracy(network: PhysicalNetwork, data: Partition) -> float:
@@ -83,7 +83,7 @@ def one_stage_readout(config: ExperimentConfig, sessions: list[Session], data: P
     plain samples its rows are recalled, and nothing is measured twice.
     """
     seed = config.trainer.settings.get("seed", data.seed)
-    trainer = hwloop.trainer("readout", seed=seed)
+    trainer = make_trainer("readout", seed=seed)
     network = PhysicalNetwork(sessions[0], build_stages(config, count=1), seed=data.seed)
     trainer.fit(network, data.train.inputs, data.train.labels)
     found = accuracy(network, data)

@@ -81,7 +81,7 @@ def measure_sweep(session: Session, rows: int, seed: int) -> Sweep | None:
 
 
 def effective_rank(responses: Float64Array) -> float:
-    """Participation ratio of the principal variances, (sum v)^2 / sum v^2: how many directions carry the signal."""
+    """Participation ratio of the principal variances, (sum v)^2 / sum v^2: directions that carry the signal."""
     variances = np.square(np.linalg.svd(responses - responses.mean(axis=0), compute_uv=False))
     total = float(np.sum(np.square(variances)))
     return float(np.sum(variances)) ** 2 / total if total > 0 else 0.0

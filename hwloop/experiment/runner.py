@@ -86,7 +86,7 @@ class _Run:
             return evidence
         except BaseException as error:
             reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
-            self._emit(RunStopped(reason, len(self._results)))
+            self._emit(RunStopped(reason, len(self._results), len(self._data), str(self._path)))
             raise
         finally:
             folder.close()

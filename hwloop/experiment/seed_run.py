@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwloop.events import Event
 from hwloop.experiment import results
@@ -88,7 +89,7 @@ class SeedRun:
         """Who the devices say they are."""
         return [session.device.identify() for session in self.distinct_sessions]
 
-    def _train_and_test(self) -> tuple[History, results.NDArray[np.int64]]:
+    def _train_and_test(self) -> tuple[History, NDArray[np.int64]]:
         data, held_out = self.data, self.data.validation
         validation = None if held_out is None else (held_out.inputs, held_out.labels)
         train = data.train
@@ -98,7 +99,7 @@ class SeedRun:
         predicted = self.network.predict(data.test.inputs)
         return history, confusion_matrix(data.test.labels, predicted, data.n_classes)
 
-    def _network_score(self, confusion: results.NDArray[np.int64]) -> Score:
+    def _network_score(self, confusion: NDArray[np.int64]) -> Score:
         trained = sum(session.ledger["train"] for session in self.distinct_sessions)
         return Score(
             float(np.trace(confusion) / confusion.sum()),
@@ -141,14 +142,17 @@ class SeedRun:
         softmax = linear_softmax(data.train, data.validation, data.seed)
         keep(
             results.LINEAR,
-            Score(self._share(softmax.predict(data.test.inputs)), linear_multiply_adds(data.n_features, data.n_classes)),
+            Score(
+                self._share(softmax.predict(data.test.inputs)),
+                linear_multiply_adds(data.n_features, data.n_classes),
+            ),
         )
         widths = [config.network.width] * config.network.stages
         digital = backpropagated(data.train, data.validation, widths, data.n_classes, data.seed)
         keep(results.BACKPROP, Score(self._share(digital.predict(data.test.inputs)), digital.multiply_adds))
         return scores
 
-    def _share(self, predicted: results.NDArray[np.int64]) -> float:
+    def _share(self, predicted: NDArray[np.int64]) -> float:
         return float(np.mean(predicted == self.data.test.labels))
 
     def _announce(self, method: str, score: Score) -> None:

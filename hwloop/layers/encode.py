@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from hwloop.device import DeviceSpec
 from hwloop.device.spec import Float64Array
-from hwloop.errors import ConfigError
-from hwloop.layers.rowwise import exact_product
+from hwloop.errors import ConfigError, LimitError
+from hwloop.layers.rowwise import exact_product, mean_in_any_order
 from hwloop.layers.scaling import scaling
 
 logger = logging.getLogger(__name__)
@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 # One reference channel for this many data channels brings the reference field to about the strength of the
 # data's own: the data fill a third of their range (root mean square), the reference all of it.
 DATA_CHANNELS_A_REFERENCE = 10
+# Features beyond this magnitude count as this large, so that no sum or product of them overflows.
+LARGEST_FEATURE = 1e150
 
 
 def default_reference_slots(spec: DeviceSpec) -> int:
@@ -72,6 +74,8 @@ class Encoder(nn.Module):
         super().__init__()
         slots = default_reference_slots(spec) if reference_slots is None else reference_slots
         free = spec.n_inputs - slots - len(controls)
+        if slots < 0:
+            raise ConfigError(f"reference_slots must not be negative, not {slots}")
         if free < 1:
             raise ConfigError(
                 f"{slots} reference slots and {len(controls)} controls leave none of the device's "
@@ -83,9 +87,9 @@ class Encoder(nn.Module):
         self._scaling = scaling(scaling_name)
         self._low, self._high = spec.low, spec.high
         self._middle = (spec.low + spec.high) / 2
-        first = spec.n_inputs - slots - len(controls)
         self._constants = self._middle.copy()
-        self._constants[first : first + len(controls)] = controls
+        self._constants[free : free + len(controls)] = controls
+        check_controls(self._constants, range(free, free + len(controls)), spec)
         self._constants[spec.n_inputs - slots :] = spec.high[spec.n_inputs - slots :]
         self.register_buffer("mean", torch.zeros(self.n_data, dtype=torch.float64))
         self.register_buffer("gain", torch.zeros(self.n_data, dtype=torch.float64))
@@ -101,11 +105,15 @@ class Encoder(nn.Module):
     def fit(self, features: Tensor) -> None:
         """Fit mean and gain on training rows, shape (rows, n_features)."""
         data = self._projected(features)
-        self.mean = data.mean(dim=0)
-        full_scale = self._scaling.full_scale(data - self.mean)
+        # Shuffled rows must give the same stimuli to the last bit: the session knows a row by its bits.
+        self.mean = mean_in_any_order(data)
+        deviations = data - self.mean
+        # Rounding moves the mean of a constant: what stays this close to it has not varied.
+        varies = deviations.abs().amax(dim=0) > 1e-9 * self.mean.abs()
+        full_scale = torch.where(varies, self._scaling.full_scale(deviations * varies), 0.0)
         half_range = torch.from_numpy((self._high - self._low) / 2)[: self.n_data]
         # A feature that never varied in training says nothing: it rests at mid-range, also when it varies later.
-        self.gain = torch.where(full_scale > 0, half_range / full_scale.clamp_min(1e-300), 0.0)
+        self.gain = torch.where(full_scale > 0, half_range / full_scale.clamp_min(1 / LARGEST_FEATURE), 0.0)
 
     def forward(self, features: Tensor) -> Float64Array:
         """Stimuli for features of shape (rows, n_features): float64, (rows, n_inputs), within the limits."""
@@ -115,7 +123,7 @@ class Encoder(nn.Module):
         return np.clip(stimuli, self._low, self._high)
 
     def _projected(self, features: Tensor) -> Tensor:
-        features = features.detach().to(torch.float64)
+        features = features.detach().to(torch.float64).clamp(-LARGEST_FEATURE, LARGEST_FEATURE)
         if features.ndim != 2 or features.shape[1] != self.n_features:
             raise ConfigError(
                 f"the network was built for {self.n_features} features a row, "
@@ -124,6 +132,21 @@ class Encoder(nn.Module):
         if self.is_direct:
             return features
         return exact_product(features, self.projection)
+
+
+def check_controls(stimulus: Float64Array, channels: range, spec: DeviceSpec) -> None:
+    """Refuse controls outside the device's limits; clipping them would set another bias than was asked for.
+
+    Raises
+    ------
+    LimitError
+    """
+    for channel in channels:
+        value, low, high = (float(a[channel]) for a in (stimulus, spec.low, spec.high))
+        if not low <= value <= high:
+            raise LimitError(
+                f"control on channel {channel}: {value!r} is outside [{low!r}, {high!r}]; mend controls"
+            )
 
 
 def orthogonal_projection(n_from: int, n_to: int, seed: int) -> Tensor:

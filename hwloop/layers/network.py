@@ -38,6 +38,10 @@ class PhysicalNetwork(nn.Module):
         stages = list(layers)
         if not stages:
             raise ConfigError("a network needs at least one stage")
+        if len(set(map(id, stages))) < len(stages):
+            raise ConfigError(
+                "a stage stands twice in the network; make one for each place: [Stage() for _ in ...]"
+            )
         sessions = [session] * len(stages) if isinstance(session, Session) else list(session)
         if len(sessions) != len(stages):
             raise ConfigError(f"{len(sessions)} sessions for {len(stages)} stages; give one, or one a stage")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from hwloop.blocks import ExactProduct, in_fixed_blocks
+from hwloop.blocks import DOUBLE_BITS, ExactProduct, in_fixed_blocks
 
 
 def exact_linear(linear: nn.Linear, rows: Tensor) -> Tensor:
@@ -19,6 +19,18 @@ def exact_linear(linear: nn.Linear, rows: Tensor) -> Tensor:
 def exact_product(rows: Tensor, matrix: Tensor) -> Tensor:
     """``rows @ matrix`` as float64, see :class:`hwloop.blocks.ExactProduct`."""
     return torch.from_numpy(ExactProduct(matrix.numpy())(rows.detach().numpy()))
+
+
+def mean_in_any_order(rows: Tensor) -> Tensor:
+    """Mean of every column of (rows, n), float64, to the last bit the same in whatever order the rows come.
+
+    Each column is rounded to whole multiples of a power of two that are few enough for an exact sum, which
+    leaves a mean of N rows 53 - log2(N) bits of the largest value.
+    """
+    bits = DOUBLE_BITS - (len(rows) - 1).bit_length()
+    exponents = torch.frexp(rows.abs().amax(dim=0)).exponent.clamp(-400, 900)
+    unit = torch.ldexp(torch.ones(rows.shape[1], dtype=torch.float64), exponents - bits)
+    return torch.round(rows / unit).sum(dim=0) / len(rows) * unit
 
 
 def rowwise(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from hwloop.device import DeviceSpec
 from hwloop.device.spec import Float64Array
@@ -76,7 +77,7 @@ class Stage(nn.Module):
         self.encoder = Encoder(spec, n_features, seed=seed, **self._encoding)  # type: ignore[arg-type]
         self.standardiser = Standardiser(spec.n_outputs)
         self.n_features = spec.n_outputs + (n_features if self.bypass else 0)
-        self.linear = nn.Linear(self.n_features, self.width)
+        self.linear = skip_init(nn.Linear, self.n_features, self.width)  # leaves torch's global generator alone
         self.reset_map(torch.Generator().manual_seed(seed))
 
     def reset_map(self, rng: torch.Generator) -> None:

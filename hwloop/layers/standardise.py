@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+# A reading this many standard deviations off is a glitch; unbounded, it overflows float32 further on.
+LARGEST = 1e6
+
 
 class Standardiser(nn.Module):
     """Maps responses (rows, n_outputs) to features with zero mean and unit variance on the fitted rows.
@@ -28,5 +31,5 @@ class Standardiser(nn.Module):
         self.inverse_std = torch.where(std > floor, 1.0 / std.clamp_min(1e-300), 0.0)
 
     def forward(self, responses: Tensor) -> Tensor:
-        """Standardised features, float32."""
-        return ((responses - self.mean) * self.inverse_std).to(torch.float32)
+        """Standardised features, float32, within +-LARGEST."""
+        return ((responses - self.mean) * self.inverse_std).clamp(-LARGEST, LARGEST).to(torch.float32)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 
@@ -10,7 +12,10 @@ from hwloop.device.spec import Float64Array
 
 
 class Measurement:
-    """The responses to a batch of stimuli, filled in by the device's thread from the first row on."""
+    """The responses to a batch of stimuli, filled in by the device's thread from the first row on.
+
+    As a context manager it is cancelled at the end: rows that nobody waits for any more are not measured.
+    """
 
     def __init__(self, rows: int, n_outputs: int) -> None:
         self.rows = rows
@@ -18,6 +23,7 @@ class Measurement:
         self._known = np.zeros(rows, dtype=bool)
         self._leading = 0
         self._failure: BaseException | None = None
+        self.cancelled = False
         self._changed = threading.Condition()
 
     @property
@@ -44,6 +50,18 @@ class Measurement:
     def result(self) -> Float64Array:
         """All responses, shape (rows, n_outputs), when the last row is known."""
         return self.wait_for(self.rows)
+
+    def cancel(self) -> None:
+        """Measure no more than the block in flight."""
+        self.cancelled = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
 
     def fill(self, positions: list[int], responses: Float64Array) -> None:
         """Enter responses at the given rows; called by the device's thread alone."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +14,7 @@ import numpy as np
 from hwloop.device import Device
 from hwloop.device.checks import checked_stimuli
 from hwloop.device.spec import Float64Array
-from hwloop.errors import BudgetExceeded, ConfigError, DeviceError, HwloopError
+from hwloop.errors import BudgetExceeded, ConfigError, DeviceError
 from hwloop.events import Event, Listener, RowsMeasured
 from hwloop.journal import Journal, Record
 from hwloop.registry import nearest
@@ -22,6 +22,8 @@ from hwloop.session.forecast import Forecast
 from hwloop.session.ledger import PURPOSES, Ledger
 from hwloop.session.measurement import Measurement
 from hwloop.session.memory import Freshness, RowMemory
+from hwloop.session.owner import DeviceOwner
+from hwloop.session.phase import MeasuringPhase
 
 # Purposes whose point is to measure now; the others may be answered from memory.
 ALWAYS_MEASURED = frozenset({"calibrate", "reference", "repeat"})
@@ -34,7 +36,8 @@ BLOCK_ROWS = 256
 class Session:
     """Measures for one device: counts, remembers and records every row, and holds the budget.
 
-    One thread owns the device and nobody else calls it; drivers need no locks.
+    One thread owns the device and nobody else calls it; drivers need no locks. A session itself may be used
+    from several threads.
 
     Parameters
     ----------
@@ -48,6 +51,13 @@ class Session:
         Beyond this age a remembered row is measured again; by default it never ages.
     listeners
         Called with every :class:`hwloop.events.Event`, on the device's thread.
+
+    Attributes
+    ----------
+    identity
+        What the device said of itself when it was last opened; empty before.
+    ledger, memory
+        What was measured: how much, and the responses.
     """
 
     def __init__(
@@ -59,7 +69,7 @@ class Session:
         freshness: Freshness | None = None,
         listeners: Sequence[Listener] = (),
     ) -> None:
-        if budget is not None and (isinstance(budget, bool) or budget != int(budget) or budget < 0):
+        if budget is not None and not (is_whole(budget) and budget >= 0):
             raise ConfigError(f"the budget must be a whole number of rows, not {budget!r}")
         self.device = device
         self.journal = journal
@@ -67,59 +77,71 @@ class Session:
         self.listeners = list(listeners)
         self.ledger = Ledger()
         self.memory = RowMemory(freshness)
-        self._owner: ThreadPoolExecutor | None = None
+        self.identity = ""
+        self._phase: MeasuringPhase | None = None
+        self._start_closed()
+
+    def _start_closed(self) -> None:
+        self._lock = threading.RLock()  # held while the device is opened or closed
+        self._owner: DeviceOwner | None = None
         self._users = 0
+        self._kept_open = False
         self._stopping = False
-        self._identity = ""
-        self._phase: _Phase | None = None
 
     # -- opening and closing ---------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Open the device on the thread that will own it; safe to call when it is open."""
-        if self._owner is not None:
-            return
-        self._stopping = False
-        self._owner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hwloop-device")
-        try:
-            self._owner.submit(self._open_device).result()
-        except BaseException:
-            self.close()
-            raise
+        """Open the device on the thread that will own it, until :meth:`close`; safe to call when it is open.
 
-    def _open_device(self) -> None:
-        name = type(self.device).__name__
-        try:
-            self.device.open()
-            self._identity = self.device.identify()
-        except HwloopError:
-            raise
-        except Exception as error:
-            raise DeviceError(
-                f"{name} could not be opened ({type(error).__name__}: {error}); check power, cable and address"
-            ) from error
+        Raises
+        ------
+        DeviceError
+        """
+        with self._lock:
+            self._opened()
+            self._kept_open = True
+
+    def _opened(self) -> DeviceOwner:
+        if self._owner is None:
+            owner = DeviceOwner(self.device)
+            self.identity = owner.open()
+            self._stopping = False
+            self._owner = owner
+        return self._owner
 
     def close(self) -> None:
-        """Stop after the block in flight and close the device to its safe state; safe to call twice."""
-        owner, self._owner = self._owner, None
-        if owner is None:
-            return
-        self._stopping = True
-        closing = owner.submit(self.device.close)
-        owner.shutdown(wait=True)
-        closing.result()
+        """Stop after the block in flight and close the device to its safe state; safe to call twice.
+
+        Raises
+        ------
+        DeviceError
+        """
+        with self._lock:
+            owner, self._owner = self._owner, None
+            self._kept_open = False
+            if owner is not None:
+                self._stopping = True
+                owner.close()
 
     def __enter__(self) -> Self:
-        self.open()
-        self._users += 1
+        with self._lock:
+            self._opened()
+            self._users += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._users -= 1
-        if self._users == 0:
-            self.close()
+        with self._lock:
+            self._users -= 1
+            if self._users or self._kept_open:
+                return
+            try:
+                self.close()
+            except DeviceError as second:
+                if error is None:
+                    raise
+                error.add_note(str(second))  # the first failure explains more than the last
 
     # -- measuring -------------------------------------------------------------------------------------
 
@@ -149,31 +171,33 @@ class Session:
         DeviceError
             When the device fails; what it answered until then is recorded and remembered.
         """
-        with self._opened_for_a_call():
-            return self.submit(stimuli, purpose, fresh).result()
+        checked = self._checked(stimuli, purpose)
+        with self, self._submitted(checked, purpose, fresh) as measurement:
+            return measurement.result()
 
     def submit(self, stimuli: Any, purpose: str = "train", fresh: bool = False) -> Measurement:
         """Begin to measure and return at once; takes what :meth:`measure` takes.
 
-        Jobs run in the order in which they were submitted, while the caller computes.
+        Jobs run in the order in which they were submitted, while the caller computes. As a context manager the
+        measurement stops at the end of its ``with`` block, whatever ends it. Submit inside ``with session:``;
+        otherwise the device stays open until :meth:`close`.
         """
+        checked = self._checked(stimuli, purpose)
+        with self._lock:
+            if self._owner is None:
+                self.open()
+            return self._submitted(checked, purpose, fresh)
+
+    def _checked(self, stimuli: Any, purpose: str) -> Float64Array:
         if purpose not in PURPOSES:
             raise ConfigError(f"unknown purpose {purpose!r}: {nearest(purpose, PURPOSES)}")
-        checked = checked_stimuli(stimuli, self.device.spec, type(self.device).__name__)
-        self.open()
-        assert self._owner is not None
-        measurement = Measurement(len(checked), self.device.spec.n_outputs)
-        self._owner.submit(self._run_job, checked, purpose, fresh, measurement)
-        return measurement
+        return checked_stimuli(stimuli, self.device.spec, type(self.device).__name__)
 
-    @contextmanager
-    def _opened_for_a_call(self) -> Iterator[None]:
-        """Close again after a single call only if that call opened the device."""
-        if self._owner is not None:
-            yield
-        else:
-            with self:
-                yield
+    def _submitted(self, stimuli: Float64Array, purpose: str, fresh: bool) -> Measurement:
+        measurement = Measurement(len(stimuli), self.device.spec.n_outputs)
+        with self._lock:
+            self._opened().submit(self._run_job, stimuli, purpose, fresh, measurement)
+        return measurement
 
     def _run_job(self, stimuli: Float64Array, purpose: str, fresh: bool, into: Measurement) -> None:
         try:
@@ -186,6 +210,8 @@ class Session:
             for start in range(0, len(unknown), step):
                 if self._stopping:
                     raise DeviceError("the session was closed while rows were still to be measured")
+                if into.cancelled:
+                    raise DeviceError("the measurement was cancelled while rows were still to be measured")
                 self._measure_block(stimuli, unknown[start : start + step], purpose, into)
         except BaseException as failure:
             into.fail(failure)
@@ -219,11 +245,12 @@ class Session:
         begin = time.perf_counter()
         responses = self.device.measure(asked)
         end = time.perf_counter()
+        self.ledger.count_measured(purpose, len(block), end - begin)  # spent, even if the journal fails
         if self.journal is not None:
-            self.journal.append(Record(purpose, self._identity, first_row, started, end - begin, asked, responses))
-        self.ledger.count_measured(purpose, len(block), end - begin)
-        if self._phase is not None:
-            self._phase.extend(begin, end)
+            self.journal.append(Record(purpose, self.identity, first_row, started, end - begin, asked, responses))
+        phase = self._phase  # another thread may end it meanwhile
+        if phase is not None:
+            phase.extend(begin, end)
         positions, copies = [], []
         for i, (key, rows) in enumerate(block):
             self.memory.remember(key, responses[i], self.ledger.total)
@@ -285,7 +312,7 @@ class Session:
         if self._phase is not None:
             yield
             return
-        self._phase = phase = _Phase()
+        self._phase = phase = MeasuringPhase()
         try:
             yield
         finally:
@@ -293,23 +320,18 @@ class Session:
             self.ledger.count_phase(phase.busy_seconds, phase.wall_seconds)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A session is copied closed: threads and phases stay behind."""
-        return self.__dict__ | {"_owner": None, "_users": 0, "_phase": None, "_stopping": False}
+        """A session is copied closed: lock, thread and phase stay behind."""
+        left_behind = ("_lock", "_owner", "_users", "_kept_open", "_stopping")
+        return {k: v for k, v in self.__dict__.items() if k not in left_behind} | {"_phase": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start_closed()
 
 
-class _Phase:
-    """The time between the first and the last row of a measuring phase."""
-
-    def __init__(self) -> None:
-        self.busy_seconds = 0.0
-        self._begin: float | None = None
-        self._end = 0.0
-
-    def extend(self, begin: float, end: float) -> None:
-        self._begin = begin if self._begin is None else self._begin
-        self._end = end
-        self.busy_seconds += end - begin
-
-    @property
-    def wall_seconds(self) -> float:
-        return 0.0 if self._begin is None else self._end - self._begin
+def is_whole(number: Any) -> bool:
+    """Whether this is a whole number, of whatever numeric type; ``True`` is none."""
+    try:
+        return not isinstance(number, bool) and bool(number == int(number))
+    except (TypeError, ValueError, OverflowError):
+        return False

@@ -24,10 +24,10 @@ class Cached(Schedule):
         for number, stage, session in task.network:
             task.stage_begins(number)
             stage.encoder.fit(inputs)
-            measurement = session.submit(stage.encoder(inputs), "train")
             rows_a_sample = task.plan.rows_a_sample(task.n_classes)
-            data = StageData(inputs, measurement, task.labels, rows_a_sample, task.n_classes)
-            objective, features = self.rule.train(stage, data, task.rng, partial(task.epoch_done, number))
+            with session.submit(stage.encoder(inputs), "train") as measurement:
+                data = StageData(inputs, measurement, task.labels, rows_a_sample, task.n_classes)
+                objective, features = self.rule.train(stage, data, task.rng, partial(task.epoch_done, number))
             inputs = stage.map(features)
             task.readout.add_stage(objective, features)
             task.stage_done(number, task.readout.so_far())

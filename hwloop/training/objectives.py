@@ -8,7 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
 
+from hwloop.errors import ConfigError
 from hwloop.layers import Stage
 
 
@@ -33,7 +35,7 @@ class Head(StageObjective):
 
     def __init__(self, width: int, n_classes: int, label_smoothing: float, rng: torch.Generator) -> None:
         super().__init__()
-        self.linear = nn.Linear(width, n_classes)
+        self.linear = skip_init(nn.Linear, width, n_classes)  # leaves torch's global generator alone
         self.label_smoothing = label_smoothing
         with torch.no_grad():
             self.linear.weight.normal_(0.0, width**-0.5, generator=rng)
@@ -52,6 +54,8 @@ class LocalHeads(LocalObjective):
     """
 
     def __init__(self, label_smoothing: float = 0.1) -> None:
+        if not 0 <= label_smoothing <= 1:
+            raise ConfigError(f"label_smoothing must lie within [0, 1], not {label_smoothing}")
         self.label_smoothing = label_smoothing
 
     def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> Head:
@@ -102,6 +106,8 @@ class GoodnessContrast(LocalObjective):
     """A goodness a stage, with a random target vector of its own."""
 
     def __init__(self, theta: float, draw_target: Callable[[int, torch.Generator], Tensor]) -> None:
+        if not 0 < theta < float("inf"):
+            raise ConfigError(f"theta must be positive and finite, not {theta}")
         self.theta = theta
         self.draw_target = draw_target
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hwloop.layers import Stage
 from hwloop.session import Session
 from hwloop.training.objectives import LocalObjective, StageObjective
+from hwloop.training.optimiser import check_settings
 from hwloop.training.schedules import Schedule, Task
 
 
@@ -23,11 +24,7 @@ class OnlineSettings:
     lr: float = 1e-3
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_samples", "inner_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not self.lr > 0:
-            raise ValueError(f"lr must be positive, not {self.lr}")
+        check_settings(self, counts=("epochs", "batch_samples", "inner_steps"), positive=("lr",))
 
 
 @dataclass

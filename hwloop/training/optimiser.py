@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -36,18 +38,25 @@ class AdamSettings:
     response_noise: float = 0.4
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "min_steps", "batch_samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not self.lr > 0:
-            raise ValueError(f"lr must be positive, not {self.lr}")
+        check_settings(self, counts=("epochs", "min_steps", "batch_samples"), positive=("lr",))
         for name in ("weight_decay", "response_noise"):
-            if not getattr(self, name) >= 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
 
     def steps(self, samples: int) -> int:
         """Steps of a whole training."""
         return max(self.min_steps, self.epochs * -(-samples // self.batch_samples))
+
+
+def check_settings(settings: object, counts: tuple[str, ...], positive: tuple[str, ...]) -> None:
+    """Refuse counts that are no whole numbers of at least 1, and rates that are not positive."""
+    for name in counts:
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
+    for name in positive:
+        if not 0 < getattr(settings, name) < math.inf:
+            raise ValueError(f"{name} must be positive and finite, not {getattr(settings, name)!r}")
 
 
 def one_cycle_adamw(
@@ -56,7 +65,10 @@ def one_cycle_adamw(
     """AdamW whose learning rate rises over the first tenth and falls to zero at the last step."""
     optimiser = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=settings.lr, total_steps=max(2, steps), pct_start=0.1
+        optimiser,
+        max_lr=settings.lr,
+        total_steps=max(11, steps),  # with ten, the rise would end at step 0: torch divides by zero
+        pct_start=0.1,
     )
     return optimiser, schedule
 

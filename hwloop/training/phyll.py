@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from hwloop.errors import ConfigError
 from hwloop.registry import nearest
@@ -20,6 +21,7 @@ READOUTS: dict[str, Callable[[LabelOverlay], ReadoutBuilder]] = {
     "label-scan": LabelScanBuilder,
     "softmax": SoftmaxBuilder,
 }
+CACHED_EPOCHS = 100
 
 
 def phyll(
@@ -56,6 +58,8 @@ def phyll(
         ``"signed"`` as published, or ``"nonnegative"``.
     readout
         ``"label-scan"`` as published, or ``"softmax"``.
+    epochs, batch_samples, lr
+        ``None`` for the schedule's own: online 200 epochs of 256 samples at 1e-3, cached 100 of 128 at 0.01.
     weight_decay, response_noise, min_steps
         Of the cached schedule, see :class:`hwloop.training.optimiser.AdamSettings`.
 
@@ -66,14 +70,14 @@ def phyll(
     if readout not in READOUTS:
         raise ConfigError(f"unknown readout {readout!r}: {nearest(readout, READOUTS)}")
     contrast = GoodnessContrast(theta, TARGETS[targets])
+    options: dict[str, Any] = {"epochs": epochs, "batch_samples": batch_samples, "lr": lr}
+    given = {name: value for name, value in options.items() if value is not None}
     chosen: Schedule
     if schedule == "online":
-        chosen = Online(contrast, OnlineSettings(epochs or 200, batch_samples or 256, inner_steps, lr or 1e-3))
+        chosen = Online(contrast, OnlineSettings(inner_steps=inner_steps, **given))
     elif schedule == "cached":
-        settings = AdamSettings(
-            epochs or 100, min_steps, batch_samples or 128, lr or 0.01, weight_decay, response_noise
-        )
-        chosen = Cached(GradientRule(contrast, settings))
+        update = {"min_steps": min_steps, "weight_decay": weight_decay, "response_noise": response_noise}
+        chosen = Cached(GradientRule(contrast, AdamSettings(**({"epochs": CACHED_EPOCHS} | update | given))))
     else:
         raise ConfigError(f"unknown schedule {schedule!r}: {nearest(schedule, ('cached', 'online'))}")
     overlay = LabelOverlay(wrong_labels or None)

@@ -55,8 +55,8 @@ class LabelOverlay(StimulusPlan):
     """
 
     def __init__(self, wrong_labels: int | None = 1) -> None:
-        if wrong_labels is not None and wrong_labels < 1:
-            raise ConfigError(f"wrong_labels must be at least 1 (or none, for all), not {wrong_labels}")
+        if wrong_labels is not None and (not isinstance(wrong_labels, int) or wrong_labels < 1):
+            raise ConfigError(f"wrong_labels must be a whole number (0 or none for all), not {wrong_labels!r}")
         self.wrong_labels = wrong_labels
         self.amplitude = 1.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -19,6 +20,8 @@ from hwloop.training.ridge import fit_ridge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+NEVER_SEEN = -1e3  # log-odds of a class without a training row
 
 
 class ReadoutBuilder(ABC):
@@ -140,7 +143,8 @@ class LabelScanBuilder(ReadoutBuilder):
 
     def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, n_classes: int) -> Readout:
         """All goodnesses."""
-        return LabelScan(self._goodnesses, self._overlay, n_classes)
+        # A copy: the trainer may fit another network, and its label's amplitude with it.
+        return LabelScan(self._goodnesses, copy.copy(self._overlay), n_classes)
 
 
 class LinearReadout(Readout):
@@ -242,11 +246,13 @@ class SoftmaxBuilder(ReadoutBuilder):
         scale = float(activity.std()) or 1.0
         model = LogisticRegression(C=1.0, max_iter=1000).fit(activity.numpy() / scale, labels.numpy())
         weight, bias = model.coef_ / scale, model.intercept_
-        if n_classes == 2:  # scikit-learn gives one row of weights for two classes
+        if len(model.classes_) == 2:  # scikit-learn gives one row of weights for two classes
             weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+        every_weight, every_bias = np.zeros((n_classes, weight.shape[1])), np.full(n_classes, NEVER_SEEN)
+        every_weight[model.classes_], every_bias[model.classes_] = weight, bias
         return LinearReadout(
-            torch.from_numpy(np.ascontiguousarray(weight.T)).to(torch.float32),
-            torch.from_numpy(bias).to(torch.float32),
+            torch.from_numpy(np.ascontiguousarray(every_weight.T)).to(torch.float32),
+            torch.from_numpy(every_bias).to(torch.float32),
             normalised_activity,
-            self._overlay,
+            copy.copy(self._overlay),
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hwloop.errors import ConfigError, DatasetError
@@ -118,6 +119,17 @@ def as_labels(labels: Any, samples: int) -> Tensor:
     return torch.from_numpy(array.astype(np.int64))
 
 
+def as_validation(inputs: Any, labels: Any, n_features: int) -> tuple[Tensor, NDArray[Any]]:
+    """Validation rows (rows, n_features) and their classes (rows,), checked before anything is measured."""
+    rows, classes = as_rows(inputs), np.asarray(labels)
+    if rows.shape[1] != n_features or classes.shape != (len(rows),) or len(rows) == 0:
+        raise DatasetError(
+            f"validation rows {tuple(rows.shape)} and labels {classes.shape} must have shapes "
+            f"(rows, {n_features}) and (rows,), with at least one row"
+        )
+    return rows, classes
+
+
 class _Fit:
     """One fit in progress."""
 
@@ -134,7 +146,7 @@ class _Fit:
         self.network = network
         self.callbacks = callbacks
         self.n_classes = int(labels.max()) + 1
-        self.validation = None if validation is None else (as_rows(validation[0]), np.asarray(validation[1]))
+        self.validation = None if validation is None else as_validation(*validation, n_features=inputs.shape[1])
         self.rng = torch.Generator().manual_seed(trainer.seed)
         # Sorted data would show the first windows of a stage one class only.
         order = torch.randperm(len(inputs), generator=self.rng)
@@ -175,8 +187,11 @@ class _Fit:
     def _check_budgets(self) -> None:
         """Refuse a fit that some session's budget does not cover, before anything is measured."""
         sessions, trainer = self.network.sessions, self.trainer
+        held_out = 0 if self.validation is None else len(self.validation[0])
         for session in self.network.distinct_sessions:
-            session.require(trainer.cost(len(self.inputs), self.n_classes, sessions.count(session)))
+            stages = sessions.count(session)
+            rows = trainer.cost(len(self.inputs), self.n_classes, stages)
+            session.require(rows + trainer.predict_cost(held_out, self.n_classes, stages))
 
     def _stage_begins(self, stage: int) -> None:
         self._emit(StageStarted(stage, len(self.stages)))

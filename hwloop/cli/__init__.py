@@ -1,0 +1,7 @@
+"""The command line: ``hwloop run``, ``hwloop list``."""
+
+from __future__ import annotations
+
+from hwloop.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,120 @@
+"""Progress of a run on standard error: a bar in a terminal, a few lines elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from hwloop.events import Event, RowsMeasured, StageFinished, StageStarted
+from hwloop.experiment import results
+from hwloop.experiment.events import MethodScored, RunForecast, SeedFinished, SeedStarted
+from hwloop.session.forecast import readable_time
+
+
+class RunProgress:
+    """Shows rows measured of the forecast, time left and accuracy so far.
+
+    A listener of the run; events may come from any thread. Where standard error is no terminal there is no
+    bar: the forecast and one line a seed are printed.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.RLock()
+        self._begin = time.perf_counter()
+        self._seeds_done = 0
+        self._n_seeds = 1
+        self._rows_ahead = 0  # forecast of the seeds before this one
+        self._seed_rows = 1
+        self._seed_measured = 0
+        self._accuracies: list[float] = []
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f} rows"),
+            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[accuracy]}", style="bold"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take an event of the run."""
+        with self._lock:
+            match event:
+                case RunForecast():
+                    self._forecast(event)
+                case SeedStarted():
+                    self._seed_rows, self._seed_measured = event.rows, 0
+                    self._describe(f"seed {event.number}/{event.n_seeds}")
+                case StageStarted():
+                    self._describe(f"seed {self._seeds_done + 1}/{self._n_seeds}, stage {event.stage + 1}")
+                case RowsMeasured():
+                    self._seed_measured += event.rows
+                    self._update()
+                case StageFinished() if event.validation_accuracy is not None:
+                    self._update(accuracy=f"validation {100 * event.validation_accuracy:.1f} %")
+                case MethodScored():
+                    self._scored(event)
+                case SeedFinished():
+                    self._seed_finished(event)
+
+    def _forecast(self, event: RunForecast) -> None:
+        self._n_seeds = event.n_seeds
+        seeds = f"{event.n_seeds} seeds" if event.n_seeds > 1 else "one seed"
+        self._console.print(f"forecast: up to {event.text}, {seeds}", highlight=False)
+        self._task = self._bar.add_task("preparing", total=max(1, event.rows), left="", accuracy="")
+
+    def _scored(self, event: MethodScored) -> None:
+        if event.method == results.NETWORK:
+            self._accuracies.append(event.accuracy)
+            mean = sum(self._accuracies) / len(self._accuracies)
+            self._update(accuracy=f"test {100 * mean:.1f} %")
+            self._describe(f"seed {self._seeds_done + 1}/{self._n_seeds}, floors")
+
+    def _seed_finished(self, event: SeedFinished) -> None:
+        self._rows_ahead += self._seed_rows
+        self._seed_measured = 0
+        self._seeds_done = event.number
+        self._update()
+        if not self._console.is_terminal:
+            test = f"test {100 * self._accuracies[-1]:.1f} %{self._time_left(', ')}"
+            self._console.print(f"seed {event.number}/{event.n_seeds}: {test}", highlight=False)
+
+    def _describe(self, text: str) -> None:
+        if self._task is not None:
+            self._bar.update(self._task, description=text)
+
+    def _update(self, accuracy: str | None = None) -> None:
+        if self._task is None:
+            return
+        self._bar.update(
+            self._task,
+            completed=self._rows_ahead + min(self._seed_measured, self._seed_rows),
+            left=self._time_left(),
+        )
+        if accuracy is not None:
+            self._bar.update(self._task, accuracy=accuracy)
+
+    def _time_left(self, before: str = "") -> str:
+        """From the time that the finished part of the run took; a seed counts by its rows."""
+        done = (self._seeds_done + min(1.0, self._seed_measured / max(1, self._seed_rows))) / self._n_seeds
+        if not 0 < done < 1:
+            return ""
+        return f"{before}{readable_time((time.perf_counter() - self._begin) * (1 - done) / done)} left"

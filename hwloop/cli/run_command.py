@@ -1,0 +1,62 @@
+"""``hwloop run``: from an experiment's name to its evidence."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from hwloop.cli.exit_codes import ProgressKept
+
+# The matrices of a run are small: a second thread gains little, and on busy cores it made training six times
+# slower by waiting for the first. It is read when numpy and torch are first imported; a user's value wins.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+FILE_COLUMNS = 120
+
+
+def run_and_show(name: str, settings: Sequence[str], out: Path | None, as_json: bool, kept: ProgressKept) -> None:
+    """Run an experiment and show its evidence.
+
+    Standard output carries the evidence table, or with ``as_json`` nothing but one JSON object; all else goes
+    to standard error.
+    """
+    from hwloop.experiment.loading import check_names, load_experiment
+    from hwloop.experiment.run_folder import free_folder
+    from hwloop.experiments.shipped import experiment_file
+
+    # A mistake in the configuration shows at once: torch and the rest take seconds to import.
+    config = load_experiment(experiment_file(name), settings)
+    check_names(config)
+    out = free_folder(config.name, out)
+
+    from hwloop.cli.evidence_table import show_evidence
+    from hwloop.cli.progress import RunProgress
+    from hwloop.events import Event
+    from hwloop.experiment.events import RunStopped
+    from hwloop.experiment.report import REPORT
+    from hwloop.experiment.runner import run_experiment
+    from hwloop.experiments.datasets import split
+
+    errors = _console(stderr=True)
+
+    def note_what_is_kept(event: Event) -> None:
+        if isinstance(event, RunStopped):
+            kept.note = f"{event.seeds_finished} of {event.n_seeds} seeds finished, kept in {event.run_dir}"
+
+    with RunProgress(errors) as progress:
+        evidence = run_experiment(config, split, out=out, listeners=[progress, note_what_is_kept])
+    show_evidence(evidence, errors if as_json else _console())
+    report = Path(evidence.run_dir) / REPORT
+    errors.print(f"report: {report}", highlight=False, soft_wrap=True)
+    if as_json:
+        print(json.dumps(evidence.as_json()))
+
+
+def _console(stderr: bool = False) -> Console:
+    """A terminal as wide as it is; a file or pipe gets room for the whole table."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=FILE_COLUMNS)

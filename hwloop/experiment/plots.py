@@ -1,0 +1,190 @@
+"""The report's figures, as PNG files: no display, no global state of matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from hwloop.device.spec import Float64Array
+from hwloop.experiment import results
+from hwloop.experiment.evidence import Evidence
+from hwloop.experiment.response import DeviceResponse, Sweep, effective_rank
+
+INK, QUIET, GRID = "#1d2733", "#6b7785", "#e3e7ec"
+ACCENT, SECOND, CEILING = "#0b6e99", "#d1763a", "#7a5c9e"
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "text.color": INK,
+    "legend.frameon": False,
+    "savefig.dpi": 180,
+}
+MAX_NAMED_CLASSES = 30
+FAR_POINTS = 20.0
+SWEPT_OUTPUTS = 6
+
+
+def draw_plots(
+    evidence: Evidence, responses: Sequence[DeviceResponse], class_names: Sequence[str], folder: Path
+) -> dict[str, Path]:
+    """Draw every figure that there is data for into ``folder``; returns their paths by name."""
+    drawings: dict[str, Callable[[], Figure | None]] = {
+        "accuracy": lambda: _accuracy(evidence),
+        "training": lambda: _training(evidence),
+        "confusion": lambda: _confusion(evidence.confusion, class_names),
+    }
+    for number, response in enumerate(responses):
+        drawings[f"response-{number + 1}"] = lambda response=response: _response(response)  # type: ignore[misc]
+    paths = {}
+    with matplotlib.rc_context(STYLE):
+        for name, draw in drawings.items():
+            figure = draw()
+            if figure is not None:
+                paths[name] = folder / f"{name}.png"
+                FigureCanvasAgg(figure)
+                figure.savefig(paths[name])
+    return paths
+
+
+def _accuracy(evidence: Evidence) -> Figure:
+    """Every method's test accuracy: one dot a seed, a bar at the mean."""
+    lines = evidence.lines()[::-1]
+    figure = Figure(figsize=(7.2, 0.8 + 0.36 * len(lines)), layout="constrained")
+    axes = figure.subplots()
+    for height, line in enumerate(lines):
+        colour = ACCENT if line.key == results.NETWORK else CEILING if line.key in results.CEILINGS else QUIET
+        values = 100 * np.array(line.accuracy.values)
+        spread = np.linspace(-0.14, 0.14, len(values)) if len(values) > 1 else np.zeros(1)
+        axes.plot(values, height + spread, "o", color=colour, markersize=4, alpha=0.55, markeredgewidth=0)
+        axes.plot([100 * line.accuracy.mean] * 2, [height - 0.27, height + 0.27], color=colour, linewidth=2.2)
+    _leave_out_far_values(axes, [100 * line.accuracy.mean for line in lines])
+    axes.set_yticks(range(len(lines)), [line.method for line in lines], color=INK)
+    axes.set_ylim(-0.6, len(lines) - 0.4)
+    axes.set_xlabel("test accuracy (%); a dot is a seed, a bar the mean")
+    axes.grid(axis="x", color=GRID)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def _leave_out_far_values(axes: Any, means: Sequence[float]) -> None:
+    """Begin the axis at the upper half of the methods where the others would squeeze them together; name those."""
+    near = [mean for mean in means if mean >= np.median(means) - FAR_POINTS]
+    left, right = axes.get_xlim()
+    begin = min(near) - 0.25 * max(max(near) - min(near), 4.0)
+    if min(means) >= begin:
+        return
+    axes.set_xlim(max(begin, left), min(right, 100.0 + 0.02 * (100.0 - begin)))
+    for height, mean in enumerate(means):
+        if mean < begin:
+            axes.annotate(
+                f"◂ {mean:.1f} %", (0.01, height), xycoords=("axes fraction", "data"), va="center", color=QUIET
+            )
+
+
+def _training(evidence: Evidence) -> Figure | None:
+    """Mean loss of each epoch, a panel a stage: every seed thin, the mean strong."""
+    stages = [list(curves) for curves in zip(*(seed.losses for seed in evidence.seeds), strict=False)]
+    if not any(curve for curves in stages for curve in curves):
+        return None
+    figure = Figure(figsize=(7.2, 2.6), layout="constrained")
+    panels = figure.subplots(1, len(stages), sharey=True, squeeze=False)[0]
+    for number, (axes, curves) in enumerate(zip(panels, stages, strict=True)):
+        for curve in curves:
+            axes.plot(range(1, len(curve) + 1), curve, color=ACCENT, linewidth=0.8, alpha=0.35)
+        length = min(len(curve) for curve in curves)
+        mean = np.mean([curve[:length] for curve in curves], axis=0)
+        axes.plot(range(1, length + 1), mean, color=ACCENT, linewidth=1.8)
+        accuracies = [seed.validation_accuracies[number] for seed in evidence.seeds]
+        known = [value for value in accuracies if value is not None]
+        title = f"stage {number + 1}"
+        axes.set_title(f"{title}; validation {100 * np.mean(known):.1f} % after it" if known else title)
+        axes.set_xlabel("epoch")
+        axes.grid(color=GRID)
+    panels[0].set_ylabel("local training loss")
+    return figure
+
+
+def _confusion(counts: Any, class_names: Sequence[str]) -> Figure:
+    """Share of each true class by predicted class, with the counts written in where they can be read."""
+    classes = len(counts)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = min(6.4, 2.4 + 0.34 * classes)
+    figure = Figure(figsize=(size, size * 0.92), layout="constrained")
+    axes = figure.subplots()
+    # The square root brings out the few errors beside the many hits.
+    axes.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1)
+    if classes <= MAX_NAMED_CLASSES:
+        axes.set_xticks(range(classes), class_names)
+        axes.set_yticks(range(classes), class_names)
+        for (true, predicted), count in np.ndenumerate(counts):
+            if count:
+                colour = "white" if share[true, predicted] > 0.4 else INK
+                axes.text(predicted, true, f"{count:,}", ha="center", va="center", color=colour, fontsize=7.5)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure
+
+
+def _response(response: DeviceResponse) -> Figure | None:
+    """How the device answers: distribution, principal variances, and outputs along a sweep."""
+    panels: list[Callable[[Any], None]] = []
+    unit = f" ({response.spec.output_unit})" if response.spec.output_unit else ""
+    if response.sample is not None and len(response.sample) > 1:
+        sample = response.sample
+        panels += [lambda axes: _distribution(axes, sample, unit), lambda axes: _spectrum(axes, sample)]
+    if response.sweep is not None:
+        sweep = response.sweep
+        panels.append(lambda axes: _sweep(axes, sweep, unit))
+    if not panels:
+        return None
+    figure = Figure(figsize=(2.9 * max(2, len(panels)), 2.8), layout="constrained")
+    for axes, draw in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        draw(axes)
+        axes.grid(color=GRID)
+    return figure
+
+
+def _distribution(axes: Any, sample: Float64Array, unit: str) -> None:
+    axes.hist(sample.ravel(), bins=40, density=True, color=ACCENT, alpha=0.85)
+    axes.set_title(f"responses to {len(sample):,} training rows")
+    axes.set_xlabel(f"response{unit}")
+    axes.set_ylabel("probability density")
+
+
+def _spectrum(axes: Any, sample: Float64Array) -> None:
+    variances = np.square(np.linalg.svd(sample - sample.mean(axis=0), compute_uv=False))
+    total = variances.sum() or 1.0
+    axes.semilogy(np.arange(1, len(variances) + 1), np.maximum(variances / total, 1e-12), color=ACCENT)
+    axes.set_ylim(bottom=max(1e-8, (variances[variances > 0].min(initial=1e-8) / total) / 2))
+    axes.set_title(f"effective rank {effective_rank(sample):.0f}")
+    axes.set_xlabel("principal direction")
+    axes.set_ylabel("share of variance")
+
+
+def _sweep(axes: Any, sweep: Sweep, unit: str) -> None:
+    outputs = sweep.responses.shape[1]
+    chosen = np.unique(np.linspace(0, outputs - 1, min(SWEPT_OUTPUTS, outputs)).astype(int))
+    colours = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.85, len(chosen)))
+    for output, colour in zip(chosen, colours, strict=True):
+        axes.plot(sweep.position, sweep.responses[:, output], color=colour, linewidth=1.1)
+    axes.set_title(f"{len(chosen)} outputs along one sweep")
+    axes.set_xlabel("stimulus, lower to upper limit")
+    axes.set_ylabel(f"response{unit}")

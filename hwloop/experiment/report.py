@@ -1,0 +1,95 @@
+"""The run's report: one HTML file that holds its figures and opens from disk, without a network."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+import hwloop
+from hwloop.experiment import figures_in_words as words
+from hwloop.experiment import results
+from hwloop.experiment.evidence import Evidence
+from hwloop.experiment.plots import draw_plots
+from hwloop.experiment.response import DeviceResponse
+from hwloop.experiment.toml_text import toml_text
+
+REPORT = "report.html"
+
+
+def write_report(
+    evidence: Evidence, responses: Sequence[DeviceResponse], class_names: Sequence[str], folder: Path
+) -> Path:
+    """Draw the figures into ``folder/plots`` and write ``folder/report.html``; returns its path."""
+    plots_folder = folder / "plots"
+    plots_folder.mkdir(parents=True, exist_ok=True)
+    plots = draw_plots(evidence, responses, class_names, plots_folder)
+    path = folder / REPORT
+    path.write_text(_render(evidence, responses, plots), encoding="utf-8")
+    return path
+
+
+def _render(evidence: Evidence, responses: Sequence[DeviceResponse], plots: dict[str, Path]) -> str:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"percent": words.percent, "rows": words.rows, "seconds": words.seconds}
+    source = files("hwloop.experiment").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(source).render(
+        evidence=evidence,
+        config=evidence.config,
+        lines=evidence.lines(),
+        network=results.NETWORK,
+        physics_adds=words.points(evidence.physics_adds),
+        best_null=_best_null(evidence),
+        images={name: _data_uri(path) for name, path in plots.items()},
+        responses=list(enumerate(responses, start=1)),
+        seeds=_seed_table(evidence),
+        ledger=_ledger(evidence),
+        configuration=toml_text(evidence.config.as_table()),
+        version=hwloop.__version__,
+        written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+    )
+
+
+def _data_uri(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def _best_null(evidence: Evidence) -> str:
+    for line in evidence.lines():
+        if line.key == evidence.best_null:
+            return line.method.removeprefix("floor: ")
+    return ""
+
+
+def _seed_table(evidence: Evidence) -> list[dict[str, Any]]:
+    """One row a seed: accuracies of every method in per cent, rows and times."""
+    methods = [line.key for line in evidence.lines()]
+    return [
+        {
+            "seed": seed.seed,
+            "accuracies": [f"{100 * seed.scores[method].accuracy:.2f}" for method in methods],
+            "sizes": f"{seed.n_train:,} / {seed.n_validation:,} / {seed.n_test:,}",
+            "rows": f"{sum(seed.rows.values()):,}",
+            "seconds": words.seconds(seed.wall_seconds),
+        }
+        for seed in evidence.seeds
+    ]
+
+
+def _ledger(evidence: Evidence) -> list[dict[str, Any]]:
+    """Rows measured and recalled by purpose, all seeds together; purposes that never occurred are left out."""
+    recalled = {
+        purpose: sum(seed.recalled.get(purpose, 0) for seed in evidence.seeds) for purpose in evidence.rows
+    }
+    return [
+        {"purpose": purpose, "measured": measured, "recalled": recalled[purpose]}
+        for purpose, measured in evidence.rows.items()
+        if measured or recalled[purpose]
+    ]

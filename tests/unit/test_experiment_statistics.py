@@ -1,0 +1,70 @@
+"""Statistics against closed forms and tables."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hwloop.experiment.statistics import Summary, paired_difference, t_interval
+
+finite = st.floats(-1e3, 1e3)
+
+
+def test_mean_and_sample_standard_deviation():
+    summary = Summary((2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0))
+    assert summary.mean == 5.0
+    assert summary.std == pytest.approx(math.sqrt(32 / 7))  # squared deviations sum to 32
+
+
+def test_one_seed_has_no_spread_and_no_interval():
+    assert Summary((0.9,)).std == 0.0
+    interval = t_interval([0.03])
+    assert (interval.mean, interval.low, interval.high) == (0.03, None, None)
+
+
+def test_interval_of_two_values_is_that_of_the_cauchy_distribution():
+    # One degree of freedom: t is Cauchy, its 97.5 % quantile is tan(0.475 pi); s / sqrt(2) = |a - b| / 2.
+    interval = t_interval([1.0, 3.0])
+    half = math.tan(0.475 * math.pi)
+    assert interval.low == pytest.approx(2.0 - half)
+    assert interval.high == pytest.approx(2.0 + half)
+
+
+def test_interval_of_three_values_has_a_closed_form():
+    # Two degrees of freedom: t_p = (2p - 1) sqrt(2 / (4 p (1 - p))), and s = 1 for 1, 2, 3.
+    p = 0.975
+    t = (2 * p - 1) * math.sqrt(2 / (4 * p * (1 - p)))
+    interval = t_interval([1.0, 2.0, 3.0])
+    assert interval.high == pytest.approx(2.0 + t / math.sqrt(3))
+
+
+def test_five_seeds_use_the_tabulated_quantile():
+    values = [0.98, 0.99, 0.985, 0.987, 0.981]
+    half = 2.776445 * Summary(tuple(values)).std / math.sqrt(5)
+    assert t_interval(values).high == pytest.approx(Summary(tuple(values)).mean + half, rel=1e-7)
+
+
+def test_pairing_cancels_what_a_split_costs_both():
+    ours, theirs = Summary((0.90, 0.95, 0.99)), Summary((0.88, 0.93, 0.97))
+    difference = paired_difference(ours, theirs)
+    assert difference.mean == pytest.approx(0.02)
+    assert difference.high - difference.low == pytest.approx(0.0, abs=1e-12)
+
+
+def test_pairs_must_match():
+    with pytest.raises(ValueError, match="shorter"):
+        paired_difference(Summary((0.1, 0.2)), Summary((0.1,)))
+
+
+def test_a_summary_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one"):
+        Summary(())
+
+
+@given(st.lists(finite, min_size=2, max_size=20), finite)
+def test_a_shift_moves_the_interval_and_nothing_else(values, shift):
+    before, after = t_interval(values), t_interval([value + shift for value in values])
+    assert after.mean == pytest.approx(before.mean + shift, abs=1e-6)
+    assert after.high - after.low == pytest.approx(before.high - before.low, abs=1e-6)
+    assert before.low <= before.mean <= before.high

@@ -1,0 +1,130 @@
+"""The report: self-contained, complete, and safe with any text in it."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+
+from hwloop.device import DeviceSpec
+from hwloop.experiment.evidence import Evidence
+from hwloop.experiment.loading import validated
+from hwloop.experiment.report import write_report
+from hwloop.experiment.response import DeviceResponse, Sweep, effective_rank, sweep_stimuli
+from hwloop.experiment.results import NETWORK, Score, SeedResult
+
+CLASSES = ("a", "b")
+SPEC = DeviceSpec(
+    n_inputs=4, n_outputs=3, input_low=-2.0, input_high=np.array([1.0, 2.0, 3.0, 4.0]), output_unit="V"
+)
+
+
+class Resources(HTMLParser):
+    """Collects whatever a browser would fetch."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+        self.images = 0
+
+    def handle_starttag(self, tag, attrs):
+        self.images += tag == "img"
+        self.found += [value for name, value in attrs if name in ("src", "href", "srcset")]
+
+
+def written(tmp_path, floors=True, description="", seeds=2):
+    rng = np.random.default_rng(0)
+    methods = ("network", "linear", "null_zeros", "null_identity", "one_stage_readout", "backprop")
+    config = validated(
+        {
+            "name": "small",
+            "description": description,
+            "dataset": "d",
+            "device": "<b>",
+            "trainer": "t",
+            "seeds": seeds,
+        },
+        "x",
+    )
+    results = tuple(
+        SeedResult(
+            seed=seed,
+            n_train=10,
+            n_validation=0,
+            n_test=4,
+            scores={m: Score(0.5 + 0.01 * seed, 100) for m in (methods if floors else (NETWORK,))},
+            rows={"train": 20},
+            recalled={"train": 0},
+            floor_rows=0,
+            busy_seconds=0.1,
+            measuring_seconds=None,
+            confusion=np.array([[2, 0], [1, 1]]),
+            losses=[[1.0, 0.5], []],
+            validation_accuracies=[None, None],
+            digital_seconds=0.1,
+            wall_seconds=0.2,
+        )
+        for seed in config.seeds
+    )
+    responses = [
+        DeviceResponse(SPEC, "rig 7", rng.random((20, 3)), Sweep(np.linspace(-1, 1, 5), rng.random((5, 3)))),
+        DeviceResponse(SPEC, "rig 8", None, None),
+    ]
+    path = write_report(Evidence(config, results, 1.0, str(tmp_path)), responses, CLASSES, tmp_path)
+    return path.read_text(encoding="utf-8")
+
+
+def test_it_fetches_nothing_and_shows_every_figure(tmp_path):
+    html = written(tmp_path)
+    resources = Resources()
+    resources.feed(html)
+    assert all(source.startswith("data:image/png;base64,") for source in resources.found)
+    assert resources.images == 4  # accuracy, training, confusion, one device's responses
+    assert not re.search(r"url\(|@import|<script|<link", html)
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {
+        "accuracy.png",
+        "training.png",
+        "confusion.png",
+        "response-1.png",
+    }
+
+
+def test_it_says_what_matters(tmp_path):
+    html = written(tmp_path)
+    for said in (
+        "50.5 ± 0.7 %",
+        "linear interface",
+        "rows a<br>training sample",
+        "physics adds",
+        "rig 7",
+        "rig 8",
+    ):
+        assert said in html
+
+
+def test_text_from_a_configuration_is_escaped(tmp_path):
+    html = written(tmp_path, description="<script>alert(1)</script>")
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_one_seed_without_floors_renders(tmp_path):
+    html = written(tmp_path, floors=False, seeds=1)
+    assert "50.0 %" in html
+    assert "physics adds" not in html
+
+
+def test_a_sweep_stays_within_limits_and_passes_through_the_middle():
+    position, stimuli = sweep_stimuli(SPEC, 21, seed=3)
+    assert (stimuli >= SPEC.low).all()
+    assert (stimuli <= SPEC.high).all()
+    np.testing.assert_allclose(stimuli[10], (SPEC.low + SPEC.high) / 2)
+    share = np.abs(stimuli[-1] - stimuli[0]) / (SPEC.high - SPEC.low)
+    assert share.max() == 1.0  # one channel runs through its whole range
+    assert position[0] == -1.0
+
+
+def test_effective_rank_counts_equal_directions():
+    basis = np.vstack([np.eye(6), -np.eye(6)])
+    assert abs(effective_rank(basis[:, :4]) - 4.0) < 1e-9
+    assert abs(effective_rank(np.outer(np.arange(5.0), np.ones(3))) - 1.0) < 1e-9
+    assert effective_rank(np.ones((4, 3))) == 0.0

@@ -43,6 +43,10 @@ class Averaged(DeviceWrapper):
         """The device inside and the number of repeats."""
         return f"Averaged({self.device.identify()}, n={self.n})"
 
+    def continue_from(self, rows: int) -> None:
+        """Each of the rows was ``n`` of the device inside."""
+        self.device.continue_from(rows * self.n)
+
     def _measure(self, inputs: Float64Array) -> Float64Array:
         step = max(1, CHUNK_ROWS // self.n)
         return np.concatenate([self._averages(inputs[i : i + step]) for i in range(0, len(inputs), step)])

@@ -112,6 +112,11 @@ class Drifting(DeviceWrapper):
             f"offset_per_row={self.offset_per_row}, kind={self.kind}, seed={self.seed})"
         )
 
+    def continue_from(self, rows: int) -> None:
+        """Drift goes on as after ``rows`` rows, here and in the device inside."""
+        self.rows_measured = rows
+        self.device.continue_from(rows)
+
     def _measure(self, inputs: Float64Array) -> Float64Array:
         responses = self.device.measure(inputs)
         first, rows = self.rows_measured, len(inputs)

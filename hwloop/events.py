@@ -53,4 +53,17 @@ class StageFinished(Event):
     validation_accuracy: float | None = None
 
 
+@dataclass(frozen=True)
+class DeviceFault(Event):
+    """A device failed to answer some rows; ``action`` says what was done about it.
+
+    ``fault`` counts from 1 within the run, so that each is entered once.
+    """
+
+    fault: int
+    error: str
+    rows: int
+    action: str
+
+
 Listener = Callable[[Event], None]

@@ -152,6 +152,10 @@ class OpticalFibre(Device):
         """A new fibre with the same matrix and converters, without jitter, noise, glitches and drift."""
         return type(self)(**{**self._settings, **NO_NOISE, "drift_per_row": 0.0})
 
+    def continue_from(self, rows: int) -> None:
+        """Noise and drift go on as after ``rows`` rows."""
+        self.rows_measured = rows
+
     def identify(self) -> str:
         """The simulator and all its settings; a given matrix is named by its SHA-256."""
         shown = {**self._settings, "n_inputs": self.spec.n_inputs, "n_outputs": self.spec.n_outputs}

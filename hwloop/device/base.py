@@ -11,6 +11,7 @@ import numpy as np
 from hwloop.device.checks import checked_responses, checked_stimuli
 from hwloop.device.spec import DeviceSpec, Float64Array
 from hwloop.errors import DeviceDisconnected, DeviceError, DeviceTimeout, HwloopError
+from hwloop.events import Event, Listener
 
 
 class Device(ABC):
@@ -21,6 +22,7 @@ class Device(ABC):
     """
 
     spec: DeviceSpec
+    _listener: Listener | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -38,6 +40,26 @@ class Device(ABC):
     def identify(self) -> str:
         """Who answers: an instrument's ``*IDN?``, a serial number, or a simulator's name and seed."""
         return type(self).__name__
+
+    def continue_from(self, rows: int) -> None:
+        """Told once before the first row when a run goes on in which ``rows`` rows were measured already.
+
+        A simulation moves its noise and drift to where they were; hardware has nothing to do.
+        """
+
+    @property
+    def listener(self) -> Listener | None:
+        """Called with what happens to the device beyond its answers; set by the session that measures."""
+        return self._listener
+
+    @listener.setter
+    def listener(self, listener: Listener | None) -> None:
+        self._listener = listener
+
+    def tell(self, event: Event) -> None:
+        """Tell the session, if there is one, what happened: a retry, a fault."""
+        if self.listener is not None:
+            self.listener(event)
 
     @abstractmethod
     def _measure(self, inputs: Float64Array) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hwloop.device.base import Device
 from hwloop.device.spec import DeviceSpec
+from hwloop.events import Listener
 
 
 class DeviceWrapper(Device):
@@ -28,6 +29,19 @@ class DeviceWrapper(Device):
     def close(self) -> None:
         """Close the device inside."""
         self.device.close()
+
+    def continue_from(self, rows: int) -> None:
+        """Passed on; a wrapper that changes the number of rows overrides this."""
+        self.device.continue_from(rows)
+
+    @property
+    def listener(self) -> Listener | None:
+        """The listener of the device inside."""
+        return self.device.listener
+
+    @listener.setter
+    def listener(self, listener: Listener | None) -> None:
+        self.device.listener = listener
 
     def identify(self) -> str:
         """The wrapper's name around the identity of the device inside."""

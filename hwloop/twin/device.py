@@ -68,6 +68,10 @@ class Twin(Device):
         """The same twin with another noise stream, from its beginning."""
         return Twin(self.spec, self.scaling, self.model, self.report, self.noise, seed)
 
+    def continue_from(self, rows: int) -> None:
+        """Noise goes on as after ``rows`` rows."""
+        self.rows_measured = rows
+
     def _measure(self, inputs: Float64Array) -> Float64Array:
         responses = in_fixed_blocks(lambda rows: self.model(self.scaling.forward(rows)), inputs)
         if self.noise is not None:

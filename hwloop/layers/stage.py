@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from hwloop.device import DeviceSpec
 from hwloop.device.spec import Float64Array
@@ -77,7 +76,8 @@ class Stage(nn.Module):
         self.encoder = Encoder(spec, n_features, seed=seed, **self._encoding)  # type: ignore[arg-type]
         self.standardiser = Standardiser(spec.n_outputs)
         self.n_features = spec.n_outputs + (n_features if self.bypass else 0)
-        self.linear = skip_init(nn.Linear, self.n_features, self.width)  # leaves torch's global generator alone
+        # From "meta", because drawing the values that reset_map replaces would move torch's global generator.
+        self.linear = nn.Linear(self.n_features, self.width, device="meta").to_empty(device="cpu")
         self.reset_map(torch.Generator().manual_seed(seed))
 
     def reset_map(self, rng: torch.Generator) -> None:
@@ -88,7 +88,7 @@ class Stage(nn.Module):
 
     def features(self, inputs: Tensor, responses: Float64Array) -> Tensor:
         """What the linear map sees: standardised responses (rows, n_features), float32, no gradient."""
-        standardised = self.standardiser(torch.from_numpy(responses))
+        standardised: Tensor = self.standardiser(torch.from_numpy(responses))
         if not self.bypass:
             return standardised
         return torch.cat([standardised, inputs.detach().to(torch.float32)], dim=1)

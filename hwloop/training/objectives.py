@@ -8,7 +8,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils import skip_init
 
 from hwloop.errors import ConfigError
 from hwloop.layers import Stage
@@ -35,7 +34,8 @@ class Head(StageObjective):
 
     def __init__(self, width: int, n_classes: int, label_smoothing: float, rng: torch.Generator) -> None:
         super().__init__()
-        self.linear = skip_init(nn.Linear, width, n_classes)  # leaves torch's global generator alone
+        # From "meta", because drawing the values that are replaced below would move torch's global generator.
+        self.linear = nn.Linear(width, n_classes, device="meta").to_empty(device="cpu")
         self.label_smoothing = label_smoothing
         with torch.no_grad():
             self.linear.weight.normal_(0.0, width**-0.5, generator=rng)

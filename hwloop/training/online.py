@@ -64,7 +64,7 @@ class Online(Schedule):
             order = torch.randperm(samples, generator=task.rng)
             losses = [
                 self._train_batch(task, states, part, first=epoch == 0 and k == 0)
-                for k, part in enumerate(order.split(batch))
+                for k, part in enumerate(torch.split(order, batch))
             ]
             for number, state in enumerate(states):
                 self._refit(state)

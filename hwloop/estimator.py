@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -17,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from hwloop.device import Device
 from hwloop.errors import ConfigError, DatasetError
 from hwloop.layers import PhysicalNetwork, Stage
-from hwloop.registry import DEVICES, accepted_settings, open_device
+from hwloop.layers.fitting_device import open_fitting_device
+from hwloop.registry import TRAINERS, accepted_settings
 from hwloop.session import Session
 from hwloop.training import trainer as make_trainer
 
@@ -111,7 +111,9 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(classes) < 2:
             raise DatasetError(f"y holds {len(classes)} class only; training needs at least two classes")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        settings = {"seed": seed, **(self.trainer_settings or {})}
+        settings = dict(self.trainer_settings or {})
+        if "seed" in (accepted_settings(TRAINERS.load(self.trainer)) or ("seed",)):
+            settings.setdefault("seed", seed)
         method = make_trainer(self.trainer, **settings)
         planned = method.plan.n_features(rows.shape[1], len(classes))
         sessions = self._sessions(planned, seed)
@@ -156,7 +158,9 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _session(self, device: str | Device, n_features: int, seed: int) -> Session:
         if isinstance(device, str):
-            device = device_to_fit(device, self.device_settings or {}, max(n_features, self.width), seed)
+            defaults = {"n_outputs": DEFAULT_OUTPUTS, "seed": seed}
+            widest = max(n_features, self.width)
+            device = open_fitting_device(device, self.device_settings or {}, widest, defaults)
         elif self.device_settings:
             raise ConfigError("device_settings need a device given by name; set up a Device object yourself")
         return Session(device, budget=self.budget)
@@ -178,16 +182,3 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "network_")
         ledgers = [session.ledger for session in self.network_.distinct_sessions]
         return {purpose: sum(ledger[purpose] for ledger in ledgers) for purpose in ledgers[0].rows}
-
-
-def device_to_fit(name: str, settings: Mapping[str, Any], n_data: int, seed: int) -> Device:
-    """A device by name, with inputs for ``n_data`` channels and a reference, where it can be built so."""
-    if name.endswith(".toml"):
-        return open_device(name, **settings)
-    accepted = accepted_settings(DEVICES.load(name)) or set()
-    fitting = {
-        "n_inputs": n_data + math.ceil(n_data / 10),
-        "n_outputs": DEFAULT_OUTPUTS,
-        "seed": seed,
-    }
-    return open_device(name, **{k: v for k, v in fitting.items() if k in accepted} | dict(settings))

@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from hwloop.device import DeviceSpec
 from hwloop.device.spec import Float64Array
-from hwloop.journal import Journal, Record
+from hwloop.journal import Journal
 from hwloop.session import Session
 
 SAMPLE_ROWS = 512
 
 
-class ResponseSample(Journal):
-    """Keeps the first training rows that a device answered; costs no row."""
-
-    def __init__(self, rows: int = SAMPLE_ROWS) -> None:
-        self._rows = rows
-        self._kept: list[Float64Array] = []
-
-    def append(self, record: Record) -> None:
-        """Keep a record's responses while there is room."""
-        room = self._rows - sum(len(part) for part in self._kept)
-        if record.purpose == "train" and room > 0:
-            self._kept.append(record.responses[:room].copy())
-
-    def records(self) -> Iterator[Record]:
-        """None: a sample is no journal to replay."""
-        return iter(())
-
-    @property
-    def responses(self) -> Float64Array | None:
-        """Shape (rows, n_outputs); ``None`` before the first training row."""
-        return np.concatenate(self._kept) if self._kept else None
+def training_responses(journal: Journal, rows: int = SAMPLE_ROWS) -> Float64Array | None:
+    """The first training rows that a journal holds, shape (rows, n_outputs); ``None`` if it has none."""
+    kept: list[Float64Array] = []
+    for record in journal.records():
+        if record.purpose == "train":
+            kept.append(record.responses)
+        if sum(len(part) for part in kept) >= rows:
+            break
+    return np.concatenate(kept)[:rows] if kept else None
 
 
 @dataclass(frozen=True)

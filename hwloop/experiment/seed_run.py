@@ -15,13 +15,13 @@ from hwloop.experiment import results
 from hwloop.experiment.backprop_ceiling import backpropagated
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.events import MethodScored
-from hwloop.experiment.fitting_device import open_fitting_device
 from hwloop.experiment.linear_floor import linear_multiply_adds, linear_softmax
 from hwloop.experiment.partition import Partition
 from hwloop.experiment.physical_floors import NULLS, build_stages, build_trainer, one_stage_readout
-from hwloop.experiment.response import DeviceResponse, ResponseSample, measure_sweep
+from hwloop.experiment.response import DeviceResponse, measure_sweep, training_responses
 from hwloop.experiment.results import Score, SeedResult, confusion_matrix
 from hwloop.layers import PhysicalNetwork
+from hwloop.layers.fitting_device import open_fitting_device
 from hwloop.session import Session
 from hwloop.session.ledger import PURPOSES
 from hwloop.training import History, Trainer
@@ -87,7 +87,7 @@ class SeedRun:
 
     def identities(self) -> list[str]:
         """Who the devices say they are."""
-        return [session.device.identify() for session in self.distinct_sessions]
+        return [session.identity for session in self.distinct_sessions]
 
     def _train_and_test(self) -> tuple[History, NDArray[np.int64]]:
         data, held_out = self.data, self.data.validation
@@ -123,8 +123,8 @@ class SeedRun:
         found = []
         for number, session in enumerate(self.distinct_sessions):
             sweep = measure_sweep(session, response_rows, self.data.seed) if number == 0 else None
-            sample = session.journal.responses if isinstance(session.journal, ResponseSample) else None
-            found.append(DeviceResponse(session.device.spec, session.device.identify(), sample, sweep))
+            sample = training_responses(session.journal)
+            found.append(DeviceResponse(session.device.spec, session.identity, sample, sweep))
         return found
 
     def _references(self) -> dict[str, Score]:
@@ -175,8 +175,10 @@ def prepare_seed(config: ExperimentConfig, data: Partition, budget: int | None, 
         features = [max(features)]
     sessions = []
     for number, (part, n_features) in enumerate(zip(config.device, features, strict=True)):
-        device = open_fitting_device(part, n_features, config.network.reference_slots, data.seed + 1000 * number)
-        sessions.append(Session(device, journal=ResponseSample(), budget=budget, listeners=[emit]))
+        defaults = {"seed": data.seed + 1000 * number}
+        slots = config.network.reference_slots
+        device = open_fitting_device(part.name, part.settings, n_features, defaults, slots)
+        sessions.append(Session(device, budget=budget, listeners=[emit]))
     sessions = sessions * stages if len(sessions) == 1 else sessions
     network = PhysicalNetwork(sessions, build_stages(config), seed=data.seed)
     return SeedRun(config, data, trainer, sessions, network, emit)

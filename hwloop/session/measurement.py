@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwloop.device.spec import Float64Array
 
@@ -63,7 +64,7 @@ class Measurement:
     ) -> None:
         self.cancel()
 
-    def fill(self, positions: list[int], responses: Float64Array) -> None:
+    def fill(self, positions: NDArray[np.int64], responses: Float64Array) -> None:
         """Enter responses at the given rows; called by the device's thread alone."""
         with self._changed:
             self._responses[positions] = responses

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwloop.device.spec import Float64Array
+from hwloop.journal import Journal
+from hwloop.session.row_index import RowIndex
+
+Keys = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -24,61 +27,54 @@ class Freshness:
             raise ValueError("Freshness.seconds and Freshness.rows must not be negative")
 
 
-@dataclass(frozen=True)
-class _Remembered:
-    response: Float64Array
-    measured_seconds: float
-    measured_row: int
-
-
 class RowMemory:
-    """Responses by stimulus, for one device under one set of settings.
+    """Finds in a journal what a stimulus was answered, as long as that is fresh.
 
     Parameters
     ----------
+    journal
+        Holds the rows; a row that it can no longer read is not remembered.
     freshness
         Beyond this age a row is measured again: memory must not freeze a drifting device.
-    capacity_bytes
-        The oldest rows are forgotten beyond this size.
     """
 
-    def __init__(self, freshness: Freshness | None = None, capacity_bytes: int = 1 << 30) -> None:
+    def __init__(self, journal: Journal, freshness: Freshness | None = None) -> None:
+        self.journal = journal
         self.freshness = freshness or Freshness()
-        self.capacity_bytes = capacity_bytes
-        self._rows: OrderedDict[bytes, _Remembered] = OrderedDict()
-        self._bytes = 0
+        self._index = RowIndex()
+        self._first_valid = 0
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._index)
 
-    @staticmethod
-    def keys(stimuli: Float64Array) -> list[bytes]:
-        """A 128-bit fingerprint a row; equal stimuli, and only they, share one (-0.0 counts as 0.0)."""
-        rows = np.ascontiguousarray(stimuli) + 0.0
-        return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
+    def recall(self, stimuli: Float64Array, keys: Keys) -> tuple[NDArray[np.bool_], Float64Array | None]:
+        """Which rows are known, and the responses to those, in order; ``None`` if none is.
 
-    def recall(self, key: bytes, rows_measured: int) -> Float64Array | None:
-        """The response to a stimulus, or ``None`` if it is unknown or stale."""
-        found = self._rows.get(key)
-        if found is None:
-            return None
-        too_old = time.monotonic() - found.measured_seconds > self.freshness.seconds
-        if too_old or rows_measured - found.measured_row > self.freshness.rows:
-            return None
-        return found.response
+        Parameters
+        ----------
+        stimuli
+            Shape (rows, n_inputs).
+        keys
+            Their :func:`hwloop.session.row_index.row_keys`.
+        """
+        numbers = self._index.find(keys)
+        known = (numbers >= self._first_valid) & self.journal.readable(numbers)
+        if np.isfinite(self.freshness.rows):
+            known &= self.journal.rows - 1 - numbers <= self.freshness.rows
+        if np.isfinite(self.freshness.seconds) and known.any():
+            known[known] = time.time() - self.journal.started_seconds(numbers[known]) <= self.freshness.seconds
+        if not known.any():
+            return known, None
+        recorded, responses = self.journal.read_rows(numbers[known])
+        same = (recorded == stimuli[known]).all(axis=1)  # two rows may share a key, though hardly ever do
+        known[known] = same
+        return known, responses[same]
 
-    def remember(self, key: bytes, response: Float64Array, rows_measured: int) -> None:
-        """Keep a response, in place of an older one to the same stimulus."""
-        old = self._rows.pop(key, None)
-        if old is not None:
-            self._bytes -= old.response.nbytes
-        self._rows[key] = _Remembered(response, time.monotonic(), rows_measured)
-        self._bytes += response.nbytes
-        while self._bytes > self.capacity_bytes:
-            _, forgotten = self._rows.popitem(last=False)
-            self._bytes -= forgotten.response.nbytes
+    def remember(self, keys: Keys, first_row: int) -> None:
+        """Take note of rows that the journal holds from ``first_row`` on."""
+        self._index.add(keys, np.arange(first_row, first_row + len(keys)))
 
     def forget(self) -> None:
-        """Forget everything, after a change of settings or a measured drift."""
-        self._rows.clear()
-        self._bytes = 0
+        """Forget everything measured so far, after a change of settings or a measured drift."""
+        self._index.clear()
+        self._first_valid = self.journal.rows

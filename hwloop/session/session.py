@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwloop.device import Device
 from hwloop.device.checks import checked_stimuli
 from hwloop.device.spec import Float64Array
 from hwloop.errors import BudgetExceeded, ConfigError, DeviceError
 from hwloop.events import Event, Listener, RowsMeasured
-from hwloop.journal import Journal, Record
+from hwloop.journal import InMemoryJournal, Journal, Note
 from hwloop.registry import nearest
 from hwloop.session.forecast import Forecast
 from hwloop.session.ledger import PURPOSES, Ledger
@@ -24,6 +24,9 @@ from hwloop.session.measurement import Measurement
 from hwloop.session.memory import Freshness, RowMemory
 from hwloop.session.owner import DeviceOwner
 from hwloop.session.phase import MeasuringPhase
+from hwloop.session.recorder import Answer, Recorder, settings_hash
+from hwloop.session.row_index import row_keys
+from hwloop.session.unknown_rows import UnknownRows
 
 # Purposes whose point is to measure now; the others may be answered from memory.
 ALWAYS_MEASURED = frozenset({"calibrate", "reference", "repeat"})
@@ -72,11 +75,12 @@ class Session:
         if budget is not None and not (is_whole(budget) and budget >= 0):
             raise ConfigError(f"the budget must be a whole number of rows, not {budget!r}")
         self.device = device
-        self.journal = journal
+        self.journal = InMemoryJournal() if journal is None else journal
         self.budget = budget
         self.listeners = list(listeners)
         self.ledger = Ledger()
-        self.memory = RowMemory(freshness)
+        self.memory = RowMemory(self.journal, freshness)
+        self._recorder = Recorder(device, self.journal, self.ledger)
         self.identity = ""
         self._phase: MeasuringPhase | None = None
         self._start_closed()
@@ -105,9 +109,18 @@ class Session:
         if self._owner is None:
             owner = DeviceOwner(self.device)
             self.identity = owner.open()
+            self._note_device()
             self._stopping = False
             self._owner = owner
         return self._owner
+
+    def _note_device(self) -> None:
+        """Say in the journal which device answers from now on, whenever that changes."""
+        fingerprint = settings_hash(self.identity, self.device.spec)
+        if fingerprint != self._recorder.settings:
+            self._recorder.settings = fingerprint
+            details = {"settings": fingerprint, "identity": self.identity, "spec": self.device.spec.as_dict()}
+            self.journal.note(Note("device", details))
 
     def close(self) -> None:
         """Stop after the block in flight and close the device to its safe state; safe to call twice.
@@ -201,63 +214,47 @@ class Session:
 
     def _run_job(self, stimuli: Float64Array, purpose: str, fresh: bool, into: Measurement) -> None:
         try:
+            keys = row_keys(stimuli)
             if fresh or purpose in ALWAYS_MEASURED:
-                unknown = [(key, [i]) for i, key in enumerate(RowMemory.keys(stimuli))]
+                unknown = UnknownRows.all_of(stimuli)
             else:
-                unknown = self._recall(stimuli, purpose, into)
+                unknown = self._recall(stimuli, keys, purpose, into)
             self._check_budget(len(unknown))
-            step = self._block_rows()
-            for start in range(0, len(unknown), step):
+            step, done = self._block_rows(), 0
+            while done < len(unknown):
                 if self._stopping:
                     raise DeviceError("the session was closed while rows were still to be measured")
                 if into.cancelled:
                     raise DeviceError("the measurement was cancelled while rows were still to be measured")
-                self._measure_block(stimuli, unknown[start : start + step], purpose, into)
+                block = unknown.first[done : done + step]
+                answer = self._recorder.answer(stimuli[block], purpose)
+                rows = len(answer.responses)
+                self.memory.remember(keys[block[:rows]], answer.first_row)
+                self._enter(answer, purpose)
+                into.fill(*unknown.spread(done, answer.responses))
+                self._emit(RowsMeasured(purpose, rows=rows))
+                done += rows
         except BaseException as failure:
             into.fail(failure)
 
-    def _recall(self, stimuli: Float64Array, purpose: str, into: Measurement) -> list[tuple[bytes, list[int]]]:
-        """Fill in what is remembered; return each unknown stimulus once, with the rows that it stands in."""
-        now = self.ledger.total
-        known: list[int] = []
-        responses = []
-        unknown: dict[bytes, list[int]] = {}
-        for row, key in enumerate(RowMemory.keys(stimuli)):
-            response = self.memory.recall(key, now)
-            if response is None:
-                unknown.setdefault(key, []).append(row)
-            else:
-                known.append(row)
-                responses.append(response)
-        if known:
-            into.fill(known, np.array(responses))
+    def _recall(
+        self, stimuli: Float64Array, keys: NDArray[np.uint64], purpose: str, into: Measurement
+    ) -> UnknownRows:
+        """Fill in what is remembered; what is left is measured once, wherever it stands."""
+        known, responses = self.memory.recall(stimuli, keys)
+        if responses is not None:
+            into.fill(np.flatnonzero(known), responses)
+        unknown = UnknownRows.distinct(stimuli, keys, np.flatnonzero(~known))
         recalled = len(stimuli) - len(unknown)
         if recalled:
             self.ledger.count_recalled(purpose, recalled)
             self._emit(RowsMeasured(purpose, rows=0, recalled=recalled))
-        return list(unknown.items())
+        return unknown
 
-    def _measure_block(
-        self, stimuli: Float64Array, block: list[tuple[bytes, list[int]]], purpose: str, into: Measurement
-    ) -> None:
-        asked = stimuli[[rows[0] for _, rows in block]]
-        first_row, started = self.ledger.total, time.time()
-        begin = time.perf_counter()
-        responses = self.device.measure(asked)
-        end = time.perf_counter()
-        self.ledger.count_measured(purpose, len(block), end - begin)  # spent, even if the journal fails
-        if self.journal is not None:
-            self.journal.append(Record(purpose, self.identity, first_row, started, end - begin, asked, responses))
+    def _enter(self, answer: Answer, purpose: str) -> None:
         phase = self._phase  # another thread may end it meanwhile
-        if phase is not None:
-            phase.extend(begin, end)
-        positions, copies = [], []
-        for i, (key, rows) in enumerate(block):
-            self.memory.remember(key, responses[i], self.ledger.total)
-            positions += rows
-            copies += [i] * len(rows)
-        into.fill(positions, responses[copies])
-        self._emit(RowsMeasured(purpose, rows=len(block)))
+        if phase is not None and answer.busy is not None:
+            phase.extend(*answer.busy)
 
     def _block_rows(self) -> int:
         spec = self.device.spec

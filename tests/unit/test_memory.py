@@ -2,69 +2,118 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hwloop.session import Freshness, RowMemory, memory
+from hwloop.journal import InMemoryJournal, Record
+from hwloop.session import Freshness, RowMemory
+from hwloop.session.row_index import UNKNOWN, RowIndex, row_keys
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
-def key(*values: float) -> bytes:
-    return RowMemory.keys(np.array([values], dtype=float))[0]
+class Remembering:
+    """A memory of one-channel rows that answer twice their stimulus."""
+
+    def __init__(self, freshness: Freshness | None = None, capacity_bytes: int = 1 << 20) -> None:
+        self.journal = InMemoryJournal(capacity_bytes)
+        self.memory = RowMemory(self.journal, freshness)
+
+    def measure(self, *values: float, started_seconds: float | None = None) -> None:
+        for value in values:
+            rows, first = np.array([[value]]), self.journal.rows
+            started = time.time() if started_seconds is None else started_seconds
+            self.journal.append(Record("train", "rig", first, started, 0.0, rows, 2 * rows))
+            self.memory.remember(row_keys(rows), first)
+
+    def knows(self, value: float) -> bool:
+        rows = np.array([[value]])
+        known, responses = self.memory.recall(rows, row_keys(rows))
+        if known[0]:
+            np.testing.assert_array_equal(responses, 2 * rows)
+        return bool(known[0])
 
 
 @given(arrays(np.float64, (2, 3), elements=finite))
-def test_two_stimuli_share_a_key_exactly_if_they_are_equal(rows):
-    first, second = RowMemory.keys(rows)
+def test_equal_stimuli_share_a_key_and_others_hardly_ever_do(rows):
+    first, second = row_keys(rows)
     assert (first == second) == bool((rows[0] == rows[1]).all())
 
 
 def test_a_key_does_not_depend_on_memory_layout():
     rows = np.arange(12.0).reshape(3, 4)
-    assert RowMemory.keys(np.asfortranarray(rows)) == RowMemory.keys(rows)
+    np.testing.assert_array_equal(row_keys(np.asfortranarray(rows)), row_keys(rows))
+
+
+def test_keys_of_quantised_rows_do_not_collide():
+    # Converters give round numbers, whose low bits are all zero.
+    rows = np.random.default_rng(0).integers(0, 1024, (200_000, 6)) / 1024
+    rows = np.unique(rows, axis=0)
+    assert len(np.unique(row_keys(rows))) == len(rows)
+
+
+def test_rows_under_one_key_are_told_apart():
+    remembering = Remembering()
+    remembering.measure(1.0)
+    known, responses = remembering.memory.recall(np.array([[3.0]]), row_keys(np.array([[1.0]])))
+    assert not known.any()
+    assert responses is None or len(responses) == 0
 
 
 def test_the_next_float_is_another_stimulus():
-    assert key(1.0) != key(np.nextafter(1.0, 2.0))
+    remembering = Remembering()
+    remembering.measure(1.0)
+    assert remembering.knows(1.0)
+    assert not remembering.knows(np.nextafter(1.0, 2.0))
 
 
-def test_a_response_ages_by_the_clock(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(memory.time, "monotonic", lambda: now[0])
-    rows = RowMemory(Freshness(seconds=60))
-    rows.remember(key(1.0), np.ones(2), rows_measured=1)
-    now[0] = 160.0
-    assert rows.recall(key(1.0), 1) is not None
-    now[0] = 160.1
-    assert rows.recall(key(1.0), 1) is None
+def test_a_response_ages_by_the_clock():
+    remembering = Remembering(Freshness(seconds=60))
+    remembering.measure(1.0, started_seconds=time.time() - 59)
+    remembering.measure(2.0, started_seconds=time.time() - 61)
+    assert remembering.knows(1.0)
+    assert not remembering.knows(2.0)
 
 
 def test_a_response_ages_by_rows():
-    rows = RowMemory(Freshness(rows=10))
-    rows.remember(key(1.0), np.ones(2), rows_measured=5)
-    assert rows.recall(key(1.0), 15) is not None
-    assert rows.recall(key(1.0), 16) is None
+    remembering = Remembering(Freshness(rows=10))
+    remembering.measure(1.0, *range(100, 110))
+    assert remembering.knows(1.0)
+    remembering.measure(200.0)
+    assert not remembering.knows(1.0)
 
 
 def test_the_oldest_rows_are_forgotten_beyond_the_capacity():
-    rows = RowMemory(capacity_bytes=3 * 16)
-    for value in (1.0, 2.0, 3.0, 1.0, 4.0):  # 1 is remembered anew and becomes younger than 2
-        rows.remember(key(value), np.full(2, value), 0)
-    assert len(rows) == 3
-    assert rows.recall(key(2.0), 0) is None
-    assert all(rows.recall(key(value), 0) is not None for value in (1.0, 3.0, 4.0))
+    remembering = Remembering(capacity_bytes=3 * 16)
+    remembering.measure(1.0, 2.0, 3.0, 1.0, 4.0)  # 1 is measured anew and becomes younger than 2
+    assert not remembering.knows(2.0)
+    assert all(remembering.knows(value) for value in (1.0, 3.0, 4.0))
 
 
-def test_forgetting_leaves_nothing():
-    rows = RowMemory()
-    rows.remember(key(1.0), np.ones(2), 0)
-    rows.forget()
-    assert len(rows) == 0
-    assert rows.recall(key(1.0), 0) is None
+def test_forgetting_leaves_nothing_and_goes_on():
+    remembering = Remembering()
+    remembering.measure(1.0)
+    remembering.memory.forget()
+    assert not remembering.knows(1.0)
+    remembering.measure(1.0)
+    assert remembering.knows(1.0)
+
+
+@given(st.lists(st.lists(st.integers(0, 50), min_size=1, max_size=20), max_size=20))
+def test_the_index_finds_the_newest_row_of_each_key(batches):
+    index, newest, number = RowIndex(), {}, 0
+    for batch in batches:
+        index.add(np.array(batch, dtype=np.uint64), np.arange(number, number + len(batch)))
+        for key in batch:
+            newest[key] = number
+            number += 1
+    found = index.find(np.arange(60, dtype=np.uint64))
+    assert found.tolist() == [newest.get(key, UNKNOWN) for key in range(60)]
 
 
 @pytest.mark.parametrize("limit", [{"seconds": -1}, {"rows": -1}, {"seconds": float("nan")}])

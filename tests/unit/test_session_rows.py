@@ -221,7 +221,9 @@ def test_a_record_says_what_was_measured_for_what_and_by_whom():
     session = Session(Counting(), journal=journal)
     responses = session.measure(stimuli(1, 2), "calibrate")
     (record,) = journal.records()
-    assert (record.purpose, record.device) == ("calibrate", "Counting")
+    (note,) = journal.notes()
+    assert (note.kind, note.details["identity"]) == ("device", "Counting")
+    assert (record.purpose, record.device) == ("calibrate", note.details["settings"])
     np.testing.assert_array_equal(record.stimuli, stimuli(1, 2))
     np.testing.assert_array_equal(record.responses, responses)
     assert record.duration_seconds >= 0

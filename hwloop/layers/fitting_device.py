@@ -1,60 +1,65 @@
-"""Open an experiment's device: built to fit the data, and seeded, unless its settings say otherwise."""
+"""Open a device by name: built to fit the data, unless its settings say otherwise."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hwloop.device import Device, DeviceSpec
 from hwloop.errors import ConfigError
-from hwloop.experiment.config import Part
 from hwloop.layers.encode import default_reference_slots
 from hwloop.registry import DEVICES, accepted_settings, open_device, read_toml
 
 
-def open_fitting_device(part: Part, n_features: int, reference_slots: int | None, seed: int) -> Device:
+def open_fitting_device(
+    name: str,
+    settings: Mapping[str, Any],
+    n_features: int,
+    defaults: Mapping[str, Any],
+    reference_slots: int | None = None,
+) -> Device:
     """A device for rows of ``n_features``.
 
-    A device that takes ``n_inputs`` and is not told one gets as many as the features and the reference need; a
-    device that takes a ``seed`` and is not told one gets the run's.
+    A device that takes ``n_inputs`` and is not told one gets as many as the features and the reference need.
 
     Parameters
     ----------
+    name, settings
+        As :func:`hwloop.open_device` takes them.
     n_features
         The widest rows that will be encoded for it.
+    defaults
+        Settings for a device that takes them and is not told them, such as a seed.
     reference_slots
-        As in the network's configuration; ``None`` for what the device needs.
+        Of the stages that it serves; ``None`` for what the device needs.
 
     Raises
     ------
     ConfigError
         Unknown device or setting.
     """
-    settings: dict[str, Any] = dict(part.settings)
-    free = _settings_left_open(part)
-    if "seed" in free:
-        settings["seed"] = seed
+    free = _settings_left_open(name, settings)
+    chosen = {key: value for key, value in defaults.items() if key in free} | dict(settings)
     if "n_inputs" not in free:
-        return open_device(part.name, **settings)
-    device = open_device(part.name, **settings, n_inputs=n_features)
+        return open_device(name, **chosen)
+    device = open_device(name, **chosen, n_inputs=n_features)
     n_inputs = _inputs_with_reference(device, n_features, reference_slots)
-    return device if n_inputs == n_features else open_device(part.name, **settings, n_inputs=n_inputs)
+    return device if n_inputs == n_features else open_device(name, **chosen, n_inputs=n_inputs)
 
 
-def _settings_left_open(part: Part) -> set[str]:
-    """Which of ``n_inputs`` and ``seed`` the device takes and nobody has set."""
-    name, told = part.name, set(part.settings)
+def _settings_left_open(name: str, settings: Mapping[str, Any]) -> set[str]:
+    """Which settings the device takes and nobody has set."""
+    told = set(settings)
     if name.endswith(".toml"):
-        table = read_toml(Path(name))
+        path, table = name, read_toml(Path(name))
         given = table.get("settings")
         name, told = table.get("device", ""), told | set(given if isinstance(given, dict) else ())
         if not isinstance(name, str):
-            raise ConfigError(f"{part.name}: device must be a name such as optical-fibre")
+            raise ConfigError(f"{path}: device must be a name such as optical-fibre")
     factory: Callable[..., Any] = DEVICES.load(name)
-    accepted = accepted_settings(factory)
-    return set() if accepted is None else ({"n_inputs", "seed"} & accepted) - told
+    return (accepted_settings(factory) or set()) - told
 
 
 def _inputs_with_reference(device: Device, n_features: int, reference_slots: int | None) -> int:

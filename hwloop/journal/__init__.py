@@ -1,0 +1,7 @@
+"""What keeps measurements: every row that a device answered is recorded before anyone uses it."""
+
+from hwloop.journal.disk import DiskJournal
+from hwloop.journal.in_memory import InMemoryJournal
+from hwloop.journal.record import Journal, Note, Record
+
+__all__ = ["DiskJournal", "InMemoryJournal", "Journal", "Note", "Record"]

@@ -1,0 +1,87 @@
+"""A journal that lasts as long as the process."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwloop.device.spec import Float64Array
+from hwloop.journal.record import Journal, Note, Record
+
+
+class InMemoryJournal(Journal):
+    """Keeps records in memory, the newest up to a capacity: for simulations, tests and short measurements.
+
+    Parameters
+    ----------
+    capacity_bytes
+        Beyond this size the oldest records are dropped.
+    """
+
+    def __init__(self, capacity_bytes: int = 1 << 30) -> None:
+        self.capacity_bytes = capacity_bytes
+        self._records: deque[Record] = deque()
+        self._first_rows: deque[int] = deque()
+        self._notes: list[Note] = []
+        self._rows = 0
+        self._bytes = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows recorded so far."""
+        return self._rows
+
+    def append(self, record: Record) -> None:
+        """Keep a record, and drop the oldest beyond the capacity."""
+        self._records.append(record)
+        self._first_rows.append(self._rows)
+        self._rows += len(record.stimuli)
+        self._bytes += _bytes(record)
+        while self._bytes > self.capacity_bytes and len(self._records) > 1:
+            self._bytes -= _bytes(self._records.popleft())
+            self._first_rows.popleft()
+
+    def note(self, note: Note) -> None:
+        """Keep a note."""
+        self._notes.append(note)
+
+    def readable(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Those that were not dropped."""
+        oldest = self._first_rows[0] if self._first_rows else 0
+        return np.asarray((numbers >= oldest) & (numbers < self._rows))
+
+    def read_rows(self, numbers: NDArray[np.int64]) -> tuple[Float64Array, Float64Array]:
+        """Stimuli and responses of rows by number."""
+        found = [self._locate(int(number)) for number in numbers]
+        stimuli = np.array([record.stimuli[row] for record, row in found])
+        responses = np.array([record.responses[row] for record, row in found])
+        return stimuli, responses
+
+    def started_seconds(self, numbers: NDArray[np.int64]) -> Float64Array:
+        """Unix time at which the call began that measured each row."""
+        return np.array([self._locate(int(number))[0].started_seconds for number in numbers])
+
+    def duration_seconds(self, first: int, rows: int) -> float:
+        """Device time of consecutive rows."""
+        found = (self._locate(number)[0] for number in range(first, first + rows))
+        return sum(record.duration_seconds / len(record.stimuli) for record in found)
+
+    def records(self) -> Iterator[Record]:
+        """Every record kept, oldest first."""
+        return iter(tuple(self._records))
+
+    def notes(self) -> Iterator[Note]:
+        """Every note, oldest first."""
+        return iter(tuple(self._notes))
+
+    def _locate(self, number: int) -> tuple[Record, int]:
+        place = bisect_right(self._first_rows, number) - 1
+        return self._records[place], number - self._first_rows[place]
+
+
+def _bytes(record: Record) -> int:
+    return record.stimuli.nbytes + record.responses.nbytes

@@ -1,0 +1,106 @@
+"""What a journal keeps, and the one interface of all journals."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwloop.device.spec import Float64Array
+
+
+@dataclass(frozen=True)
+class Record:
+    """One answered call of a device.
+
+    Attributes
+    ----------
+    purpose
+        What the rows were measured for, one of :data:`hwloop.session.PURPOSES`.
+    device
+        Fingerprint of the device and its settings, see :func:`hwloop.session.settings.settings_hash`.
+    first_row
+        Number of rows that the session had measured before this call.
+    started_seconds, duration_seconds
+        Unix time when the call began, and how long the device took.
+    stimuli, responses
+        Arrays of shape (rows, n_inputs) and (rows, n_outputs), float64.
+    step
+        Where in the run the rows were asked for, in words.
+    """
+
+    purpose: str
+    device: str
+    first_row: int
+    started_seconds: float
+    duration_seconds: float
+    stimuli: Float64Array
+    responses: Float64Array
+    step: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that happened: a device opened, a fault, a checkpoint, a change of state.
+
+    ``details`` holds plain JSON values.
+    """
+
+    kind: str
+    details: dict[str, Any] = field(default_factory=dict)
+    seconds: float = field(default_factory=time.time)
+
+
+class Journal(ABC):
+    """Keeps records in the order in which they were measured, and notes between them.
+
+    Rows are numbered from 0 in that order.
+    """
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """Rows recorded so far, those no longer readable included."""
+
+    @abstractmethod
+    def append(self, record: Record) -> None:
+        """Keep a record; it must be safe when this returns."""
+
+    @abstractmethod
+    def note(self, note: Note) -> None:
+        """Keep a note."""
+
+    @abstractmethod
+    def readable(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which rows can still be read, by number."""
+
+    @abstractmethod
+    def read_rows(self, numbers: NDArray[np.int64]) -> tuple[Float64Array, Float64Array]:
+        """Stimuli (numbers, n_inputs) and responses (numbers, n_outputs) of readable rows."""
+
+    @abstractmethod
+    def started_seconds(self, numbers: NDArray[np.int64]) -> Float64Array:
+        """Unix time at which the call began that measured each row."""
+
+    @abstractmethod
+    def duration_seconds(self, first: int, rows: int) -> float:
+        """Device time of consecutive rows."""
+
+    @abstractmethod
+    def records(self) -> Iterator[Record]:
+        """Every record that can still be read, oldest first."""
+
+    @abstractmethod
+    def notes(self) -> Iterator[Note]:
+        """Every note, oldest first."""
+
+    def sync(self) -> None:
+        """Make everything kept so far survive a loss of power."""
+
+    def close(self) -> None:
+        """Finish writing; safe to call twice."""

@@ -1,0 +1,100 @@
+"""Measure and record: the only place in which a session calls its device."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwloop.device import Device, DeviceSpec
+from hwloop.device.spec import Float64Array
+from hwloop.errors import JournalError
+from hwloop.journal import Journal, Record
+from hwloop.session.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Responses to the first rows of a block, and the number of the first.
+
+    ``busy`` is the interval of the clock in which the device measured; ``None`` if it was done in an earlier run.
+    """
+
+    responses: Float64Array
+    first_row: int
+    busy: tuple[float, float] | None
+
+
+class Recorder:
+    """Answers a block of stimuli from the device, and records it before anyone sees it.
+
+    A journal that holds rows already belongs to a run that was stopped: the run is executed again, and every
+    block that it asks for is answered from the journal, in the recorded order, until the journal ends. Then
+    the device goes on. So a resumed run takes the same path to the last bit, and measures nothing twice.
+    """
+
+    def __init__(self, device: Device, journal: Journal, ledger: Ledger) -> None:
+        self.device = device
+        self.journal = journal
+        self.ledger = ledger
+        self.settings = ""
+        self.step = ""
+        self._recorded_before = journal.rows
+        self._position = 0
+        self._continued = False
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the next row comes from the journal."""
+        return self._position < self._recorded_before
+
+    def answer(self, stimuli: Float64Array, purpose: str) -> Answer:
+        """Answer the first rows of a block: all of them, or those that the journal still holds.
+
+        Raises
+        ------
+        JournalError
+            The run asks for something else than it did when it was recorded, or the record is damaged.
+        DeviceError
+            The device failed.
+        """
+        answer = self._replayed(stimuli, purpose) if self.is_replaying else self._measured(stimuli, purpose)
+        self._position += len(answer.responses)
+        return answer
+
+    def _replayed(self, stimuli: Float64Array, purpose: str) -> Answer:
+        first = self._position
+        rows = min(len(stimuli), self._recorded_before - first)
+        recorded, responses = self.journal.read_rows(np.arange(first, first + rows))
+        if recorded.shape[1:] != stimuli.shape[1:] or not np.array_equal(recorded, stimuli[:rows]):
+            raise JournalError(
+                f"the run has left its recorded path at row {first}: it asks for another stimulus than it did "
+                "then. Its configuration, data or the versions in environment.json have changed; go back to "
+                "those, or start a new run with --reuse"
+            )
+        self.ledger.count_measured(purpose, rows, self.journal.duration_seconds(first, rows))
+        return Answer(responses, first, busy=None)
+
+    def _measured(self, stimuli: Float64Array, purpose: str) -> Answer:
+        if not self._continued:
+            self._continued = True
+            if self._position:
+                self.device.continue_from(self._position)
+        started, begin = time.time(), time.perf_counter()
+        responses = self.device.measure(stimuli)
+        end = time.perf_counter()
+        self.ledger.count_measured(purpose, len(stimuli), end - begin)  # spent, even if the journal fails
+        first = self.journal.rows
+        self.journal.append(
+            Record(purpose, self.settings, first, started, end - begin, stimuli, responses, self.step)
+        )
+        return Answer(responses, first, busy=(begin, end))
+
+
+def settings_hash(identity: str, spec: DeviceSpec) -> str:
+    """A short fingerprint of a device and its settings: equal ones may stand for each other."""
+    text = json.dumps([identity, spec.as_dict()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -12,13 +12,17 @@ from hwloop._version import __version__
 
 if TYPE_CHECKING:
     from hwloop import twin
+    from hwloop.checkpoint import load_network, save_network
     from hwloop.device import Device, DeviceSpec, DeviceWrapper
     from hwloop.devices.averaged import Averaged
     from hwloop.devices.drifting import Drifting
+    from hwloop.devices.faulty import Faulty
     from hwloop.devices.quantized import Quantized
+    from hwloop.devices.retrying import Retrying
     from hwloop.errors import (
         BadReading,
         BudgetExceeded,
+        CheckpointError,
         ConfigError,
         DatasetError,
         DeviceCrashed,
@@ -37,13 +41,17 @@ if TYPE_CHECKING:
     from hwloop.training import Trainer, trainer
 
 _HOMES = {
+    "checkpoint": ("load_network", "save_network"),
     "device": ("Device", "DeviceSpec", "DeviceWrapper"),
     "devices.averaged": ("Averaged",),
     "devices.drifting": ("Drifting",),
+    "devices.faulty": ("Faulty",),
     "devices.quantized": ("Quantized",),
+    "devices.retrying": ("Retrying",),
     "errors": (
         "BadReading",
         "BudgetExceeded",
+        "CheckpointError",
         "ConfigError",
         "DatasetError",
         "DeviceCrashed",

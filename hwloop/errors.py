@@ -49,5 +49,9 @@ class DatasetError(HwloopError, ValueError):
     """A dataset is absent, damaged, or cannot be trained on."""
 
 
+class CheckpointError(HwloopError):
+    """A checkpoint cannot be read or written, or belongs to another device."""
+
+
 class JournalError(HwloopError):
     """A journal cannot be read or written."""

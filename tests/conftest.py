@@ -4,6 +4,81 @@ The matrices of the tests are small. Where cores are shared, the threads of torc
 other by spinning, and a fit of seconds takes minutes. A number given from outside wins.
 """
 
+import json
 import os
+import time
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch are loaded
+
+DEVICE_SETTINGS = "0123456789abcdef"
+STARTED_SECONDS = 1_700_000_000.0
+
+
+@pytest.fixture
+def make_run():
+    """Writes a run's folder by hand: stimuli of 2 channels in V, responses of 3 in Pa."""
+    return write_run
+
+
+def write_run(folder, state="finished", seeds=1, calls=4, rows=5):
+    """``calls`` calls of ``rows`` rows a seed; every value is 1000 * seed + its row's number, plus a third."""
+    folder.mkdir(parents=True)
+    (folder / "run.toml").write_text('name = "by-hand"\n')
+    (folder / "environment.json").write_text('{"hwloop": "0.1.0", "seeds": [0]}\n')
+    write_state(folder, state)
+    for seed in range(seeds):
+        with_journal(folder / "journal" / f"seed-{seed}-device-0", 1000 * seed, calls, rows)
+    lines = [{"time": STARTED_SECONDS, "event": "RunForecast", "rows": 100}]
+    lines += [
+        {"event": "SeedResult", "seed": seed, "scores": {"network": {"accuracy": 0.75 + 0.1 * seed}}}
+        for seed in range(seeds)
+    ]
+    if state == "finished":
+        lines.append({"event": "Evidence", "test_accuracy": {"mean": 0.9}})
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_checkpoint(folder / "checkpoints")
+    return folder
+
+
+def write_state(folder, state, **entries):
+    described = {"state": state, "since_seconds": time.time(), "pid": 1, "detail": "", "experiment": "by-hand"}
+    (folder / "state.json").write_text(json.dumps({**described, "device": "rig", **entries}))
+
+
+def with_journal(folder, first_value, calls, rows):
+    import numpy as np
+
+    from hwloop.journal import DiskJournal, Note, Record
+
+    spec = {"n_inputs": 2, "n_outputs": 3, "input_low": 0.0, "input_high": [1.0, 2.0]}
+    units = {"input_unit": "V", "output_unit": "Pa"}
+    journal = DiskJournal(folder)
+    details = {"settings": DEVICE_SETTINGS, "identity": "rig no. 7", "spec": {**spec, **units}}
+    journal.note(Note("device", details))
+    for call in range(calls):
+        numbers = np.arange(call * rows, (call + 1) * rows)
+        values = first_value + numbers[:, None] + 1 / 3
+        journal.append(
+            Record(
+                "train" if call % 2 == 0 else "evaluate",
+                DEVICE_SETTINGS,
+                journal.rows,
+                STARTED_SECONDS + call,
+                0.5,
+                np.repeat(values, 2, axis=1),
+                np.repeat(values, 3, axis=1),
+                step=f"stage {call}",
+            )
+        )
+    journal.close()
+
+
+def write_checkpoint(folder):
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    folder.mkdir()
+    save_file({"weight": np.ones((3, 2)), "bias": np.zeros(3)}, folder / "final.safetensors")
+    (folder / "final.json").write_text('{"format": 1}\n')

@@ -8,6 +8,10 @@ from typing import Annotated
 import typer
 
 from hwloop.cli.exit_codes import reported
+from hwloop.cli.export_command import export
+from hwloop.cli.recorded_commands import replay, resume
+from hwloop.cli.runs_command import runs
+from hwloop.cli.verify_command import verify
 
 app = typer.Typer(
     name="hwloop",
@@ -86,3 +90,7 @@ def list_everything(
         from hwloop.cli.list_command import show_everything
 
         show_everything()
+
+
+for command in (resume, replay, runs, verify, export):
+    app.command()(command)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from hwloop.cli.exit_codes import ProgressKept
+
+if TYPE_CHECKING:
+    from hwloop.events import Listener
+    from hwloop.experiment.evidence import Evidence
 
 # The matrices of a run are small: a second thread gains little, and on busy cores it made training six times
 # slower by waiting for the first. It is read when numpy and torch are first imported; a user's value wins.
@@ -33,22 +38,63 @@ def run_and_show(name: str, settings: Sequence[str], out: Path | None, as_json: 
     check_names(config)
     out = free_folder(config.name, out)
 
+    from hwloop.experiment.runner import run_experiment
+    from hwloop.experiments.datasets import split
+
+    _run_and_show(lambda listeners: run_experiment(config, split, out=out, listeners=listeners), as_json, kept)
+
+
+def resume_and_show(folder: Path, kept: ProgressKept) -> None:
+    """Go on with a run and show its evidence."""
+    from hwloop.experiment.runner import resume_experiment
+    from hwloop.experiments.datasets import split
+
+    _run_and_show(lambda listeners: resume_experiment(folder, split, listeners), False, kept)
+
+
+def replay_and_show(folder: Path) -> None:
+    """Replay a run, show its evidence, and say whether it is what was recorded.
+
+    Raises
+    ------
+    JournalError
+        The replay differs from the recorded run.
+    """
+    from hwloop.cli.evidence_table import show_evidence
+    from hwloop.cli.progress import RunProgress
+    from hwloop.errors import JournalError
+    from hwloop.experiment.runner import replay_experiment
+    from hwloop.experiments.datasets import split
+
+    with RunProgress(_console(stderr=True)) as progress:
+        replay = replay_experiment(folder, split, [progress])
+    show_evidence(replay.evidence, _console())
+    if replay.differences:
+        raise JournalError(
+            f"the replay differs from the recorded run in {'; '.join(replay.differences[:5])}; compare the versions "
+            "in its environment.json with those installed"
+        )
+    _console().print("replayed from the journal alone: 0 rows measured, every result identical to the last bit")
+
+
+def _run_and_show(run: Callable[[list[Listener]], Evidence], as_json: bool, kept: ProgressKept) -> None:
     from hwloop.cli.evidence_table import show_evidence
     from hwloop.cli.progress import RunProgress
     from hwloop.events import Event
     from hwloop.experiment.events import RunStopped
     from hwloop.experiment.report import REPORT
-    from hwloop.experiment.runner import run_experiment
-    from hwloop.experiments.datasets import split
 
     errors = _console(stderr=True)
 
     def note_what_is_kept(event: Event) -> None:
         if isinstance(event, RunStopped):
-            kept.note = f"{event.seeds_finished} of {event.n_seeds} seeds finished, kept in {event.run_dir}"
+            kept.note = (
+                f"{event.seeds_finished} of {event.n_seeds} seeds finished, kept in {event.run_dir}; "
+                f"go on with: hwloop resume {event.run_dir}"
+            )
 
     with RunProgress(errors) as progress:
-        evidence = run_experiment(config, split, out=out, listeners=[progress, note_what_is_kept])
+        evidence = run([progress, note_what_is_kept])
     show_evidence(evidence, errors if as_json else _console())
     report = Path(evidence.run_dir) / REPORT
     errors.print(f"report: {report}", highlight=False, soft_wrap=True)

@@ -70,6 +70,12 @@ class EvidenceConfig(Table):
     response_rows: Annotated[int, Field(ge=0, le=10_000)] = 0
 
 
+class JournalConfig(Table):
+    """How a run is recorded: at most ``sync_seconds`` may pass before a row survives a loss of power."""
+
+    sync_seconds: Annotated[float, Field(ge=0, le=3600)] = 1.0
+
+
 class ExperimentConfig(Table):
     """An experiment: what is trained, on what, with which device, and how often.
 
@@ -87,6 +93,7 @@ class ExperimentConfig(Table):
     seeds: list[Annotated[int, Field(ge=0, lt=2**63)]] = [0]
     budget: Annotated[int, Field(ge=1)] | None = None
     evidence: EvidenceConfig = EvidenceConfig()
+    journal: JournalConfig = JournalConfig()
 
     @field_validator("device", mode="before")
     @classmethod

@@ -1,48 +1,64 @@
-"""A run's folder: the resolved configuration, the environment, every event and the final evidence."""
+"""A run's folder: configuration, environment, state, journals, every event and the final evidence."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
 import threading
 import time
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import hwloop
 from hwloop.errors import ConfigError
 from hwloop.events import Event
 from hwloop.experiment.config import ExperimentConfig
+from hwloop.experiment.environment import environment
+from hwloop.experiment.loading import load_experiment
+from hwloop.experiment.run_state import FINISHED, RUNNING, RunState, read_state
 from hwloop.experiment.toml_text import toml_text
+from hwloop.journal import DiskJournal
+from hwloop.journal.lock import WriterLock
+from hwloop.journal.whole_file import write_whole
 
 RUNS = Path("runs")
-PACKAGES = ("numpy", "scipy", "torch", "scikit-learn", "pydantic", "matplotlib", "safetensors")
+CONFIG_FILE = "run.toml"
 
 
 class RunFolder:
     """Everything that a run leaves on disk; each line is written as it happens, so a killed run keeps it.
 
+    While it is open nobody else writes it.
+
     Parameters
     ----------
     path
-        As :func:`free_folder` gives it; made if it is not there.
+        As :func:`free_folder` gives it, made if it is not there; or an earlier run's, to go on with it.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be written.
+    JournalError
+        Another process is writing it; the message names it.
     """
 
     def __init__(self, path: Path, config: ExperimentConfig) -> None:
         self.path = path
+        self._config = config
+        self._lines = threading.Lock()  # events come from the device's thread too
         try:
             (path / "plots").mkdir(parents=True, exist_ok=True)
+            self._owner = WriterLock(path)
             self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
-            (path / "run.toml").write_text(toml_text(config.as_table()), encoding="utf-8")
+            write_whole(path / CONFIG_FILE, toml_text(config.as_table()))
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
-        self._config = config
-        self._lock = threading.Lock()  # events come from the device's thread too
         self.write_environment([])
+        self.write_state(RUNNING)
+
+    def journal(self, seed: int, device: int) -> DiskJournal:
+        """The journal of one of a seed's devices, with what an earlier run of this folder left in it."""
+        return DiskJournal(journal_folder(self.path, seed, device), self._config.journal.sync_seconds)
 
     def __call__(self, event: Event) -> None:
         """A listener: one line an event."""
@@ -51,47 +67,45 @@ class RunFolder:
     def write_line(self, entry: Mapping[str, Any]) -> None:
         """Add one line to ``metrics.jsonl``, with the time."""
         text = json.dumps({"time": round(time.time(), 3), **entry}, default=_plain)
-        with self._lock:
+        with self._lines:
             if not self._metrics.closed:
                 self._metrics.write(text + "\n")
                 self._metrics.flush()
 
     def write_environment(self, devices: list[str]) -> None:
         """Write ``environment.json``: versions, commit, seeds, and who the devices say they are."""
-        environment = {
-            "hwloop": hwloop.__version__,
-            "commit": _commit(),
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "cpu_count": os.cpu_count(),
-            "packages": {name: _version(name) for name in PACKAGES},
-            "seeds": self._config.seeds,
-            "devices": devices,
-        }
-        self.write_text("environment.json", json.dumps(environment, indent=2) + "\n")
+        found = environment() | {"seeds": self._config.seeds, "devices": devices}
+        write_whole(self.path / "environment.json", json.dumps(found, indent=2) + "\n")
 
-    def write_text(self, name: str, text: str) -> Path:
-        """Write a file whole or not at all: to a new file first, then renamed."""
-        target = self.path / name
-        part = target.with_name(target.name + ".part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(target)
-        return target
-
-    def write_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Write a network's ``state_dict`` to ``checkpoints/final.safetensors``."""
-        from safetensors.torch import save_file
-
-        target = self.path / "checkpoints" / "final.safetensors"
-        target.parent.mkdir(exist_ok=True)
-        part = target.with_name(target.name + ".part")
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, part)
-        part.replace(target)
+    def write_state(self, state: str, detail: str = "") -> None:
+        """Write ``state.json``."""
+        device = ", ".join(dict.fromkeys(part.name for part in self._config.device))
+        RunState.now(state, self._config.name, device, detail).write(self.path)
 
     def close(self) -> None:
-        """No line after this."""
-        with self._lock:
+        """No line after this; others may write the folder."""
+        with self._lines:
             self._metrics.close()
+        self._owner.release()
+
+
+def journal_folder(run: Path, seed: int, device: int) -> Path:
+    """Where a run keeps what one of a seed's devices answered; devices count from 0."""
+    return run / "journal" / f"seed-{seed}-device-{device}"
+
+
+def unfinished_run(path: Path) -> ExperimentConfig:
+    """The configuration of a run that can go on.
+
+    Raises
+    ------
+    ConfigError
+        There is no run, or it is finished.
+    """
+    state = read_state(path)
+    if state.state == FINISHED:
+        raise ConfigError(f"{path} is finished; see its report.html, or run it again with hwloop replay {path}")
+    return load_experiment(path / CONFIG_FILE)
 
 
 def free_folder(name: str, out: str | Path | None) -> Path:
@@ -112,28 +126,6 @@ def free_folder(name: str, out: str | Path | None) -> Path:
     if path.is_dir() and any(path.iterdir()):
         raise ConfigError(f"{path} is not empty, and no run overwrites another; give --out a new folder")
     return path
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    """The commit of the checkout that hwloop is imported from, if it is one."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(Path(hwloop.__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
 
 
 def _plain(value: Any) -> Any:

@@ -6,18 +6,26 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from hwloop.checkpoint import save_network
 from hwloop.events import Event, Listener
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.events import RunForecast, RunStopped, SeedFinished, SeedStarted
 from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.forecast import require_budget, run_forecast, seed_rows
+from hwloop.experiment.loading import load_experiment
 from hwloop.experiment.partition import LabelledDataset, Partition, Splitter, partition
+from hwloop.experiment.replay import Replay, differences
 from hwloop.experiment.report import write_report
 from hwloop.experiment.response import DeviceResponse
 from hwloop.experiment.results import SeedResult
-from hwloop.experiment.run_folder import RunFolder, free_folder
-from hwloop.experiment.seed_run import SeedRun, prepare_seed
+from hwloop.experiment.rigs import LiveRig, PlannedRig, RecordedRig, Rig
+from hwloop.experiment.run_folder import CONFIG_FILE, RunFolder, free_folder, unfinished_run
+from hwloop.experiment.run_state import FAILED, FINISHED, INTERRUPTED, read_state
+from hwloop.experiment.seed_run import prepare_seed
 from hwloop.registry import DATASETS
+from hwloop.session import Forecast
+
+FINAL = "final.safetensors"  # of the last seed
 
 
 def run_experiment(
@@ -48,72 +56,114 @@ def run_experiment(
     DeviceError
         If a device fails. What was measured, and every seed that was finished, stays in the folder.
     """
-    return _Run(config, split, out, listeners).run()
+    path = free_folder(config.name, out)
+    return _Run(config, split, listeners, path).recorded()
+
+
+def resume_experiment(path: Path, split: Splitter, listeners: Sequence[Listener] = ()) -> Evidence:
+    """Go on with a run that was stopped: the same as :func:`run_experiment`, with what it has measured already.
+
+    The run is executed again from its start. Every row that its journals hold is answered from them, in the
+    recorded order, so it ends as if it had never been stopped; only then do the devices go on.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds no run, or a finished one.
+    JournalError
+        Another process is writing it, a record is damaged, or the run now takes another path.
+    """
+    return _Run(unfinished_run(path), split, listeners, path).recorded()
+
+
+def replay_experiment(path: Path, split: Splitter, listeners: Sequence[Listener] = ()) -> Replay:
+    """Run a recorded experiment again from its journals alone: no device, nothing written.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds no run.
+    DeviceError
+        The run was stopped before it had measured everything.
+    """
+    read_state(path)
+    config = load_experiment(path / CONFIG_FILE)
+    run = _Run(config, split, listeners, path)
+    evidence = run.executed(RecordedRig(config, path))
+    return Replay(evidence, differences(path, run.results))
 
 
 class _Run:
     """One run in progress."""
 
     def __init__(
-        self, config: ExperimentConfig, split: Splitter, out: str | Path | None, listeners: Sequence[Listener]
+        self, config: ExperimentConfig, split: Splitter, listeners: Sequence[Listener], path: Path
     ) -> None:
         self.config = config
         self._begin = time.perf_counter()
         self._listeners = list(listeners)
-        self._path = free_folder(config.name, out)
+        self._path = path
+        self._folder: RunFolder | None = None
         dataset: LabelledDataset = DATASETS.build(config.dataset.name, **config.dataset.settings)
         self._class_names = dataset.class_names
         parts = config.split
         self._data = [partition(dataset, seed, split, parts.test, parts.validation) for seed in config.seeds]
-        self._results: list[SeedResult] = []
+        self.results: list[SeedResult] = []
         self._responses: list[DeviceResponse] = []
 
-    def run(self) -> Evidence:
-        """Forecast, budget, then seed after seed."""
-        first = self._prepare(self._data[0])
-        rows = [seed_rows(self.config, first.trainer, data, k == 0) for k, data in enumerate(self._data)]
-        forecast = run_forecast(sum(rows), first.sessions)
-        require_budget(self.config.budget, forecast, len(rows))
+    def recorded(self) -> Evidence:
+        """Run with the devices, and keep everything in the folder; its state says how it ended."""
+        rows, forecast = self._forecast()
         folder = RunFolder(self._path, self.config)
+        self._folder = folder
         self._listeners.insert(0, folder)
         try:
             self._emit(RunForecast(forecast.rows, forecast.seconds, len(rows), str(forecast)))
-            for number, data in enumerate(self._data):
-                self._run_seed(first if number == 0 else self._prepare(data), number, rows[number], folder)
-            evidence = self._evidence()
+            evidence = self.executed(LiveRig(self.config, folder), rows)
             write_report(evidence, self._responses, self._class_names, folder.path)
             folder.write_line({"event": "Evidence", **evidence.as_json()})
+            folder.write_state(FINISHED)
             return evidence
         except BaseException as error:
-            reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
-            self._emit(RunStopped(reason, len(self._results), len(self._data), str(self._path)))
+            interrupted = isinstance(error, KeyboardInterrupt)
+            reason = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
+            folder.write_state(INTERRUPTED if interrupted else FAILED, reason)
+            self._emit(RunStopped(reason, len(self.results), len(self._data), str(self._path)))
             raise
         finally:
             folder.close()
 
-    def _prepare(self, data: Partition) -> SeedRun:
-        budget = self.config.budget
-        left = None if budget is None else budget - self._rows_measured()
-        return prepare_seed(self.config, data, left, self._emit)
+    def executed(self, rig: Rig, rows: Sequence[int] | None = None) -> Evidence:
+        """Seed after seed; ``rows`` is what each may measure, for the progress."""
+        for number, data in enumerate(self._data):
+            self._run_seed(rig, data, number, rows[number] if rows else 0)
+        wall_seconds = time.perf_counter() - self._begin
+        return Evidence(self.config, tuple(self.results), wall_seconds, str(self._path))
+
+    def _forecast(self) -> tuple[list[int], Forecast]:
+        """Rows of every seed and what the whole run will cost; refused here if the budget does not cover it."""
+        first = prepare_seed(self.config, self._data[0], PlannedRig(self.config), None, self._emit)
+        rows = [seed_rows(self.config, first.trainer, data, k == 0) for k, data in enumerate(self._data)]
+        forecast = run_forecast(sum(rows), first.sessions)
+        require_budget(self.config.budget, forecast, len(rows))
+        return rows, forecast
 
     def _rows_measured(self) -> int:
-        return sum(sum(result.rows.values()) + result.floor_rows for result in self._results)
+        return sum(sum(result.rows.values()) + result.floor_rows for result in self.results)
 
-    def _run_seed(self, seed: SeedRun, number: int, rows: int, folder: RunFolder) -> None:
-        count = len(self._data)
-        self._emit(SeedStarted(seed.data.seed, number + 1, count, rows))
+    def _run_seed(self, rig: Rig, data: Partition, number: int, rows: int) -> None:
+        budget, count = self.config.budget, len(self._data)
+        left = None if budget is None else budget - self._rows_measured()
+        seed = prepare_seed(self.config, data, rig, left, self._emit)
+        self._emit(SeedStarted(data.seed, number + 1, count, rows))
         result, responses = seed.run(self.config.evidence.response_rows if number == 0 else 0)
-        self._results.append(result)
+        self.results.append(result)
         self._responses = self._responses or responses
-        folder.write_line({"event": "SeedResult", **result.as_dict()})
-        folder.write_environment([device for done in self._results for device in done.devices])
-        if number + 1 == count:
-            folder.write_checkpoint(seed.network.state_dict())
-        self._emit(SeedFinished(seed.data.seed, number + 1, count))
-
-    def _evidence(self) -> Evidence:
-        wall_seconds = time.perf_counter() - self._begin
-        return Evidence(self.config, tuple(self._results), wall_seconds, str(self._path))
+        if self._folder is not None:
+            self._folder.write_line({"event": "SeedResult", **result.as_dict()})
+            self._folder.write_environment([device for done in self.results for device in done.devices])
+            save_network(seed.network, self._path / "checkpoints" / FINAL, {"seed": data.seed})
+        self._emit(SeedFinished(data.seed, number + 1, count))
 
     def _emit(self, event: Event) -> None:
         for listener in self._listeners:

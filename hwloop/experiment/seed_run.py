@@ -20,8 +20,8 @@ from hwloop.experiment.partition import Partition
 from hwloop.experiment.physical_floors import NULLS, build_stages, build_trainer, one_stage_readout
 from hwloop.experiment.response import DeviceResponse, measure_sweep, training_responses
 from hwloop.experiment.results import Score, SeedResult, confusion_matrix
+from hwloop.experiment.rigs import Rig
 from hwloop.layers import PhysicalNetwork
-from hwloop.layers.fitting_device import open_fitting_device
 from hwloop.session import Session
 from hwloop.session.ledger import PURPOSES
 from hwloop.training import History, Trainer
@@ -56,6 +56,7 @@ class SeedRun:
         begin = time.perf_counter()
         with ExitStack() as stack:
             for session in self.distinct_sessions:
+                stack.callback(session.journal.close)
                 stack.enter_context(session)
             history, confusion = self._train_and_test()
             scores = {results.NETWORK: self._network_score(confusion)}
@@ -159,7 +160,7 @@ class SeedRun:
         self.emit(MethodScored(self.data.seed, method, score.accuracy))
 
 
-def prepare_seed(config: ExperimentConfig, data: Partition, budget: int | None, emit: Emit) -> SeedRun:
+def prepare_seed(config: ExperimentConfig, data: Partition, rig: Rig, budget: int | None, emit: Emit) -> SeedRun:
     """Build trainer, devices, sessions and network of one seed; nothing is measured.
 
     Raises
@@ -174,11 +175,9 @@ def prepare_seed(config: ExperimentConfig, data: Partition, budget: int | None, 
     if len(config.device) == 1:
         features = [max(features)]
     sessions = []
-    for number, (part, n_features) in enumerate(zip(config.device, features, strict=True)):
-        defaults = {"seed": data.seed + 1000 * number}
-        slots = config.network.reference_slots
-        device = open_fitting_device(part.name, part.settings, n_features, defaults, slots)
-        sessions.append(Session(device, budget=budget, listeners=[emit]))
+    for number, n_features in enumerate(features):
+        device = rig.device(number, n_features, data.seed)
+        sessions.append(Session(device, journal=rig.journal(number, data.seed), budget=budget, listeners=[emit]))
     sessions = sessions * stages if len(sessions) == 1 else sessions
     network = PhysicalNetwork(sessions, build_stages(config), seed=data.seed)
     return SeedRun(config, data, trainer, sessions, network, emit)

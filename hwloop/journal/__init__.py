@@ -2,6 +2,7 @@
 
 from hwloop.journal.disk import DiskJournal
 from hwloop.journal.in_memory import InMemoryJournal
+from hwloop.journal.read_only import ReadOnlyJournal
 from hwloop.journal.record import Journal, Note, Record
 
-__all__ = ["DiskJournal", "InMemoryJournal", "Journal", "Note", "Record"]
+__all__ = ["DiskJournal", "InMemoryJournal", "Journal", "Note", "ReadOnlyJournal", "Record"]

@@ -1,24 +1,26 @@
-"""Where each record of rows lies, and the rows themselves on demand."""
+"""Where each record lies, and what it holds on demand."""
 
 from __future__ import annotations
 
-import os
 from array import array
-from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device.spec import Float64Array
 from hwloop.errors import JournalError
-from hwloop.journal.chunk import Located, chunk_path, read_at
+from hwloop.journal.chunk import ChunkFile, Located, chunk_path
 from hwloop.journal.frame import FrameError
-from hwloop.journal.record import Record
+from hwloop.journal.gather import gather
+from hwloop.journal.header import ROWS
+from hwloop.journal.record import Note, Record
 
 CACHE_BYTES = 16 << 20
+MAX_OPEN_FILES = 8
 
 
 class Catalogue:
@@ -35,15 +37,19 @@ class Catalogue:
         self._first_rows, self._counts = array("q"), array("q")
         self._chunks, self._offsets = array("i"), array("q")
         self._started, self._durations = array("d"), array("d")
-        self._files: dict[int, int] = {}
-        self._cache: OrderedDict[int, dict[str, Float64Array]] = OrderedDict()
+        self._devices, self._device_names = array("i"), dict[str, int]()
+        self._note_chunks, self._note_offsets = array("i"), array("q")
+        self._files: dict[int, ChunkFile] = {}
+        self._cache: OrderedDict[int, tuple[Float64Array, Float64Array]] = OrderedDict()
         self._cached_bytes = 0
 
     def enter(self, located: Located) -> None:
         """Take note of a record of any kind."""
         self.records += 1
         header = located.header
-        if header["kind"] != "rows":
+        if header["kind"] != ROWS:
+            self._note_chunks.append(located.chunk)
+            self._note_offsets.append(located.offset)
             return
         self._first_rows.append(header["first_row"])
         self._counts.append(header["rows"])
@@ -51,16 +57,12 @@ class Catalogue:
         self._offsets.append(located.offset)
         self._started.append(header["started_seconds"])
         self._durations.append(header["duration_seconds"])
+        self._devices.append(self._device_names.setdefault(header["device"], len(self._device_names)))
         self.rows = header["first_row"] + header["rows"]
 
     def readable(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which rows a whole record holds."""
-        if not self._first_rows:
-            return np.zeros(len(numbers), dtype=bool)
-        firsts, counts = np.asarray(self._first_rows), np.asarray(self._counts)
-        entries = np.searchsorted(firsts, numbers, side="right") - 1
-        inside = entries >= 0
-        return np.asarray(inside & (numbers < firsts[entries] + counts[entries]))
+        return self._located(numbers)[1]
 
     def read_rows(self, numbers: NDArray[np.int64]) -> tuple[Float64Array, Float64Array]:
         """Stimuli and responses of rows by number, shapes (numbers, n_inputs) and (numbers, n_outputs).
@@ -70,86 +72,95 @@ class Catalogue:
         JournalError
             A row that is not recorded, or whose record is damaged.
         """
-        order = np.argsort(numbers, kind="stable")
-        pieces, position = [], 0
-        while position < len(order):
-            entry = self._entry_of(int(numbers[order[position]]))
-            first = self._first_rows[entry]
-            end = int(np.searchsorted(numbers[order], first + self._counts[entry]))
-            arrays, within = self._arrays(entry), numbers[order[position:end]] - first
-            pieces.append((arrays["stimuli"][within], arrays["responses"][within]))
-            position = end
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        stimuli, responses = (np.concatenate(part)[back] for part in zip(*pieces, strict=True))
-        return stimuli, responses
+        return gather(numbers, self._entries(numbers), self._first_rows.__getitem__, self._arrays)
 
     def started_seconds(self, numbers: NDArray[np.int64]) -> Float64Array:
         """When the calls began that measured the rows, Unix time."""
-        return np.array([self._started[self._entry_of(int(n))] for n in numbers])
+        return np.array(self._started)[self._entries(numbers)]
 
     def duration_seconds(self, first: int, rows: int) -> float:
         """Device time of consecutive rows, each taken as its share of its call."""
-        total, number = 0.0, first
-        while number < first + rows:
-            entry = self._entry_of(number)
-            end = min(self._first_rows[entry] + self._counts[entry], first + rows)
-            total += self._durations[entry] * (end - number) / self._counts[entry]
-            number = end
-        return total
+        entries = self._entries(np.arange(first, first + rows))
+        shares = np.array(self._durations)[entries] / np.array(self._counts)[entries]
+        return float(shares.sum())
 
-    def records_of_rows(self) -> Iterator[Record]:
-        """Every record of rows, oldest first."""
-        for entry in range(len(self._first_rows)):
-            header, arrays = self._read(entry)
-            yield Record(
-                purpose=header["purpose"],
-                step=header.get("step", ""),
-                device=header["device"],
-                first_row=header["first_row"],
-                started_seconds=header["started_seconds"],
-                duration_seconds=header["duration_seconds"],
-                stimuli=arrays["stimuli"],
-                responses=arrays["responses"],
-            )
+    def devices(self, first: int, rows: int) -> set[str]:
+        """Fingerprints of the devices that answered consecutive rows."""
+        names = list(self._device_names)
+        entries = np.unique(self._entries(np.arange(first, first + rows)))
+        return {names[self._devices[entry]] for entry in entries}
+
+    def record_of_rows(self, entry: int) -> Record:
+        """The record of rows at a place, counted from 0."""
+        header, arrays = self._read(self._chunks[entry], self._offsets[entry])
+        return Record(
+            purpose=header["purpose"],
+            step=header["step"],
+            device=header["device"],
+            first_row=header["first_row"],
+            started_seconds=header["started_seconds"],
+            duration_seconds=header["duration_seconds"],
+            stimuli=arrays["stimuli"],
+            responses=arrays["responses"],
+        )
+
+    @property
+    def records_of_rows(self) -> int:
+        """How many records of rows there are."""
+        return len(self._first_rows)
+
+    def notes(self) -> Iterator[Note]:
+        """Every note, oldest first."""
+        for chunk, offset in zip(tuple(self._note_chunks), tuple(self._note_offsets), strict=True):
+            header, _ = self._read(chunk, offset)
+            yield Note(header["kind"], header["details"], header["started_seconds"])
 
     def close(self) -> None:
-        """Close the files."""
-        for file in self._files.values():
-            os.close(file)
-        self._files.clear()
+        """Close the files; reading opens them again."""
+        while self._files:
+            self._files.popitem()[1].close()
 
-    def _entry_of(self, number: int) -> int:
-        entry = bisect_right(self._first_rows, number) - 1
-        if entry < 0 or number >= self._first_rows[entry] + self._counts[entry]:
+    def _located(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Which record may hold each row, and whether it does."""
+        if not self._first_rows:
+            return np.zeros(len(numbers), dtype=np.int64), np.zeros(len(numbers), dtype=bool)
+        firsts, counts = np.frombuffer(self._first_rows, "q"), np.frombuffer(self._counts, "q")
+        entries = np.searchsorted(firsts, numbers, side="right") - 1
+        held = (entries >= 0) & (numbers < firsts[entries] + counts[entries])
+        return entries, np.asarray(held)
+
+    def _entries(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        entries, held = self._located(numbers)
+        if not held.all():
+            number = int(numbers[~held][0])
             raise JournalError(f"{self.folder}: row {number} is not in the journal; hwloop verify shows what is")
-        return entry
+        return entries
 
-    def _arrays(self, entry: int) -> dict[str, Float64Array]:
+    def _arrays(self, entry: int) -> tuple[Float64Array, Float64Array]:
         if entry in self._cache:
             self._cache.move_to_end(entry)
             return self._cache[entry]
-        _, arrays = self._read(entry)
+        _, read = self._read(self._chunks[entry], self._offsets[entry])
+        arrays = (read["stimuli"], read["responses"])
         self._cache[entry] = arrays
         self._cached_bytes += _bytes(arrays)
         while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
-            _, dropped = self._cache.popitem(last=False)
-            self._cached_bytes -= _bytes(dropped)
+            self._cached_bytes -= _bytes(self._cache.popitem(last=False)[1])
         return arrays
 
-    def _read(self, entry: int) -> tuple[dict[str, object], dict[str, Float64Array]]:
-        chunk, offset = self._chunks[entry], self._offsets[entry]
-        if chunk not in self._files:
-            self._files[chunk] = os.open(chunk_path(self.folder, chunk), os.O_RDONLY)
+    def _read(self, chunk: int, offset: int) -> tuple[dict[str, Any], dict[str, Float64Array]]:
         try:
-            _, header, arrays = read_at(self._files[chunk], offset)
+            if chunk not in self._files:
+                if len(self._files) >= MAX_OPEN_FILES:
+                    self.close()
+                self._files[chunk] = ChunkFile(self.folder, chunk)
+            return self._files[chunk].read(offset)
         except (FrameError, OSError) as error:
             raise JournalError(
                 f"{chunk_path(self.folder, chunk)}, byte {offset}: the record was damaged after it was written "
                 f"({error}); hwloop verify shows what is whole"
             ) from error
-        return header, arrays
 
 
-def _bytes(arrays: dict[str, Float64Array]) -> int:
-    return sum(array.nbytes for array in arrays.values())
+def _bytes(arrays: tuple[Float64Array, Float64Array]) -> int:
+    return arrays[0].nbytes + arrays[1].nbytes

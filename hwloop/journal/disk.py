@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import threading
 import time
@@ -18,10 +17,12 @@ from hwloop.device.spec import Float64Array
 from hwloop.errors import JournalError
 from hwloop.journal import frame
 from hwloop.journal.catalogue import Catalogue
-from hwloop.journal.chunk import Damage, Located, chunk_numbers, chunk_path, scan, whole_records
+from hwloop.journal.chunk import Damage, Located, chunk_path
+from hwloop.journal.header import note_header, rows_header
 from hwloop.journal.index import Index
 from hwloop.journal.lock import WriterLock
 from hwloop.journal.record import Journal, Note, Record
+from hwloop.journal.survey import Survey, whole_records
 
 CHUNK_BYTES = 256 << 20
 
@@ -74,23 +75,20 @@ class DiskJournal(Journal):
     def _recover(self) -> None:
         """Read every chunk through, cut a torn tail off, and bring the index up to date."""
         known, _, _ = self._index.end_of_last()
-        numbers = chunk_numbers(self.folder)
-        count = 0
-        for chunk in numbers:
-            for found in scan(self.folder, chunk):
-                if isinstance(found, Damage):
-                    self.damage.append(found)
-                    if found.torn and chunk == numbers[-1]:
-                        os.truncate(chunk_path(self.folder, chunk), found.offset)
-                    continue
-                if count >= known:
-                    self._index.add(count, found.chunk, found.offset, found.length, found.header)
-                self._catalogue.enter(found)
-                count += 1
-        if count < known:
+        survey = Survey(self.folder)
+        for found in survey.read_on():
+            if isinstance(found, Damage):
+                self.damage.append(found)
+                if found.torn:
+                    os.truncate(chunk_path(self.folder, found.chunk), found.offset)
+                continue
+            if self._catalogue.records >= known:
+                self._index.add(self._catalogue.records, found.chunk, found.offset, found.length, found.header)
+            self._catalogue.enter(found)
+        if self._catalogue.records < known:
             self._rebuild_index()
         self._index.commit()
-        self._chunk = numbers[-1] if numbers else 0
+        self._chunk = max(survey.chunk, 0)
         self._open_chunk()
 
     def _rebuild_index(self) -> None:
@@ -114,22 +112,16 @@ class DiskJournal(Journal):
         JournalError
             It could not be written; the journal is as it was before.
         """
-        header = {
-            "kind": "rows",
-            "purpose": record.purpose,
-            "step": record.step,
-            "device": record.device,
-            "first_row": self.rows,
-            "rows": len(record.stimuli),
-            "started_seconds": record.started_seconds,
-            "duration_seconds": record.duration_seconds,
-        }
-        self._write(header, {"stimuli": record.stimuli, "responses": record.responses})
+        if record.first_row != self.rows:
+            raise JournalError(
+                f"{self.folder} holds {self.rows} rows, so the next record cannot begin with row "
+                f"{record.first_row}; let one session write one journal"
+            )
+        self._write(rows_header(record), {"stimuli": record.stimuli, "responses": record.responses})
 
     def note(self, note: Note) -> None:
         """Write what happened."""
-        header = {"kind": note.kind, "started_seconds": note.seconds, "details": note.details}
-        self._write(header, {})
+        self._write(note_header(note), {})
 
     def _write(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
         buffers = frame.encode(header, arrays)
@@ -219,15 +211,15 @@ class DiskJournal(Journal):
 
     def records(self) -> Iterator[Record]:
         """Every record of rows, oldest first."""
-        return self._catalogue.records_of_rows()
+        for entry in range(self._catalogue.records_of_rows):
+            with self._mutex:
+                record = self._catalogue.record_of_rows(entry)
+            yield record
 
     def notes(self) -> Iterator[Note]:
         """Every note, oldest first."""
-        self._index.commit()
-        rows = self._index.select(
-            "SELECT kind, details, started_seconds FROM records WHERE kind != 'rows' ORDER BY number"
-        )
-        return (Note(kind, json.loads(details), seconds) for kind, details, seconds in rows)
+        with self._mutex:
+            return iter(list(self._catalogue.notes()))
 
 
 def _write_all(file: int, buffers: list[bytes | memoryview], length: int) -> None:

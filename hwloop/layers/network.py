@@ -48,6 +48,7 @@ class PhysicalNetwork(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.sessions = sessions
         self.seed = seed
+        self.n_features = 0
         self.readout: Readout | None = None
 
     def __iter__(self) -> Iterator[tuple[int, Stage, Session]]:
@@ -73,6 +74,7 @@ class PhysicalNetwork(nn.Module):
 
     def build(self, n_features: int) -> None:
         """Create every stage's encoder and map for input rows of ``n_features``."""
+        self.n_features = n_features
         for number, stage, session in self:
             stage.build(session.device.spec, n_features, seed=stage_seed(self.seed, number))
             n_features = stage.width

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -25,6 +25,10 @@ class Readout(nn.Module):
     @abstractmethod
     def log_probabilities(self, network: PhysicalNetwork, inputs: Tensor) -> Tensor:
         """Unnormalised log-probabilities (rows, classes) for input rows (rows, n_features)."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Kind and sizes as plain JSON values: what a checkpoint needs beside the tensors."""
 
     @property
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ class Stage(nn.Module):
     activation
         ``None``: a linear interface, every nonlinearity is physical. ``"relu"``: a relu interface.
     bypass
-        Append the stage's input to the measured features. Off by default: it hides what the physics does.
+        Append the stage's input, standardised too, to the measured features. Off by default: it hides what the physics does.
     reference_slots, controls, scaling
         See :class:`hwloop.layers.Encoder`.
     """
@@ -64,17 +65,34 @@ class Stage(nn.Module):
         self.width = width
         self.activation = activation or "none"
         self.bypass = bypass
-        self._encoding = {
-            "reference_slots": reference_slots,
-            "controls": tuple(controls),
-            "scaling_name": scaling,
+        self._reference_slots = reference_slots
+        self._controls = tuple(controls)
+        self._scaling = scaling
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make a stage like this one, as plain JSON values."""
+        return {
+            "width": self.width,
+            "activation": self.activation,
+            "bypass": self.bypass,
+            "reference_slots": self._reference_slots,
+            "controls": list(self._controls),
+            "scaling": self._scaling,
         }
 
     def build(self, spec: DeviceSpec, n_features: int, seed: int) -> None:
         """Create encoder, standardiser and linear map for a device and an input width."""
         self.spec = spec
-        self.encoder = Encoder(spec, n_features, seed=seed, **self._encoding)  # type: ignore[arg-type]
+        self.encoder = Encoder(
+            spec,
+            n_features,
+            reference_slots=self._reference_slots,
+            controls=self._controls,
+            scaling_name=self._scaling,
+            seed=seed,
+        )
         self.standardiser = Standardiser(spec.n_outputs)
+        self.bypass_standardiser = Standardiser(n_features if self.bypass else 0)
         self.n_features = spec.n_outputs + (n_features if self.bypass else 0)
         # From "meta", because drawing the values that reset_map replaces would move torch's global generator.
         self.linear = nn.Linear(self.n_features, self.width, device="meta").to_empty(device="cpu")
@@ -86,12 +104,18 @@ class Stage(nn.Module):
             self.linear.weight.normal_(0.0, self.n_features**-0.5, generator=rng)
             self.linear.bias.zero_()
 
+    def fit_standardisers(self, inputs: Tensor, responses: Tensor) -> None:
+        """Fit on training rows: responses (rows, n_outputs) to the inputs (rows, n_features) that were encoded."""
+        self.standardiser.fit(responses)
+        if self.bypass:
+            self.bypass_standardiser.fit(inputs.to(torch.float64))
+
     def features(self, inputs: Tensor, responses: Float64Array) -> Tensor:
         """What the linear map sees: standardised responses (rows, n_features), float32, no gradient."""
         standardised: Tensor = self.standardiser(torch.from_numpy(responses))
         if not self.bypass:
             return standardised
-        return torch.cat([standardised, inputs.detach().to(torch.float32)], dim=1)
+        return torch.cat([standardised, self.bypass_standardiser(inputs.detach().to(torch.float64))], dim=1)
 
     def activate(self, z: Tensor) -> Tensor:
         """The activation of the stage's output z."""

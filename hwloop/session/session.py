@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hwloop.device import Device
 from hwloop.device.checks import checked_stimuli
 from hwloop.device.spec import Float64Array
-from hwloop.errors import BudgetExceeded, ConfigError, DeviceError
+from hwloop.errors import BudgetExceeded, ConfigError, DeviceError, JournalError
 from hwloop.events import Event, Listener, RowsMeasured
 from hwloop.journal import InMemoryJournal, Journal, Note
 from hwloop.registry import nearest
@@ -108,19 +108,43 @@ class Session:
     def _opened(self) -> DeviceOwner:
         if self._owner is None:
             owner = DeviceOwner(self.device)
+            self.device.listener = self._device_event
             self.identity = owner.open()
-            self._note_device()
+            try:
+                self._note_device()
+            except BaseException:
+                owner.close()
+                raise
             self._stopping = False
             self._owner = owner
         return self._owner
 
     def _note_device(self) -> None:
-        """Say in the journal which device answers from now on, whenever that changes."""
+        """Say in the journal which device answers from now on, whenever that changes.
+
+        Raises
+        ------
+        JournalError
+            The journal holds rows of another device, or of this one under other settings.
+        """
         fingerprint = settings_hash(self.identity, self.device.spec)
+        if not self._recorder.settings and self.journal.rows:
+            recorded = [note.details for note in self.journal.notes() if note.kind == "device"]
+            if recorded and recorded[-1]["settings"] != fingerprint:
+                raise JournalError(
+                    f"the journal was recorded on {recorded[-1]['identity']}, but this is {self.identity}; go on "
+                    "with the device and the settings that it was recorded on, or start a new run"
+                )
+            self._recorder.settings = fingerprint
         if fingerprint != self._recorder.settings:
             self._recorder.settings = fingerprint
             details = {"settings": fingerprint, "identity": self.identity, "spec": self.device.spec.as_dict()}
             self.journal.note(Note("device", details))
+
+    def _device_event(self, event: Event) -> None:
+        """Record what the device tells of itself, such as a fault, and pass it on."""
+        self.journal.note(Note("event", event.as_dict()))
+        self._emit(event)
 
     def close(self) -> None:
         """Stop after the block in flight and close the device to its safe state; safe to call twice.

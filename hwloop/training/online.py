@@ -94,7 +94,7 @@ class Online(Schedule):
             state.inputs.append(inputs)
             state.responses.append(torch.from_numpy(responses))
             if first:
-                stage.standardiser.fit(state.responses[-1])
+                stage.fit_standardisers(inputs, state.responses[-1])
             features = stage.features(inputs, responses)
             losses.append(self._take_steps(state, features, labels))
             inputs = stage.map(features)
@@ -112,6 +112,6 @@ class Online(Schedule):
 
     def _refit(self, state: _StageState) -> None:
         state.stage.encoder.fit(torch.cat(state.inputs))
-        state.stage.standardiser.fit(torch.cat(state.responses))
+        state.stage.fit_standardisers(torch.cat(state.inputs), torch.cat(state.responses))
         state.inputs.clear()
         state.responses.clear()

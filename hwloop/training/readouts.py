@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -65,6 +65,10 @@ class HeadSum(Readout):
         assert total is not None
         return total
 
+    def settings(self) -> dict[str, Any]:
+        """Kind and classes."""
+        return {"kind": "head-sum", "n_classes": cast(Head, self.heads[0]).linear.out_features}
+
     @property
     def multiply_adds(self) -> int:
         """One matrix a head."""
@@ -114,6 +118,12 @@ class LabelScan(Readout):
             goodness = cast(Goodness, module)
             total = total + goodness.theta * goodness_scores(goodness, stage, z)
         return total.reshape(len(inputs), n_classes)
+
+    def settings(self) -> dict[str, Any]:
+        """Kind, classes, the label's amplitude, and each stage's contrast."""
+        thetas = [cast(Goodness, goodness).theta for goodness in self.goodnesses]
+        amplitude = self.overlay.amplitude
+        return {"kind": "label-scan", "n_classes": self.passes, "amplitude": amplitude, "thetas": thetas}
 
     @property
     def multiply_adds(self) -> int:
@@ -166,6 +176,12 @@ class LinearReadout(Readout):
         activity = seen(network, inputs, self._see, self._overlay, self.n_classes)
         return exact_product(activity, self.weight) + self.bias
 
+    def settings(self) -> dict[str, Any]:
+        """Kind, shape, what it sees, and the amplitude of the neutral label, if it has one."""
+        view = next(name for name, see in VIEWS.items() if see is self._see)
+        amplitude = None if self._overlay is None else self._overlay.amplitude
+        return {"kind": "linear", "shape": list(self.weight.shape), "view": view, "amplitude": amplitude}
+
     @property
     def multiply_adds(self) -> int:
         """The matrix."""
@@ -188,6 +204,9 @@ def measured_features(stage: Stage, features: Tensor, z: Tensor) -> Tensor:
 def normalised_activity(stage: Stage, features: Tensor, z: Tensor) -> Tensor:
     """|z| at unit length (Hinton 2022: only the pattern may count, not the goodness that is its length)."""
     return rowwise(lambda rows: nn.functional.normalize(stage.activate(rows).abs(), dim=1), z)
+
+
+VIEWS: dict[str, StageView] = {"features": measured_features, "activity": normalised_activity}
 
 
 def seen(

@@ -46,7 +46,7 @@ class StageData:
         """Features of the first samples as soon as they are measured; the standardiser is fitted on them."""
         rows = samples * self.rows_a_sample
         responses = self.measurement.wait_for(rows)
-        stage.standardiser.fit(torch.from_numpy(responses))
+        stage.fit_standardisers(self.inputs[:rows], torch.from_numpy(responses))
         return stage.features(self.inputs[:rows], responses)
 
 

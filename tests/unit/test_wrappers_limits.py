@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hwloop import Device, DeviceSpec, HwloopError
+from hwloop import Device, DeviceError, DeviceSpec, HwloopError
+from hwloop.devices.faults import FAULTS
 from hwloop.registry import WRAPPERS
 
 BITS = st.none() | st.integers(1, 24)
@@ -27,13 +28,31 @@ WRAPPER_SETTINGS = {
             "seed": st.integers(0, 5),
         }
     ),
+    "faulty": st.fixed_dictionaries(
+        {
+            "plan": st.dictionaries(st.sampled_from(sorted(FAULTS)), st.floats(0, 0.1)),
+            "seed": st.integers(0, 5),
+            "slow_seconds": st.just(0.0),
+        }
+    ),
     "quantized": st.one_of(
         st.fixed_dictionaries({"dac_bits": BITS}),
         st.fixed_dictionaries(
             {"dac_bits": BITS, "adc_bits": st.integers(1, 24), "adc_range": st.just((-1.0, 2.0))}
         ),
     ),
+    "retrying": st.fixed_dictionaries(
+        {
+            "retries": st.integers(0, 3),
+            "backoff_seconds": st.just(0.0),
+            "deadline_seconds": st.none() | st.floats(0, 10),
+            "stop_after": st.integers(1, 3),
+            "plausible": st.lists(st.sampled_from(["not-repeated", "not-constant"])),
+        }
+    ),
 }
+# These may fail on a request that is allowed: one on purpose, one because it doubts an answer.
+MAY_FAIL = {"faulty", "retrying"}
 
 
 class Guarded(Device):
@@ -123,6 +142,9 @@ def request_and_check(data, names):
     )
     try:
         responses = device.measure(request)
+    except DeviceError:
+        assert allowed
+        assert MAY_FAIL & set(names)
     except HwloopError:
         assert not allowed
         assert guarded.rows == 0

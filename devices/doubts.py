@@ -1,0 +1,115 @@
+"""Doubted answers: when one that looks wrong is taken for right after all."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from hwloop.device.spec import Float64Array
+from hwloop.devices.plausibility import Exchange, PlausibilityCheck
+from hwloop.errors import BadReading
+
+# The same bits so often, each time on a freshly opened device but the first, are no accident.
+CONFIRMATIONS = 3
+# A check that was wrong so often does not suit the device.
+FALSE_ALARMS = 5
+WITNESSES = 3
+
+
+class Doubts:
+    """Judges each answer by plausibility checks, and clears up false alarms.
+
+    A doubted answer is refused; the caller opens the device anew and measures again. Where the check is a
+    guess, the device gave the same bits :data:`CONFIRMATIONS` times running, and a *witness* (a row that was
+    measured earlier, with another response) does not get this response too, the device is alive and the
+    answer genuine: it is believed. A dead or frozen device answers the witness as it answers everything, and
+    is never believed; nor is one that never gave any other answer.
+
+    Parameters
+    ----------
+    checks
+        What to judge by.
+
+    Attributes
+    ----------
+    retired
+        Checks that raised :data:`FALSE_ALARMS` false alarms, and are not asked any more.
+    """
+
+    def __init__(self, checks: Iterable[PlausibilityCheck]) -> None:
+        self.checks = list(checks)
+        self.retired: list[PlausibilityCheck] = []
+        self._false_alarms: Counter[PlausibilityCheck] = Counter()
+        self._before: Exchange | None = None
+        self._witnesses: deque[Exchange] = deque(maxlen=WITNESSES)  # one row each
+        self._suspect: Exchange | None = None
+        self._times = 0
+
+    def judge(self, now: Exchange, measure: Callable[[Float64Array], Float64Array]) -> None:
+        """Accept an answer, or refuse it; may measure one row, the witness, through ``measure``.
+
+        Raises
+        ------
+        BadReading
+            A check doubts the answer, and nothing speaks for it so far.
+        DeviceError
+            The witness could not be measured.
+        """
+        objections = self._objections(now)
+        if objections:
+            came_again = self._came_again(now)
+            guesses = all(check.is_a_guess for check in objections)
+            if not (came_again and guesses and self._device_is_alive(now, measure)):
+                raise next(iter(objections.values()))
+            for check in objections:
+                self._count_false_alarm(check)
+        self._accept(now)
+
+    def _objections(self, now: Exchange) -> dict[PlausibilityCheck, BadReading]:
+        objections = {}
+        for check in self.checks:
+            try:
+                check.check(now, self._before)
+            except BadReading as doubt:
+                name = type(check).__name__
+                objections[check] = BadReading(
+                    f"{name}: {doubt} (if that is right for this device, leave {name} out of plausible)"
+                )
+        return objections
+
+    def _came_again(self, now: Exchange) -> bool:
+        same = self._suspect is not None and _equal(now, self._suspect)
+        self._times = self._times + 1 if same else 1
+        self._suspect = now
+        return self._times >= CONFIRMATIONS
+
+    def _device_is_alive(self, now: Exchange, measure: Callable[[Float64Array], Float64Array]) -> bool:
+        for witness in reversed(self._witnesses):
+            if not _among(witness.responses, now.responses):
+                return not _among(measure(witness.stimuli), now.responses)
+        return False
+
+    def _count_false_alarm(self, check: PlausibilityCheck) -> None:
+        self._false_alarms[check] += 1
+        if self._false_alarms[check] >= FALSE_ALARMS:
+            self.checks.remove(check)
+            self.retired.append(check)
+
+    def _accept(self, now: Exchange) -> None:
+        # Copies: what is kept must not keep a caller's whole array alive with it.
+        self._before = Exchange(now.stimuli.copy(), now.responses)
+        self._suspect, self._times = None, 0
+        first = Exchange(now.stimuli[:1].copy(), now.responses[:1].copy())
+        if not any(np.array_equal(first.responses, witness.responses) for witness in self._witnesses):
+            self._witnesses.append(first)
+
+
+def _equal(one: Exchange, other: Exchange) -> bool:
+    return np.array_equal(one.stimuli, other.stimuli) and np.array_equal(one.responses, other.responses)
+
+
+def _among(response: Float64Array, responses: Float64Array) -> bool:
+    """Whether a response, shape (1, n_outputs), is one of the rows."""
+    return bool(np.all(responses == response, axis=1).any())

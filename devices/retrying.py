@@ -1,0 +1,236 @@
+"""A device that fails now and then, made to answer: rows are measured again, calls are never repeated."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from hwloop.deadline import MONOTONIC, Clock, Deadline
+from hwloop.device import Device, DeviceWrapper
+from hwloop.device.spec import Float64Array
+from hwloop.devices.doubts import Doubts
+from hwloop.devices.plausibility import DEFAULT_CHECKS, Exchange, plausibility_checks
+from hwloop.errors import (
+    BadReading,
+    DeviceCrashed,
+    DeviceDisconnected,
+    DeviceError,
+    DeviceTimeout,
+    HwloopError,
+)
+from hwloop.events import DeviceFault
+from hwloop.simulators.settings import real_number, whole_number
+
+LONGEST_BACKOFF_SECONDS = 10.0
+KINDS = (DeviceTimeout, DeviceDisconnected, DeviceCrashed, BadReading)
+
+
+class _Link(enum.Enum):
+    """What is known of the connection to the device inside."""
+
+    TRUSTED = "every reply that was asked for has been read"
+    DOUBTFUL = "a reply may still wait in it: to be closed, and opened, before the next row"
+    DROPPED = "closed: to be opened before the next row"
+    CLOSED = "closed for good, until the owner opens it"
+
+
+class Retrying(DeviceWrapper):
+    """Measures rows again when the device inside fails, on a connection that is opened anew each time.
+
+    After a time-out an instrument may still send its reply, and whoever asks next reads it as the answer to
+    another question. So a failed call is never repeated on its connection. The device is closed, which brings
+    it to its safe state; after a pause it is opened, which by the contract of :meth:`hwloop.Device.open` sets
+    everything again that measuring needs; then all rows of the call are measured again. An answer is used
+    whole or not at all. The same happens before the next row when Ctrl-C, or any other error, ended a call.
+
+    Only a :class:`hwloop.DeviceError` is answered by measuring again: never a stimulus that was refused, a
+    budget that is spent, or Ctrl-C. Every failed attempt is told once, as a :class:`DeviceFault`.
+
+    Some wrong answers raise no error: ``plausible`` lists checks that recognise them. A check may be wrong,
+    and then costs two more attempts: see :class:`hwloop.devices.doubts.Doubts`. That takes ``retries`` of at
+    least 2. A device that may answer alike to everything (a null device) needs ``plausible=[]``. What no check
+    can see: one wrong reading among right ones, or a stale reply from a device with few outputs.
+
+    A noisy simulation draws its noise anew in each attempt; only of a noiseless one are the responses bit for
+    bit those of a run without faults.
+
+    Parameters
+    ----------
+    device
+        The device inside.
+    retries
+        Further attempts for the rows of one call, at least 0.
+    backoff_seconds
+        Pause before the first of them; it doubles each time, up to 10 s.
+    deadline_seconds
+        For the rows of one call, all attempts together; ``None`` for no limit. It does not interrupt a call (a
+        driver has time-outs for that), and an answer that comes after it is kept.
+    stop_after
+        Consecutive failed attempts, over all calls since the device was opened, at least 1. It stops at
+        whatever comes first.
+    plausible
+        Checks of answers: ``"not-repeated"``, ``"not-constant"``, objects of
+        :mod:`hwloop.devices.plausibility`, or tables such as
+        ``{"name": "within-range", "low": 0.0, "high": 1.0}``.
+    slow_seconds
+        A call that takes longer is told as a fault too; its answer is kept. ``None`` to tell of none.
+    clock
+        Tells the time and waits.
+
+    Raises
+    ------
+    DeviceError
+        From ``measure``, of the kind of the last failure, when it has stopped. The device is then closed, and
+        stays so until ``open``.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        retries: int = 3,
+        backoff_seconds: float = 0.1,
+        deadline_seconds: float | None = None,
+        stop_after: int = 5,
+        plausible: Sequence[Any] = DEFAULT_CHECKS,
+        slow_seconds: float | None = None,
+        clock: Clock = MONOTONIC,
+    ) -> None:
+        super().__init__(device)
+        self.retries = whole_number("retries", retries, low=0)
+        self.backoff_seconds = real_number("backoff_seconds", backoff_seconds, low=0.0)
+        self.deadline_seconds = _seconds_or_never("deadline_seconds", deadline_seconds)
+        self.stop_after = whole_number("stop_after", stop_after, low=1)
+        self.slow_seconds = _seconds_or_never("slow_seconds", slow_seconds)
+        self.clock = clock
+        self._doubts = Doubts(plausibility_checks(plausible))
+        self._link = _Link.TRUSTED
+        self._failures = 0  # in a row
+        self._faults = 0
+
+    # -- opening and closing ---------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Open the device inside; a failure is raised at once, for nothing was measured yet."""
+        if self._link is not _Link.TRUSTED:
+            self.device.close()  # once more: it may have failed before, and then opening would do nothing
+        self.device.open()
+        self._link = _Link.TRUSTED
+        self._failures = 0
+
+    def close(self) -> None:
+        """Close the device inside to its safe state; it stays closed until :meth:`open`."""
+        self._link = _Link.CLOSED
+        self.device.close()
+
+    # -- measuring -------------------------------------------------------------------------------------
+
+    def _measure(self, inputs: Float64Array) -> Float64Array:
+        if self._link is _Link.CLOSED:
+            raise DeviceError(f"{self._name} is closed, by its owner or after too many failures; open it first")
+        deadline = Deadline.after(self.deadline_seconds, self.clock)
+        began = self.clock.now()
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return self._attempt(inputs)
+            except DeviceError as error:
+                self._failures += 1
+                pause = min(self.backoff_seconds * 2.0 ** min(attempt - 1, 60), LONGEST_BACKOFF_SECONDS)
+                closed = self._drop_link()
+                reason = self._reason_to_stop(attempt, pause, deadline)
+                if reason:
+                    seconds = self.clock.now() - began
+                    history = f"{_count(attempt, 'attempt')} in {seconds:.1f} s, and {reason}"
+                    self._stop(error, len(inputs), history, closed)
+                action = f"measured again on a fresh connection in {pause:g} s (attempt {attempt + 1})"
+                self._tell(error, len(inputs), f"{closed}; {action}")
+                self.clock.sleep(pause)
+
+    def _attempt(self, inputs: Float64Array) -> Float64Array:
+        self._open_if_needed()
+        self._link = _Link.DOUBTFUL
+        began = self.clock.now()
+        responses = self.device.measure(inputs)
+        seconds = self.clock.now() - began
+        retired = len(self._doubts.retired)
+        self._doubts.judge(Exchange(inputs, responses), self.device.measure)
+        self._link = _Link.TRUSTED
+        self._failures = 0
+        if seconds > self.slow_seconds:
+            slow = DeviceTimeout(f"the answer took {seconds:.3g} s, more than {self.slow_seconds:g} s")
+            self._tell(slow, len(inputs), "answer kept")
+        for check in self._doubts.retired[retired:]:
+            kind = type(check).__name__
+            wrong = BadReading(f"{kind} doubted answers that the device gave again and again")
+            self._tell(wrong, len(inputs), f"answer kept; {kind} is not asked any more")
+        return responses
+
+    def _open_if_needed(self) -> None:
+        if self._link is _Link.DOUBTFUL:
+            # Without closing, opening might do nothing, and leave a reply in the link.
+            self._managed("closed", self.device.close)
+            self._link = _Link.DROPPED
+        if self._link is _Link.DROPPED:
+            self._link = _Link.DOUBTFUL
+            self._managed("opened again", self.device.open)
+
+    def _managed(self, what: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except HwloopError:
+            raise
+        except Exception as error:
+            raise DeviceError(
+                f"{self._name} could not be {what} ({type(error).__name__}: {error}); "
+                "check power, cable and address"
+            ) from error
+
+    def _drop_link(self) -> str:
+        """Close the device inside if that is possible; says how it went."""
+        self._link = _Link.DOUBTFUL
+        try:
+            self.device.close()
+        except Exception as error:
+            return f"closing failed ({type(error).__name__}: {error}), so the device may not be in its safe state"
+        self._link = _Link.DROPPED
+        return "device closed to its safe state"
+
+    # -- giving up -------------------------------------------------------------------------------------
+
+    def _reason_to_stop(self, attempt: int, pause: float, deadline: Deadline) -> str:
+        """Why there is no further attempt; empty if there is one."""
+        if self._failures >= self.stop_after:
+            return f"stop_after={self.stop_after} failures in a row are reached"
+        if attempt > self.retries:
+            return f"retries={self.retries} are used up"
+        if deadline.remaining_seconds <= pause:
+            return f"the deadline of {self.deadline_seconds:g} s leaves no time for another attempt"
+        return ""
+
+    def _stop(self, error: DeviceError, rows: int, history: str, closed: str) -> NoReturn:
+        self._link = _Link.CLOSED
+        self._tell(error, rows, f"{closed}; gave up: {history}")
+        kind = next((kind for kind in KINDS if isinstance(error, kind)), DeviceError)
+        raise kind(
+            f"{self._name} did not answer {_count(rows, 'row')}: {history}. The last failure: {error}. "
+            f"Now: {closed}. Check power, cables and settings; then open it again and go on"
+        ) from error
+
+    def _tell(self, error: DeviceError, rows: int, action: str) -> None:
+        self._faults += 1
+        self.tell(DeviceFault(self._faults, f"{type(error).__name__}: {error}", rows, action))
+
+    @property
+    def _name(self) -> str:
+        return f"Retrying({type(self.device).__name__})"
+
+
+def _seconds_or_never(name: str, value: float | None) -> float:
+    return math.inf if value is None else real_number(name, value, low=0.0)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

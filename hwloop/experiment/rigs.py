@@ -1,0 +1,102 @@
+"""Where a run's measurements come from: devices, or the journals of an earlier run."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from hwloop.device import Device, DeviceSpec
+from hwloop.device.spec import Float64Array
+from hwloop.errors import ConfigError, DeviceError
+from hwloop.experiment.config import ExperimentConfig
+from hwloop.experiment.run_folder import RunFolder, journal_folder
+from hwloop.journal import InMemoryJournal, Journal, ReadOnlyJournal
+from hwloop.layers.fitting_device import open_fitting_device
+
+DEVICE_SEED_STEP = 1000  # between the seeds of a run's devices
+
+
+class Rig(ABC):
+    """Gives each device of a seed, with the journal that belongs to it."""
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        self.config = config
+
+    @abstractmethod
+    def device(self, number: int, n_features: int, seed: int) -> Device:
+        """The device number ``number`` (from 0) of a seed, for rows of ``n_features``."""
+
+    @abstractmethod
+    def journal(self, number: int, seed: int) -> Journal:
+        """Its journal."""
+
+
+class PlannedRig(Rig):
+    """The configured devices with nothing recorded: to forecast what a run will cost."""
+
+    def device(self, number: int, n_features: int, seed: int) -> Device:
+        """As the configuration says, built to fit the data where the device can be."""
+        part = self.config.device[number]
+        defaults = {"seed": seed + DEVICE_SEED_STEP * number}
+        slots = self.config.network.reference_slots
+        return open_fitting_device(part.name, part.settings, n_features, defaults, slots)
+
+    def journal(self, number: int, seed: int) -> Journal:
+        """In memory."""
+        return InMemoryJournal()
+
+
+class LiveRig(PlannedRig):
+    """The configured devices, every answer recorded in the run's folder; what is there already is not measured."""
+
+    def __init__(self, config: ExperimentConfig, folder: RunFolder) -> None:
+        super().__init__(config)
+        self.folder = folder
+
+    def journal(self, number: int, seed: int) -> Journal:
+        """On disk."""
+        return self.folder.journal(seed, number)
+
+
+class RecordedRig(Rig):
+    """The journals of a run, and no device at all."""
+
+    def __init__(self, config: ExperimentConfig, run: Path) -> None:
+        super().__init__(config)
+        self.run = run
+
+    def device(self, number: int, n_features: int, seed: int) -> Device:
+        """A stand-in that knows the recorded device's channels and limits, and measures nothing."""
+        journal = self.journal(number, seed)
+        try:
+            recorded = [note.details for note in journal.notes() if note.kind == "device"]
+        finally:
+            journal.close()
+        if not recorded:
+            raise ConfigError(f"{self.run}: seed {seed} has recorded no device; finish the run with hwloop resume")
+        return AbsentDevice(DeviceSpec(**recorded[-1]["spec"]), str(recorded[-1]["identity"]))
+
+    def journal(self, number: int, seed: int) -> Journal:
+        """The recorded one; it is only read."""
+        folder = journal_folder(self.run, seed, number)
+        if not folder.is_dir():
+            raise ConfigError(f"{self.run}: seed {seed} has no journal; finish the run with hwloop resume")
+        return ReadOnlyJournal(folder)
+
+
+class AbsentDevice(Device):
+    """Stands for a recorded device; every answer is expected to come from the journal."""
+
+    def __init__(self, spec: DeviceSpec, identity: str) -> None:
+        self.spec = spec
+        self._identity = identity
+
+    def identify(self) -> str:
+        """What the recorded device said of itself."""
+        return self._identity
+
+    def _measure(self, inputs: Float64Array) -> Float64Array:
+        raise DeviceError(
+            f"the replay asks for {len(inputs)} rows that the journal does not hold: the run was stopped before "
+            "it measured them; finish it with hwloop resume"
+        )

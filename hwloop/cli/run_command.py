@@ -71,8 +71,8 @@ def replay_and_show(folder: Path) -> None:
     show_evidence(replay.evidence, _console())
     if replay.differences:
         raise JournalError(
-            f"the replay differs from the recorded run in {'; '.join(replay.differences[:5])}; compare the versions "
-            "in its environment.json with those installed"
+            f"the replay differs from the recorded run in {'; '.join(replay.differences[:5])}; compare the "
+            "versions in its environment.json with those installed"
         )
     _console().print("replayed from the journal alone: 0 rows measured, every result identical to the last bit")
 

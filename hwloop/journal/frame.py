@@ -75,7 +75,7 @@ def encode(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> lis
         text = json.dumps({**header, "arrays": described}, separators=(",", ":"), allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise FrameError(f"a record holds text, numbers, lists and tables alone ({error})") from error
-    body = [memoryview(a).cast("B") if a.size else b"" for a in narrow.values()]
+    body = [a.data.cast("B") if a.size else b"" for a in narrow.values()]
     body_bytes = sum(len(part) for part in body)
     _check_lengths(len(text), body_bytes)
     crc = 0

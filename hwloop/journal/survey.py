@@ -1,4 +1,4 @@
-"""All chunks of a folder read through, from the first record to the last, and from there on when there are more."""
+"""All chunks of a folder read through, from the first record to the last, and on when more have come."""
 
 from __future__ import annotations
 

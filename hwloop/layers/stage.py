@@ -38,7 +38,8 @@ class Stage(nn.Module):
     activation
         ``None``: a linear interface, every nonlinearity is physical. ``"relu"``: a relu interface.
     bypass
-        Append the stage's input, standardised too, to the measured features. Off by default: it hides what the physics does.
+        Append the stage's input, standardised too, to the measured features. Off by default: it hides what the
+        physics does.
     reference_slots, controls, scaling
         See :class:`hwloop.layers.Encoder`.
     """

@@ -202,5 +202,7 @@ def test_ctrl_c_says_what_was_kept_and_exits_with_130(folder):
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert stdout == ""
-    assert stderr.splitlines()[-1] == "hwloop: interrupted; 0 of 5 seeds finished, kept in kept"
+    assert stderr.splitlines()[-1] == (
+        "hwloop: interrupted; 0 of 5 seeds finished, kept in kept; go on with: hwloop resume kept"
+    )
     assert "Traceback" not in stderr

@@ -80,7 +80,8 @@ def test_the_fibre_answers_with_its_measured_matrix(position):
         matrices = data_files.read_arrays(data_files.MULTIMODE_FIBRE)["matrices"]
     except DatasetError as error:
         pytest.skip(str(error))
-    device = hwloop.open_device("fibre-recorded", position=position, dac_bits=None, adc_bits=None, read_noise=0.0)
+    ideal = {"dac_bits": None, "adc_bits": None, "read_noise": 0.0}
+    device = hwloop.open_device("fibre-recorded", position=position, exposure=110 / 5, **ideal)
     assert (device.spec.n_inputs, device.spec.n_outputs) == (110, 110)
     stimuli = np.random.default_rng(0).uniform(0, 0.1, size=(20, 110))
     intensity = np.abs(stimuli @ matrices[position].T.astype(np.complex128)) ** 2

@@ -1,0 +1,65 @@
+"""Can the checkpoints of a run be read: tensors by their safetensors header, what belongs to them as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hwloop.runs.files import UnreadableError, read_object, require_file
+
+
+@dataclass(frozen=True)
+class CheckpointCheck:
+    """One checkpoint.
+
+    Attributes
+    ----------
+    problem
+        Why it cannot be read; empty if it can.
+    is_finished
+        Whether the JSON beside it is there: it is written last.
+    """
+
+    name: str
+    bytes: int
+    tensors: int
+    is_finished: bool
+    problem: str = ""
+
+
+def check_checkpoints(folder: Path) -> list[CheckpointCheck]:
+    """Every ``*.safetensors`` of a folder, by name.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be listed.
+    """
+    return [_check(path) for path in sorted(folder.glob("*.safetensors"))] if folder.is_dir() else []
+
+
+def _check(path: Path) -> CheckpointCheck:
+    described = path.with_suffix(".json")
+    size, tensors, problem = 0, 0, ""
+    try:
+        tensors = _count_tensors(path)
+        size = path.stat().st_size
+        if described.exists():
+            read_object(described)
+    except UnreadableError as error:
+        problem = str(error) if not size else f"{described.name} {error}"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+    return CheckpointCheck(path.name, size, tensors, described.exists(), problem)
+
+
+def _count_tensors(path: Path) -> int:
+    """Tensors that the header names; it must fit the file's size."""
+    from safetensors import SafetensorError, safe_open
+
+    require_file(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return len(file.keys())
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UnreadableError(f"is no safetensors file ({error})") from error

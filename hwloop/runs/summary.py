@@ -1,0 +1,138 @@
+"""The table of runs: one line a run, read from what it wrote, quick enough for hundreds of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hwloop.errors import ConfigError
+from hwloop.journal.chunk import ChunkFile, Located
+from hwloop.journal.header import ROWS
+from hwloop.runs.chunks import require_chunks
+from hwloop.runs.files import UnreadableError
+from hwloop.runs.index_entries import index_summary
+from hwloop.runs.layout import METRICS, STATE, is_run, journal_folders
+from hwloop.runs.metrics import Progress, read_progress
+from hwloop.runs.state import read_state
+
+BROKEN = "broken"
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run.
+
+    Attributes
+    ----------
+    state
+        ``running``, ``finished``, ``interrupted``, ``failed``; or ``broken``, where the folder cannot say.
+    rows
+        Rows measured, over all seeds and devices.
+    test_accuracy
+        Mean over the ``seeds_finished``, in [0, 1]; ``None`` before the first.
+    detail
+        Why it failed, or what is broken.
+    """
+
+    name: str
+    path: str
+    state: str
+    experiment: str = ""
+    device: str = ""
+    started_seconds: float | None = None
+    rows: int | None = None
+    test_accuracy: float | None = None
+    seeds_finished: int = 0
+    is_final: bool = False
+    detail: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def list_runs(folder: Path = RUNS) -> list[RunSummary]:
+    """Every run in a folder, oldest first, broken ones at the end; the run itself if the folder is one's.
+
+    Raises
+    ------
+    ConfigError
+        The folder is not there or cannot be read; that there are no runs yet is no error.
+    """
+    try:
+        if is_run(folder):
+            return [summary_of(folder)]
+        if folder == RUNS and not folder.exists():
+            return []
+        inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder} cannot be read ({error}); give the folder that holds your runs") from error
+    runs = [summary_of(path) for path in inside if _is_folder(path)]
+    return sorted(runs, key=lambda run: (run.started_seconds is None, run.started_seconds or 0.0, run.name))
+
+
+def summary_of(folder: Path) -> RunSummary:
+    """One run's line; never an error, whatever lies in the folder."""
+    name, path = folder.name or folder.resolve().name, str(folder)
+    try:
+        if not is_run(folder):
+            return RunSummary(name, path, BROKEN, detail="holds no run")
+        rows = sum(rows_recorded(journal.path) for journal in journal_folders(folder))
+    except (OSError, ValueError) as error:
+        return RunSummary(name, path, BROKEN, detail=f"cannot be read ({error})")
+    progress = _progress(folder)
+    found = RunSummary(
+        name,
+        path,
+        BROKEN,
+        started_seconds=progress.started_seconds,
+        rows=rows,
+        test_accuracy=progress.test_accuracy,
+        seeds_finished=progress.seeds_finished,
+        is_final=progress.is_final,
+    )
+    try:
+        now = read_state(folder)
+    except UnreadableError as error:
+        return replace(found, detail=f"{STATE} {error}")
+    started = now.since_seconds if found.started_seconds is None else found.started_seconds
+    return replace(
+        found,
+        state=now.state,
+        experiment=now.experiment,
+        device=now.device,
+        started_seconds=started,
+        detail=now.detail,
+    )
+
+
+def rows_recorded(journal: Path) -> int:
+    """Rows in a journal: those that its index knows, and those that were written since."""
+    try:
+        rows, chunk, start = index_summary(journal)
+    except UnreadableError:
+        rows = chunk = start = 0
+    for number in require_chunks(journal):
+        if number < chunk:
+            continue
+        with ChunkFile(journal, number) as file:
+            for found in file.scan(start if number == chunk else 0):
+                if isinstance(found, Located) and found.header["kind"] == ROWS:
+                    rows += found.header["rows"]
+    return rows
+
+
+def _progress(folder: Path) -> Progress:
+    try:
+        return read_progress(folder / METRICS)
+    except UnreadableError:
+        return Progress()
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return True  # let its line say why it cannot be read

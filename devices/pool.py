@@ -16,6 +16,7 @@ from hwloop.device import Device, DeviceSpec
 from hwloop.device.spec import Float64Array
 from hwloop.errors import BadReading, ConfigError, DeviceCrashed, DeviceDisconnected, DeviceError, DeviceTimeout
 from hwloop.events import Event, Listener
+from hwloop.jobs import Job, fulfil, run_jobs
 from hwloop.registry import open_device
 
 T = TypeVar("T")
@@ -155,21 +156,21 @@ class _Member:
 
     def __init__(self, number: int, device: Device) -> None:
         self.number, self.device = number, device
-        self._jobs: SimpleQueue[Callable[[], None] | None] | None = None
+        self._jobs: SimpleQueue[Job | None] | None = None
 
     def open(self) -> Future[None]:
         if self._jobs is None:
             self._jobs = SimpleQueue()
-            threading.Thread(target=_work, args=(self._jobs,), name="hwloop-pool", daemon=True).start()
+            threading.Thread(target=run_jobs, args=(self._jobs,), name="hwloop-pool", daemon=True).start()
         return self.begin(self.device.open)
 
     def begin(self, step: Callable[[], T]) -> Future[T]:
         """Run a step on the member's thread; at once, on the caller's, while it is closed and has none."""
         future: Future[T] = Future()
         if self._jobs is None:
-            _fulfil(future, step)
+            fulfil(future, step)
         else:
-            self._jobs.put(partial(_fulfil, future, step))
+            self._jobs.put(partial(fulfil, future, step))
         return future
 
     def close(self) -> Future[None]:
@@ -181,7 +182,7 @@ class _Member:
         """From another thread, although the member's own may still be measuring; that ends when it comes back."""
         self._end_thread()
         closed: Future[None] = Future()
-        threading.Thread(target=_fulfil, args=(closed, self.device.close), daemon=True).start()
+        threading.Thread(target=fulfil, args=(closed, self.device.close), daemon=True).start()
         return closed
 
     def _end_thread(self) -> None:
@@ -196,21 +197,6 @@ def _answered(device: Device, stimuli: Float64Array, first_row: int) -> Float64A
         return np.empty((0, device.spec.n_outputs))
     device.continue_from(first_row)
     return device.measure(stimuli)
-
-
-def _work(jobs: SimpleQueue[Callable[[], None] | None]) -> None:
-    while (job := jobs.get()) is not None:
-        job()
-        del job
-
-
-def _fulfil(future: Future[T], step: Callable[[], T]) -> None:
-    try:
-        result = step()
-    except BaseException as error:
-        future.set_exception(error)
-    else:
-        future.set_result(result)
 
 
 def _built(device: Device | str | Mapping[str, Any]) -> Device:

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 from hwloop.device import Device
 from hwloop.errors import DeviceError, HwloopError
+from hwloop.jobs import Job, fulfil, run_jobs
 from hwloop.open_devices import OPEN_DEVICES, Abort
 from hwloop.session.recorder import Recorder
 
 T = TypeVar("T")
-Job = Callable[[], object]
 
 
 class DeviceOwner:
@@ -38,7 +38,7 @@ class DeviceOwner:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._closed: Future[None] = Future()
         self._closing = False
-        self._thread = threading.Thread(target=_work, args=(self._jobs,), name="hwloop-device", daemon=True)
+        self._thread = threading.Thread(target=run_jobs, args=(self._jobs,), name="hwloop-device", daemon=True)
 
     def open(self) -> str:
         """Open the device and say who it is; a device that cannot be opened is brought to its safe state.
@@ -65,7 +65,7 @@ class DeviceOwner:
     def begin(self, step: Callable[[], T]) -> Future[T]:
         """Run a step after the jobs that were submitted before it, and return at once."""
         future: Future[T] = Future()
-        self._jobs.put(lambda: _fulfil(future, step))
+        self._jobs.put(lambda: fulfil(future, step))
         return future
 
     def call(self, step: Callable[[], T]) -> T:
@@ -113,7 +113,7 @@ class DeviceOwner:
 
     def _close_and_tell(self) -> None:
         outcome: Future[None] = Future()
-        _fulfil(outcome, self._close_device)
+        fulfil(outcome, self._close_device)
         OPEN_DEVICES.discard(self)
         failure = outcome.exception()
         with contextlib.suppress(InvalidStateError):  # an abort was quicker
@@ -145,19 +145,3 @@ class DeviceOwner:
                 f"{name} could not be closed ({type(error).__name__}: {error}) and may not be in its safe state; "
                 "check it by hand"
             ) from error
-
-
-def _work(jobs: SimpleQueue[Job | None]) -> None:
-    """Run jobs until there is ``None``; it keeps nothing of a job that is done, and so no session alive."""
-    while (job := jobs.get()) is not None:
-        job()
-        del job
-
-
-def _fulfil(future: Future[T], step: Callable[[], T]) -> None:
-    try:
-        result = step()
-    except BaseException as error:
-        future.set_exception(error)
-    else:
-        future.set_result(result)

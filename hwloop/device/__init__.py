@@ -1,7 +1,8 @@
 """The seam between hwloop and the physics: :class:`Device` and what it promises. Needs numpy alone."""
 
 from hwloop.device.base import Device
+from hwloop.device.description import DeviceDescription
 from hwloop.device.spec import DeviceSpec
 from hwloop.device.wrapper import DeviceWrapper
 
-__all__ = ["Device", "DeviceSpec", "DeviceWrapper"]
+__all__ = ["Device", "DeviceDescription", "DeviceSpec", "DeviceWrapper"]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
 
 from hwloop.device.checks import checked_stimuli, copy_readings
+from hwloop.device.description import DeviceDescription
+from hwloop.device.made_of import MadeOf, made_of
+from hwloop.device.plain_value import UNDESCRIBED, qualified
 from hwloop.device.spec import DeviceSpec, Float64Array
 from hwloop.errors import DeviceDisconnected, DeviceError, DeviceTimeout, HwloopError
 from hwloop.events import Event, Listener
@@ -29,11 +34,31 @@ class Device(ABC):
     ``spec.max_rows``.
     """
     path_settings: ClassVar[frozenset[str]] = frozenset()
-    """Settings that are paths: in a file they count from its folder, if what they name lies there."""
+    """Settings that are paths: in a file they count from its folder, if what they name lies there.
+
+    A device is described by the content of the file, so that a moved one is the same.
+    """
+    harmless_settings: ClassVar[Mapping[str, str]] = {}
+    """Settings that change no answer, each with the reason: they are no part of the device's description.
+
+    A class lists its own; those of its base classes count too.
+    """
     _listener: Listener | None = None
+    _made_of: MadeOf | None = None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Note what the device is built from, whatever its constructor does with it."""
+        device = super().__new__(cls)
+        device._note_arguments(args, kwargs)
+        return device
+
+    def _note_arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        object.__setattr__(self, "_made_of", made_of(type(self), args, kwargs, Device))
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "__new__" in cls.__dict__:  # one of its own that keeps the arguments to itself
+            cls.__new__ = staticmethod(_noting_arguments(cls.__dict__["__new__"].__func__))  # type: ignore[assignment]
         if cls.measure is not Device.measure:
             raise TypeError(
                 f"{cls.__name__} overrides measure(), which holds the safety checks; write _measure() instead"
@@ -48,6 +73,55 @@ class Device(ABC):
     def identify(self) -> str:
         """Who answers: an instrument's ``*IDN?``, a serial number, or a simulator's name and seed."""
         return type(self).__name__
+
+    def unit(self) -> str:
+        """Who answers, whatever its settings: an instrument's serial number. Empty if nothing says so.
+
+        It is part of the device's description. By default it is what :meth:`identify` says, if the class has one
+        of its own; one whose identity shows settings too may say less here.
+        """
+        return "" if type(self).identify is Device.identify else self.identify()
+
+    @property
+    def devices_inside(self) -> Sequence[Device]:
+        """The devices that this one holds; by default those that its constructor was given."""
+        return () if self._made_of is None else self._made_of.devices
+
+    def described_settings(self) -> dict[str, Any]:
+        """Every setting that changes an answer, as plain values; by default the arguments of the constructor.
+
+        A class that can say more of itself overrides this, with :func:`hwloop.device.made_of.plain_settings`.
+        """
+        if self._made_of is None:
+            return {"settings": {UNDESCRIBED: f"what {type(self).__name__} was built from"}}
+        return dict(self._made_of.settings)
+
+    @classmethod
+    def all_harmless_settings(cls) -> dict[str, str]:
+        """The settings that change no answer, with the reasons, of this class and its base classes."""
+        found: dict[str, str] = {}
+        for base in reversed(cls.__mro__):
+            found |= base.__dict__.get("harmless_settings", {})
+        return found
+
+    def describe(self) -> DeviceDescription:
+        """What this device is, for whoever asks whether it is the same as another; ask when it is open.
+
+        Raises
+        ------
+        DeviceError
+            It cannot say who it is.
+        """
+        inside = tuple(device.describe() for device in self.devices_inside)
+        identity = self.unit()
+        return DeviceDescription(
+            name=qualified(type(self)),
+            settings=self.described_settings(),
+            inside=inside,
+            identity=identity,
+            vouched=bool(identity or inside) and all(each.vouched for each in inside),
+            spec=self.spec,
+        )
 
     def versions(self) -> dict[str, str]:
         """Versions of the software that answers in another process, such as ``{"python": "3.10.13"}``.
@@ -138,3 +212,14 @@ class Device(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _noting_arguments(new: Any) -> Any:
+    @functools.wraps(new)
+    def noting(cls: type[Device], *args: Any, **kwargs: Any) -> Any:
+        device = new(cls, *args, **kwargs)
+        if isinstance(device, Device):
+            device._note_arguments(args, kwargs)
+        return device
+
+    return noting

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from hwloop.device.base import Device
 from hwloop.device.spec import DeviceSpec
 from hwloop.events import Listener
@@ -50,3 +53,17 @@ class DeviceWrapper(Device):
     def identify(self) -> str:
         """The wrapper's name around the identity of the device inside."""
         return f"{type(self).__name__}({self.device.identify()})"
+
+    def unit(self) -> str:
+        """What the wrapper adds to the identity of the device inside."""
+        inner, mine = self.device.identify(), self.identify()
+        return mine.replace(inner, "…") if inner else mine
+
+    @property
+    def devices_inside(self) -> Sequence[Device]:
+        """The device inside."""
+        return (self.device,)
+
+    def described_settings(self) -> dict[str, Any]:
+        """The wrapper's own settings; the device inside describes itself."""
+        return {name: value for name, value in super().described_settings().items() if name != "device"}

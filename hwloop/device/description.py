@@ -1,0 +1,175 @@
+"""What a device is: the one answer to whether two devices are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hwloop.device.plain_value import undescribed
+from hwloop.device.spec import DeviceSpec
+from hwloop.errors import ConfigError
+
+DIGEST_DIGITS = 16
+LONGEST_SHOWN = 80  # characters of a value in words
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceDescription:
+    """Everything that says which device answered.
+
+    Two descriptions of one digest are of one device: what one measured may stand for the other.
+
+    Parameters
+    ----------
+    name
+        Of the class, ``module:Class``.
+    settings
+        Every setting that changes an answer, as plain values; arrays and files by the digest of their content.
+    inside
+        The devices that it holds: of a wrapper the one inside, of a pool its members.
+    identity
+        What the hardware says of itself once it is open; empty if it says nothing.
+    vouched
+        Whether it, and everything inside, says who it is. Else another unit of the same settings looks the same.
+    spec
+        Channels, limits, units and pace.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    inside: tuple[DeviceDescription, ...]
+    identity: str
+    vouched: bool
+    spec: DeviceSpec
+    _digest: list[str] = field(default_factory=list, init=False, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON and TOML."""
+        return {
+            "name": self.name,
+            "identity": self.identity,
+            "vouched": self.vouched,
+            "settings": dict(self.settings),
+            "spec": self.spec.as_dict(),
+            "inside": [each.as_dict() for each in self.inside],
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Any) -> DeviceDescription:
+        """The description that :meth:`as_dict` gave.
+
+        Raises
+        ------
+        ConfigError
+            It holds none.
+        """
+        try:
+            return cls(
+                name=_of_type(str, stored["name"]),
+                settings=dict(_of_type(dict, stored.get("settings", {}))),
+                inside=tuple(cls.from_dict(each) for each in _of_type(list, stored.get("inside", []))),
+                identity=_of_type(str, stored["identity"]),
+                vouched=_of_type(bool, stored["vouched"]),
+                spec=DeviceSpec(**stored["spec"]),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ConfigError(
+                f"a stored description of a device cannot be read ({type(error).__name__}: {error}); was it "
+                "written by another version of hwloop?"
+            ) from error
+
+    def digest(self) -> str:
+        """16 hexadecimal digits: equal for the same device alone."""
+        if not self._digest:
+            text = json.dumps(self._compared(), ensure_ascii=True, separators=(",", ":"))
+            self._digest.append(hashlib.sha256(text.encode()).hexdigest()[:DIGEST_DIGITS])
+        return self._digest[0]
+
+    def _compared(self) -> list[Any]:
+        settings = sorted(self.settings.items())
+        spec = sorted(self.spec.as_dict().items())
+        return [self.name, settings, self.identity, spec, [each._compared() for each in self.inside]]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DeviceDescription) and self.digest() == other.digest()
+
+    def __hash__(self) -> int:
+        return hash(self.digest())
+
+    def differences(self, other: DeviceDescription) -> list[str]:
+        """In what ``other`` is another device, in words: ``OpticalFibre.seed: 2, not 0``, this one's value first.
+
+        Empty for the same device.
+        """
+        return [] if self == other else list(self._differences(other)) or ["the order of its settings"]
+
+    def _differences(self, other: DeviceDescription) -> Iterator[str]:
+        short = self.short_name
+        if self.name != other.name:
+            yield f"device: {self._in_words(other)}"
+            return
+        yield from _of_mappings(short, self.settings, other.settings)
+        if len(self.inside) != len(other.inside):
+            yield f"{short} holds {len(self.inside)} devices, not {len(other.inside)}"
+        for mine, theirs in zip(self.inside, other.inside, strict=False):
+            yield from mine._differences(theirs)
+        if self.identity != other.identity:
+            yield f"{short} says of itself {_shown(self.identity)}, not {_shown(other.identity)}"
+        yield from _of_mappings(f"{short}.spec", self.spec.as_dict(), other.spec.as_dict())
+
+    def _in_words(self, other: DeviceDescription) -> str:
+        mine, theirs = (" around ".join(each.layers()) for each in (self, other))
+        return f"{mine}, not {theirs}" if mine != theirs else f"{self.name}, not {other.name}"
+
+    @property
+    def short_name(self) -> str:
+        """The class without its module."""
+        return self.name.rpartition(":")[2].rpartition(".")[2]
+
+    def layers(self) -> list[str]:
+        """The classes from the outside in; of several devices inside, the first."""
+        return [self.short_name, *(self.inside[0].layers() if self.inside else [])]
+
+    def doubts(self) -> list[str]:
+        """What another device of the same description may differ in, in words; empty if nothing."""
+        found = [f"{self.short_name}.{key}: {what} is known by name alone" for key, what in self._undescribed()]
+        for each in self.inside:
+            found += each.doubts()
+        if not self.vouched and not any(not each.vouched for each in self.inside):
+            found.append(f"no serial number vouches for {self.short_name}: another unit would look the same")
+        return list(dict.fromkeys(found))
+
+    def _undescribed(self) -> Iterator[tuple[str, str]]:
+        for key, value in self.settings.items():
+            for what in undescribed(value):
+                yield key, what
+
+
+def _of_mappings(where: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+    for key in dict.fromkeys((*mine, *theirs)):
+        first, second = mine.get(key), theirs.get(key)
+        if first == second:
+            continue
+        if isinstance(first, Mapping) and isinstance(second, Mapping) and set(first) == set(second):
+            yield from _of_mappings(f"{where}.{key}", first, second)
+        else:
+            yield f"{where}.{key}: {_shown(first)}, not {_shown(second)}"
+
+
+def _shown(value: Any) -> str:
+    """A plain value in few characters; of two long texts the digest tells them apart."""
+    if value is None:
+        return "unset"
+    text = json.dumps(value, ensure_ascii=False)
+    if len(text) <= LONGEST_SHOWN:
+        return text
+    return f"{text[: LONGEST_SHOWN - 20]}… (sha256:{hashlib.sha256(text.encode()).hexdigest()[:8]})"
+
+
+def _of_type(kind: type, value: Any) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"{type(value).__name__} in place of {kind.__name__}")
+    return value

@@ -21,6 +21,7 @@ from hwloop.session import Forecast, Session
 
 if TYPE_CHECKING:
     from hwloop.events import Listener
+    from hwloop.journal import Journal
 
 
 def calibrate(
@@ -31,6 +32,7 @@ def calibrate(
     listeners: Sequence[Listener] = (),
     announce: Callable[[Plan, Forecast], None] | None = None,
     clock: Clock = MONOTONIC,
+    journal: Journal | None = None,
 ) -> Calibration:
     """Measure what a device does, and how well that is known.
 
@@ -48,6 +50,9 @@ def calibrate(
         Called with the plan and its forecast before the first row.
     clock
         Times the calls.
+    journal
+        Keeps every row; one that was stopped in the middle of the same calibration is gone on with. In memory by
+        default.
 
     Returns
     -------
@@ -59,9 +64,11 @@ def calibrate(
         The budget is too small; nothing was measured.
     DeviceError
         The device failed.
+    JournalError
+        The journal was recorded on another device, or of another calibration.
     """
     plan = plan_rows(device.spec, budget)
-    session = Session(device, budget=plan.rows, listeners=listeners)
+    session = Session(device, journal=journal, budget=plan.rows, listeners=listeners)
     if announce is not None:
         announce(plan, session.forecast(plan.rows))
     rng = np.random.default_rng(seed)
@@ -87,4 +94,5 @@ def calibrate(
         figures={**analysis.figures, **figures},
         batch_times=batch_times(calls),
         analysis=analysis,
+        interrupted_at=recording.recorded,
     )

@@ -34,18 +34,29 @@ class Recording:
         Those that were timed.
     rows
         Rows measured so far.
+    recorded
+        Rows that the session's journal held before the first: those are answered from it, and timed as they were
+        when they were measured.
     """
 
     session: Session
     clock: Clock
     calls: list[Call] = field(default_factory=list)
     rows: int = 0
+    recorded: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.recorded = self.session.journal.rows
 
     def measure(self, stimuli: Float64Array, timed: bool = False) -> Float64Array:
         """Measure stimuli of shape (rows, n_inputs); ``timed`` where all of them are one call of the driver."""
         begin = self.clock.now()
         responses = self.session.measure(stimuli, "calibrate")
-        if timed:
-            self.calls.append(Call(len(stimuli), self.clock.now() - begin))
-        self.rows += len(stimuli)
+        seconds = self.clock.now() - begin
+        first, rows = self.rows, len(stimuli)
+        self.rows += rows
+        if timed and self.rows <= self.recorded:
+            self.calls.append(Call(rows, self.session.journal.duration_seconds(first, rows)))
+        elif timed and first >= self.recorded:  # a call that was cut by a stop says nothing of a call's time
+            self.calls.append(Call(rows, seconds))
         return responses

@@ -39,6 +39,8 @@ class Calibration:
         Curves, residuals and references, for plots.
     sweep
         Memory against a setting in seconds, if that was measured too.
+    interrupted_at
+        The row, from 0, at which an interrupted calibration went on; 0 for one that was not.
     """
 
     identity: str
@@ -51,6 +53,7 @@ class Calibration:
     batch_times: BatchTimes
     analysis: PairedResult | MixingResult
     sweep: SettlingSweep | None = None
+    interrupted_at: int = 0
 
     @cached_property
     def recommended(self) -> Recommendation:
@@ -66,6 +69,11 @@ class Calibration:
                 "a row is remembered for longer than could be fitted: gains are those of rows that have not "
                 "settled; give each row more time (--settling KEY finds how much, if the device has a setting for "
                 "it), then calibrate again"
+            )
+        if self.interrupted_at:
+            found.append(
+                f"it was interrupted, and went on at row {self.interrupted_at:,}: drift rates span the break; "
+                "calibrate again where they matter"
             )
         if not self.look.paired:
             found.append("the device mixes its inputs: figures hold near one operating point (docs/calibrate.md)")
@@ -88,6 +96,7 @@ class Calibration:
             "spec": self.spec.as_dict(),
             "rows": self.rows,
             "seed": self.seed,
+            "interrupted_at": self.interrupted_at,
             "confidence": CONFIDENCE,
             "middle_row": self.middle_row,
             "channel_to_channel": self.look.paired,

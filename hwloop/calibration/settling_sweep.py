@@ -15,6 +15,7 @@ from hwloop.device import Device
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
 from hwloop.events import Listener
+from hwloop.journal import Journal
 from hwloop.session import Session
 
 STEPS, STEP_ROWS = 12, 12
@@ -74,6 +75,7 @@ def sweep_settling(
     seconds: Sequence[float],
     seed: int = 0,
     listeners: Sequence[Listener] = (),
+    journal_of: Callable[[int], Journal | None] = lambda number: None,
 ) -> SettlingSweep:
     """Measure ``ROWS_PER_VALUE`` rows at each value.
 
@@ -89,6 +91,9 @@ def sweep_settling(
         Draws the stimuli.
     listeners
         Called with every event of the sessions.
+    journal_of
+        Gives the journal for each value's rows, by the value's number from 0 in rising order; what it holds
+        already is not measured again. In memory by default.
 
     Raises
     ------
@@ -99,7 +104,10 @@ def sweep_settling(
     values = np.array(sorted(seconds), dtype=np.float64)
     if len(values) < 2 or not np.isfinite(values).all() or values[0] <= 0 or (np.diff(values) == 0).any():
         raise ConfigError(f"a settling sweep needs at least two different times in seconds, not {list(seconds)}")
-    points = [_memory_at(open_with(float(value)), seed, listeners) for value in values]
+    points = [
+        _memory_at(open_with(float(value)), seed, listeners, journal_of(number))
+        for number, value in enumerate(values)
+    ]
     memory, error = (np.array(column) for column in zip(*points, strict=True))
     estimate = Estimate.normal(memory, error)
     fit = _fitted_decay(values, memory, error)
@@ -110,11 +118,13 @@ def sweep_settling(
     return SettlingSweep(setting, values, estimate, *fit, recommended)
 
 
-def _memory_at(device: Device, seed: int, listeners: Sequence[Listener]) -> tuple[float, float]:
+def _memory_at(
+    device: Device, seed: int, listeners: Sequence[Listener], journal: Journal | None
+) -> tuple[float, float]:
     low, high = two_stimuli(device.spec, np.random.default_rng(seed))
     order = np.arange(STEPS) % 2
     stimuli = np.where(np.repeat(order, STEP_ROWS)[:, np.newaxis] == 1, high, low)
-    session = Session(device, budget=ROWS_PER_VALUE, listeners=listeners)
+    session = Session(device, journal=journal, budget=ROWS_PER_VALUE, listeners=listeners)
     with session:
         responses = session.measure(stimuli, "calibrate")
     left, error = step_responses(responses.reshape(STEPS, STEP_ROWS, -1))

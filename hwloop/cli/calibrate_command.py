@@ -47,7 +47,8 @@ def calibrate(
 ) -> None:
     """Measure a device: gain, nonlinearity, noise, memory, cross-talk, drift, rank and pace, with intervals."""
     with reported(debug or context.obj["debug"]) as kept:
-        from hwloop.cli.calibration_run import CalibrationRequest, calibrate_and_show
+        from hwloop.cli.calibration_files import CalibrationRequest
+        from hwloop.cli.calibration_run import calibrate_and_show
 
         request = CalibrationRequest(target, out, budget, report, tuple(settings or ()), settling, seed)
         calibrate_and_show(request, as_json, kept)

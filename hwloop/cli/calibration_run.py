@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import inspect
 import json
 from collections.abc import Sequence
@@ -13,8 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from hwloop.calibration import Calibration, Plan, calibrate, least_rows, sweep_settling
+from hwloop.calibration import Plan, calibrate, least_rows, plan_rows, sweep_settling
 from hwloop.calibration.settling_sweep import ROWS_PER_VALUE
+from hwloop.cli.calibration_files import CalibrationRequest, check_output, rows_folder, write_files
 from hwloop.cli.calibration_table import show_calibration
 from hwloop.cli.console import new_console
 from hwloop.cli.exit_codes import ProgressKept
@@ -22,24 +22,11 @@ from hwloop.device import Device, DeviceWrapper
 from hwloop.errors import BudgetExceeded, ConfigError
 from hwloop.events import Event, RowsMeasured
 from hwloop.experiment.overrides import parse_setting
-from hwloop.experiment.toml_text import toml_text
 from hwloop.registry import open_device, paths_beside, read_toml
+from hwloop.runs.recording_folder import RecordingFolder
 from hwloop.session import Forecast
 
 SWEEP_FACTORS = (0.5, 1.0, 1.5, 2.0, 3.0)  # of the setting's present value
-
-
-@dataclass(frozen=True)
-class CalibrationRequest:
-    """What was asked for; the options of the command."""
-
-    target: str
-    out: Path
-    budget: int | None
-    report: Path | None
-    settings: tuple[str, ...]
-    settling: str | None
-    seed: int
 
 
 def calibrate_and_show(request: CalibrationRequest, as_json: bool, kept: ProgressKept) -> None:
@@ -48,61 +35,56 @@ def calibrate_and_show(request: CalibrationRequest, as_json: bool, kept: Progres
     Standard output carries the figures, or with ``as_json`` nothing but one JSON object; all else goes to standard
     error.
     """
-    _check_files(request)
+    check_output(request)
     table = _device_table(request)
     device = _open(request.target, table)
     errors = new_console(stderr=True)
     sweep = _Sweep.of(request, table, device)
     budget = _main_budget(request, sweep, device)
-    with _RowsProgress(errors, kept) as progress:
+    plan_rows(device.spec, budget)  # a budget that is too small shows before a folder is made
+    asked = {
+        "calibrate": table,
+        "budget": request.budget,
+        "seed": request.seed,
+        "settling": None if sweep is None else [sweep.setting, *sweep.seconds],
+    }
+    what = f"calibration of {request.target}"
+    with (
+        RecordingFolder(rows_folder(request.out), what, str(table.get("device", request.target)), asked) as folder,
+        _RowsProgress(errors, kept, folder) as progress,
+    ):
         found = None
         if sweep is not None:
             # First: what it recommends is what is calibrated.
             progress.announce_sweep(sweep.setting, sweep.seconds)
-            found = sweep_settling(sweep.open_with, sweep.setting, sweep.seconds, request.seed, [progress])
+            found = sweep_settling(
+                sweep.open_with,
+                sweep.setting,
+                sweep.seconds,
+                request.seed,
+                [progress],
+                lambda number: folder.journal(f"settling-{number}"),
+            )
             if found.recommended is not None:
                 device, table = sweep.open_with(found.recommended), sweep.table_with(found.recommended)
+        journal = folder.journal("calibration")
         calibration = calibrate(
-            device, budget, seed=request.seed, listeners=[progress], announce=progress.announce
+            device,
+            budget,
+            seed=request.seed,
+            listeners=[progress],
+            announce=progress.announce,
+            journal=journal,
         )
         calibration = replace(calibration, sweep=found)
+        files = write_files(calibration, table, request)
+        folder.finish()
     kept.note = ""
-    files = write_files(calibration, table, request)
     show_calibration(calibration, errors if as_json else new_console())
-    for what, path in files.items():
+    for what, path in {**files, "measured rows": folder.path}.items():
         errors.print(f"{what}: {path}", highlight=False, soft_wrap=True)
     if as_json:
         print(json.dumps({**calibration.as_dict(), "files": {what: str(path) for what, path in files.items()}}))
-
-
-def write_files(calibration: Calibration, table: dict[str, Any], request: CalibrationRequest) -> dict[str, Path]:
-    """Write the device file, the figures and the report; returns their paths by what they are."""
-    from hwloop.calibration.report import write_report
-
-    out = request.out
-    written = toml_text(calibration.device_table(table))
-    out.write_text(_comment(calibration) + written, encoding="utf-8")
-    figures = out.with_suffix(".json")
-    figures.write_text(json.dumps(calibration.as_dict(), indent=1) + "\n", encoding="utf-8")
-    if request.report is None:
-        report = write_report(calibration, written, out.with_suffix(".html"))
-    else:
-        request.report.mkdir(parents=True, exist_ok=True)
-        report = write_report(calibration, written, request.report / "report.html", request.report / "plots")
-    return {"calibrated device": out, "figures": figures, "report": report}
-
-
-def _check_files(request: CalibrationRequest) -> None:
-    """Refuse what could not be written, before rows are spent."""
-    out = request.out
-    if out.suffix != ".toml":
-        raise ConfigError(f"-o {out}: the calibrated device is a TOML file; give a name such as {out.stem}.toml")
-    if not out.resolve().parent.is_dir():
-        raise ConfigError(f"-o {out}: there is no folder {out.parent}; make it first")
-    if out.is_dir() or (out.exists() and Path(request.target).exists() and out.samefile(request.target)):
-        raise ConfigError(f"-o {out}: would replace what is to be calibrated; give another name")
-    if request.report is not None and request.report.exists() and not request.report.is_dir():
-        raise ConfigError(f"--report {request.report}: this is a file, not a folder")
 
 
 def _device_table(request: CalibrationRequest) -> dict[str, Any]:
@@ -213,8 +195,8 @@ def _main_budget(request: CalibrationRequest, sweep: _Sweep | None, device: Devi
 class _RowsProgress:
     """Rows measured of those planned, on standard error; where that is no terminal the forecast alone."""
 
-    def __init__(self, console: Console, kept: ProgressKept) -> None:
-        self._console, self._kept = console, kept
+    def __init__(self, console: Console, kept: ProgressKept, folder: RecordingFolder) -> None:
+        self._console, self._kept, self._folder = console, kept, folder
         self._measured, self._before = 0, 0
         self._bar = Progress(
             TextColumn("calibrating"),
@@ -227,16 +209,20 @@ class _RowsProgress:
         self._task = self._bar.add_task("", total=None)
 
     def __enter__(self) -> _RowsProgress:
+        if self._folder.set_aside is not None:
+            self._say(f"what an earlier calibration measured is kept in {self._folder.set_aside}")
         self._bar.start()
         return self
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def announce_sweep(self, setting: str, seconds: Sequence[float]) -> None:
         rows = ROWS_PER_VALUE * len(seconds)
-        text = f"settling sweep: {rows:,} rows, {len(seconds)} values of {setting}"
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._say(f"settling sweep: {rows:,} rows, {len(seconds)} values of {setting}")
         self._bar.update(self._task, total=rows)
         self._before = rows
 
@@ -246,18 +232,16 @@ class _RowsProgress:
             f"{plan.main - plan.reference:,} of stimuli in random order, {plan.reference:,} of "
             "references between them)"
         )
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._say(text)
+        recorded = self._folder.journal("calibration").rows
+        if recorded:
+            self._say(f"goes on with {recorded:,} rows that were measured before it was interrupted")
         self._bar.update(self._task, total=self._before + plan.rows)
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RowsMeasured):
             self._measured += event.rows
-            self._kept.note = f"{self._measured:,} rows were measured, and nothing was written"
+            self._kept.note = (
+                f"{self._measured:,} rows are kept in {self._folder.path}: the same command goes on with them"
+            )
             self._bar.update(self._task, completed=self._measured)
-
-
-def _comment(calibration: Calibration) -> str:
-    written = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
-    lines = [f"Written by hwloop calibrate, {written}, from {calibration.rows:,} rows of", calibration.identity]
-    lines += [f"{setting}: {reason}" for setting, reason in calibration.recommended.reasons.items()]
-    return "".join(f"# {' '.join(line.split())}\n" for line in lines) + "\n"

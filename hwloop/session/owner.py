@@ -126,13 +126,24 @@ class DeviceOwner:
         name = type(self.device).__name__
         try:
             self.device.open()
-            return self.device.identify()
+            identity = self.device.identify()
         except HwloopError:
             raise
         except Exception as error:
             raise DeviceError(
                 f"{name} could not be opened ({type(error).__name__}: {error}); check power, cable and address"
             ) from error
+        if not isinstance(identity, str):
+            raise DeviceError(
+                f"{name}.identify() gave {type(identity).__name__} ({str(identity)[:60]!r}), not text; decode "
+                "what the instrument answers in the driver, such as reply.decode('latin-1').strip()"
+            )
+        if any("\ud800" <= character <= "\udfff" for character in identity):
+            raise DeviceError(
+                f"{name}.identify() gave {identity[:60]!r}, which no file can hold; decode what the instrument "
+                "answers as 'latin-1', not with 'surrogateescape'"
+            )
+        return identity
 
     def _close_device(self) -> None:
         name = type(self.device).__name__

@@ -1,11 +1,6 @@
 """Whole calibrations: of devices whose figures are known, and through the command line."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 import tomllib
 
 import numpy as np
@@ -226,20 +221,4 @@ def test_a_mistake_is_one_line_before_any_row(arguments, code, message, tmp_path
     assert done.exit_code == code
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.slow
-def test_ctrl_c_says_what_was_measured_and_writes_nothing(tmp_path):
-    arguments = ["calibrate", "linear-instrument", "--set", "row_seconds=0.01"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from hwloop.cli import main; main()", *arguments],
-        cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert "forecast" in process.stderr.readline()
-    time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "rows were measured, and nothing was written" in errors
     assert not list(tmp_path.iterdir())

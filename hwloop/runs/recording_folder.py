@@ -1,0 +1,121 @@
+"""Where a calibration or a check keeps what it measured: journals and a state, laid out as in a run's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from hwloop.errors import ConfigError, JournalError, was_interrupted
+from hwloop.journal import DiskJournal
+from hwloop.journal.lock import WriterLock
+from hwloop.journal.whole_file import write_whole
+from hwloop.runs.files import UnreadableError, read_object
+from hwloop.runs.layout import JOURNAL
+from hwloop.runs.state import FAILED, FINISHED, INTERRUPTED, RUNNING, RunState, read_state
+
+REQUEST = "request.json"
+
+
+class RecordingFolder:
+    """A folder that nobody else writes while it is open; ``hwloop runs``, ``verify`` and ``export`` read it.
+
+    One that was stopped in the middle of the same request is taken up again: its journals hold what was measured.
+    Any other is set aside under a number, never overwritten.
+
+    Parameters
+    ----------
+    path
+        New, or an earlier recording's folder.
+    what
+        What is done, for people: ``"calibration of rig.toml"``.
+    device
+        What the device is called.
+    request
+        Everything that decides which rows are asked for, as plain values.
+
+    Attributes
+    ----------
+    set_aside
+        Where an earlier recording went that could not be taken up; ``None`` if there was none.
+
+    Raises
+    ------
+    ConfigError
+        The folder cannot be written, or holds something else.
+    JournalError
+        Another process is writing it.
+    """
+
+    def __init__(self, path: Path, what: str, device: str, request: Mapping[str, Any]) -> None:
+        self.path, self._what, self._device = path, what, device
+        self._journals: dict[str, DiskJournal] = {}
+        self.set_aside: Path | None = None
+        wanted = json.loads(json.dumps(dict(request)))
+        if path.exists() and not self._can_be_taken_up(wanted):
+            self.set_aside = _next_free(path)
+            path.rename(self.set_aside)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = WriterLock(path)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be made ({error.strerror}); choose another place") from error
+        try:
+            write_whole(path / REQUEST, json.dumps(wanted, indent=2, sort_keys=True) + "\n")
+            self._write_state(RUNNING)
+        except OSError as error:
+            self._lock.release()
+            raise ConfigError(f"{path} cannot be written ({error.strerror}); choose another place") from error
+
+    def _can_be_taken_up(self, wanted: Mapping[str, Any]) -> bool:
+        """Whether the folder holds the same request, unfinished."""
+        if not self.path.is_dir() or self.path.is_symlink():
+            raise ConfigError(f"{self.path} is no folder; it would keep what is measured. Move it away")
+        if not any(self.path.iterdir()):
+            return True
+        if not (self.path / REQUEST).is_file():
+            raise ConfigError(f"{self.path} is to keep what is measured, but holds something else; move it away")
+        WriterLock(self.path).release()  # refused while another process writes it
+        try:
+            return read_object(self.path / REQUEST) == wanted and read_state(self.path).state != FINISHED
+        except UnreadableError:
+            return False
+
+    def journal(self, name: str) -> DiskJournal:
+        """The journal of one device, with what an earlier attempt left in it; closed with the folder."""
+        if name not in self._journals:
+            self._journals[name] = DiskJournal(self.path / JOURNAL / name)
+        return self._journals[name]
+
+    def finish(self) -> None:
+        """Everything that was asked for is measured and written: the next request begins anew."""
+        self._write_state(FINISHED)
+
+    def _write_state(self, state: str, detail: str = "") -> None:
+        RunState.now(state, self._what, self._device, detail).write(self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            for journal in self._journals.values():
+                journal.close()
+            if error is not None:
+                state = INTERRUPTED if was_interrupted(error) else FAILED
+                self._write_state(state, " ".join(f"{type(error).__name__}: {error}".split())[:500])
+        except (OSError, JournalError) as second:
+            if error is None:
+                raise
+            error.add_note(f"and {self.path} could not be written: {second}")
+        finally:
+            self._lock.release()
+
+
+def _next_free(path: Path) -> Path:
+    """The path with the lowest number behind it that nothing has."""
+    return next(free for n in range(1, 10**6) if not (free := path.with_name(f"{path.name}-{n}")).exists())

@@ -4,6 +4,7 @@ The matrices of the tests are small. Where cores are shared, the threads of torc
 other by spinning, and a fit of seconds takes minutes. A number given from outside wins.
 """
 
+import hashlib
 import json
 import os
 import signal
@@ -110,3 +111,21 @@ def write_checkpoint(folder):
     folder.mkdir()
     save_file({"weight": np.ones((3, 2)), "bias": np.zeros(3)}, folder / "final.safetensors")
     (folder / "final.json").write_text('{"format": 1}\n')
+
+
+@pytest.fixture
+def reseal():
+    """Gives a checkpoint that was changed by hand the checksums that belong to it, as a forger would."""
+    from hwloop.checkpoint.file import CHECKSUM, SUM_OF_TENSORS, checksum
+
+    def sealed_again(path):
+        beside = path.with_suffix(".json")
+        try:
+            described = json.loads(beside.read_text(encoding="utf-8"))
+            described[SUM_OF_TENSORS] = hashlib.sha256(path.read_bytes()).hexdigest()
+            described[CHECKSUM] = checksum(described)
+        except (ValueError, RecursionError, TypeError):
+            return  # no description any more: there is nothing to seal
+        beside.write_text(json.dumps(described))
+
+    return sealed_again

@@ -34,15 +34,15 @@ def arena_partition(dataset: Dataset, seed: int, test: float, validation: float)
     inner = split(rest, seed, 0.0, min(share, 0.5))
     parts = [outer.train[inner.train], outer.train[inner.validation], outer.test]
     train, held_out, tested = (Labelled(dataset.inputs[rows], dataset.labels[rows]) for rows in parts)
-    return Partition(seed, train, held_out, tested, len(dataset.class_names))
+    return Partition(seed, train, held_out, tested, tuple(dataset.class_names))
 
 
 def judged_on_validation(data: Partition) -> Partition:
     """The same rows with the validation rows in the place of the test rows, which nobody sees."""
     assert data.validation is not None
-    return Partition(data.seed, data.train, None, data.validation, data.n_classes)
+    return Partition(data.seed, data.train, None, data.validation, data.class_names)
 
 
 def without_validation(data: Partition) -> Partition:
     """The same rows without those that the settings were chosen on."""
-    return Partition(data.seed, data.train, None, data.test, data.n_classes)
+    return Partition(data.seed, data.train, None, data.test, data.class_names)

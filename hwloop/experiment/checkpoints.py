@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from hwloop.checkpoint import network_tensors, read_tensors, save_network
+from hwloop.checkpoint import network_tensors, read_checkpoint, read_tensors, save_network
 from hwloop.errors import CheckpointError
 from hwloop.events import Event
 from hwloop.experiment.events import CheckpointSaved
@@ -113,9 +112,8 @@ class Checkpoints:
 def _place(description: Path) -> _Place | None:
     """Where a checkpoint was made; ``None`` for one that cannot be read: it is made again."""
     try:
-        details = json.loads(description.read_text(encoding="utf-8"))["details"]
         path = description.with_suffix(".safetensors")
-        read_tensors(path)
+        details = read_checkpoint(path)[0]["details"]
         return _Place(int(details["seed_number"]), int(details["point"]), path)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, CheckpointError):
+    except (OSError, ValueError, KeyError, TypeError, CheckpointError):
         return None

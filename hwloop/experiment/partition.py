@@ -72,7 +72,12 @@ class Partition:
     train: Labelled
     validation: Labelled | None
     test: Labelled
-    n_classes: int
+    class_names: tuple[str, ...]
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
 
     @property
     def n_features(self) -> int:
@@ -94,4 +99,4 @@ def partition(dataset: LabelledDataset, seed: int, split: Splitter, test: float,
     parts = [
         Labelled(dataset.inputs[part], dataset.labels[part]) for part in (rows.train, rows.validation, rows.test)
     ]
-    return Partition(seed, parts[0], parts[1] if len(parts[1]) else None, parts[2], len(dataset.class_names))
+    return Partition(seed, parts[0], parts[1] if len(parts[1]) else None, parts[2], tuple(dataset.class_names))

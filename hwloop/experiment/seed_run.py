@@ -212,4 +212,5 @@ def prepare_seed(config: ExperimentConfig, data: Partition, rig: Rig, budget: in
         )
     sessions = sessions * stages if len(sessions) == 1 else sessions
     network = PhysicalNetwork(sessions, build_stages(config), seed=data.seed)
+    network.class_names = data.class_names
     return SeedRun(config, data, trainer, sessions, network, emit)

@@ -35,6 +35,11 @@ class PhysicalNetwork(nn.Module):
     clients
         Sessions of further, equal devices, for a trainer whose clients have one each (``baffle``): each serves
         every stage in training. Predictions are measured by ``session``, which may be one of them.
+
+    Attributes
+    ----------
+    class_names
+        What the classes are called, in order; empty if nobody has said. A checkpoint keeps them.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class PhysicalNetwork(nn.Module):
         self.seed = seed
         self.n_features = 0
         self.readout: Readout | None = None
+        self.class_names: tuple[str, ...] = ()
 
     def _check_clients(self) -> None:
         if len(set(self.clients)) < len(self.clients):

@@ -72,22 +72,24 @@ def test_tensors(saved, fuzz, count):
 
 
 @counts(4_000)
-def test_a_network_of_damaged_tensors(saved, fuzz, count):
+def test_a_network_of_damaged_tensors(saved, fuzz, count, reseal):
     whole, target = saved.read_bytes(), session()
 
     def read(data):
         saved.write_bytes(data)
+        reseal(saved)
         hwloop.load_network(saved, target)
 
     fuzz(read, [whole], count, 12, CheckpointError)
 
 
 @counts(4_000)
-def test_a_network_of_another_description(saved, fuzz, count):
+def test_a_network_of_another_description(saved, fuzz, count, reseal):
     beside, target = saved.with_suffix(".json"), session()
 
     def read(data):
         beside.write_bytes(data)
+        reseal(saved)
         read_description(saved)
         hwloop.load_network(saved, target)
 
@@ -109,7 +111,7 @@ def test_a_checkpoint_that_claims_more_than_it_holds_allocates_nothing(saved, le
 
 @pytest.mark.parametrize("entry", ["width", "n_features"])
 @pytest.mark.parametrize("size", [10**7, 10**12, 2**70, -1, 0, 1.5, True, None, "4", [4]])
-def test_a_description_of_a_monstrous_network_is_refused(saved, entry, size):
+def test_a_description_of_a_monstrous_network_is_refused(saved, entry, size, reseal):
     beside = saved.with_suffix(".json")
     described = json.loads(beside.read_text())
     if entry == "width":
@@ -117,6 +119,7 @@ def test_a_description_of_a_monstrous_network_is_refused(saved, entry, size):
     else:
         described["n_features"] = size
     beside.write_text(json.dumps(described))
+    reseal(saved)
     with pytest.raises(CheckpointError, match="does not fit"):
         hwloop.load_network(saved, session())
 

@@ -105,13 +105,14 @@ def test_a_run_that_goes_on_agrees_with_its_checkpoints(run):
     assert {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()} == before
 
 
-def test_a_run_that_comes_to_other_weights_is_stopped(run):
+def test_a_run_that_comes_to_other_weights_is_stopped(run, reseal):
     folder, _ = run
     path = folder / "checkpoints" / "seed-1-stage-2.safetensors"
     tensors = load_file(path)
     name = next(name for name in tensors if name.endswith("linear.weight"))
     tensors[name][0, 0] += 1e-6
     save_file(tensors, path)
+    reseal(path)
     make_unfinished(folder)
     with pytest.raises(hwloop.CheckpointError, match=r"after stage-2 of seed 1.*--reuse"):
         resume_experiment(folder, split)

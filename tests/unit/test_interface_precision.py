@@ -123,7 +123,7 @@ def test_a_trained_network_predicts_with_levels_alone(small_digits, name, traine
     np.testing.assert_array_equal(network.predict_proba(inputs[200:]), before)
 
 
-def test_a_checkpoint_keeps_latent_weights_levels_and_bits(small_digits, tmp_path):
+def test_a_checkpoint_keeps_latent_weights_levels_and_bits(small_digits, tmp_path, reseal):
     network, path = trained(small_digits, "ternary"), tmp_path / "network.safetensors"
     save_network(network, path)
     tensors = load_file(path)
@@ -136,6 +136,7 @@ def test_a_checkpoint_keeps_latent_weights_levels_and_bits(small_digits, tmp_pat
 
     tensors["interface.0.levels"] = -tensors["interface.0.levels"]
     save_file(tensors, path)
+    reseal(path)
     with pytest.raises(CheckpointError, match=r"interface\.0\.levels does not follow"):
         load_network(path, network.sessions[0])
 

@@ -1,37 +1,31 @@
-"""A trained network on disk: tensors as safetensors, everything else as JSON; nothing in it can execute code."""
+"""A trained network to a checkpoint, and back."""
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from hwloop.checkpoint.file import CHECKSUM, FORMAT, SUM_OF_TENSORS, UNSEALED, read_checkpoint, write_checkpoint
+from hwloop.checkpoint.readouts import empty_readout
 from hwloop.errors import CheckpointError, HwloopError, HwloopWarning
-from hwloop.journal.whole_file import write_whole
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.burned import INTERFACE, burned_tensors, require_burned
 from hwloop.layers.graph import GraphNetwork
-from hwloop.layers.readout import Readout
 from hwloop.reference import Fingerprint
 from hwloop.reference.fingerprint import difference_in_words
 from hwloop.session import Session
-from hwloop.training.blocks import BlockHeadSum
-from hwloop.training.class_scores import ChannelGroups, ClassPrototypes, ClassScores, Head
-from hwloop.training.goodness import CosineToTarget, Goodness, Measure, SquaredActivity
-from hwloop.training.plans import LabelOverlay
-from hwloop.training.readouts import VIEWS, HeadSum, LabelScan, LinearReadout
 from hwloop.training.state import TrainingState
 
-FORMAT = 1
 TRAINING = "training."  # begins the names of tensors that only training needs
+KNOWN_ENTRIES = {
+    *("format", "seed", "n_features", "class_names", "stages", "weight_bits", "readout"),
+    *("training", "details", "devices", SUM_OF_TENSORS, CHECKSUM),
+}
 
 
 def save_network(
@@ -68,12 +62,10 @@ def save_network(
             "a graph network cannot be saved: a checkpoint holds no graph, so it would load without one; "
             "keep the graph's edges and train again on the recorded rows"
         )
-    if path.suffix in ("", ".json"):
-        raise CheckpointError(f"{path} would be no file of its own beside its .json; give a name.safetensors")
     described = {
-        "format": FORMAT,
         "seed": network.seed,
         "n_features": network.n_features,
+        "class_names": list(network.class_names),
         "stages": [stage.settings() for _, stage, _ in network],
         "weight_bits": [stage.linear.bits for _, stage, _ in network],
         "readout": None if network.readout is None else network.readout.settings(),
@@ -81,20 +73,7 @@ def save_network(
         "details": dict(details or {}),
         "devices": _fingerprints(network),
     }
-    tensors = network_tensors(network, training)
-    try:
-        text = json.dumps(described, indent=2) + "\n"
-    except (TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: details must be plain JSON values ({error})") from error
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, save_tensors(tensors))
-        write_whole(path.with_suffix(".json"), text)
-    except (OSError, ValueError) as error:  # a ValueError is a path that is none
-        reason = getattr(error, "strerror", None) or error
-        raise CheckpointError(
-            f"{path} cannot be written ({reason}); check the path, the disk and its rights"
-        ) from error
+    write_checkpoint(path, described, network_tensors(network, training))
 
 
 def load_network(
@@ -118,18 +97,10 @@ def load_network(
         The files are absent, damaged, or made for a device of another shape.
     """
     path = Path(path)
-    described, tensors = read_description(path), read_tensors(path)
+    described, tensors = read_checkpoint(path)
+    _say_what_is_missing(path, described)
     try:
-        stages = [
-            Stage(**{**settings, "controls": tuple(settings["controls"])}) for settings in described["stages"]
-        ]
-        network = PhysicalNetwork(session, stages, seed=described["seed"])
-        _require_sizes_of(tensors, described)
-        network.build(described["n_features"])
-        if described["readout"] is not None:
-            network.readout = _readout(network, described["readout"])
-        network.load_state_dict({k: v for k, v in tensors.items() if not k.startswith((TRAINING, INTERFACE))})
-        require_burned(tensors, network)
+        network = _network(session, described, tensors)
     except (
         HwloopError,
         LookupError,
@@ -147,6 +118,76 @@ def load_network(
     if compare_device:
         _warn_of_differences(network, described.get("devices", []))
     return network
+
+
+def _network(
+    session: Session | Sequence[Session], described: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> PhysicalNetwork:
+    """The network that a description and its tensors hold; whatever of them is not understood is an error."""
+    _require_known(described)
+    stages = [Stage(**{**settings, "controls": tuple(settings["controls"])}) for settings in described["stages"]]
+    network = PhysicalNetwork(session, stages, seed=described["seed"])
+    _require_sizes_of(tensors, described)
+    network.build(described["n_features"])
+    if described["readout"] is not None:
+        network.readout = empty_readout(network, described["readout"])
+    held = {k: v for k, v in tensors.items() if not k.startswith((TRAINING, INTERFACE))}
+    for name, empty in network.state_dict().items():
+        if name in held and held[name].dtype != empty.dtype:
+            raise ValueError(f"{name} is {held[name].dtype} where this network has {empty.dtype}")
+    network.load_state_dict(held)
+    require_burned(tensors, network)
+    _require_same_settings(described, network)
+    network.class_names = _class_names(described)
+    return network
+
+
+def _require_known(described: Mapping[str, Any]) -> None:
+    """Refuse an entry that a newer version has written: what it means is not known, so it must not be ignored."""
+    unknown = sorted(set(described) - KNOWN_ENTRIES)
+    if unknown:
+        raise ValueError(f"its entry {unknown[0]!r} is not understood")
+
+
+def _require_same_settings(described: Mapping[str, Any], network: PhysicalNetwork) -> None:
+    """Refuse a setting of a stage or a readout that went into nothing that was made."""
+    pairs = [
+        (settings, stage.settings()) for settings, (_, stage, _) in zip(described["stages"], network, strict=True)
+    ]
+    if network.readout is not None:
+        pairs.append((described["readout"], network.readout.settings()))
+    for settings, made in pairs:
+        for key, value in settings.items():
+            if key not in made or made[key] != value:
+                raise ValueError(f"its setting {key} = {value!r:.100} is not understood")
+    bits = [stage.linear.bits for _, stage, _ in network]
+    if described.get("weight_bits", bits) != bits:
+        raise ValueError(
+            f"its weights have {described['weight_bits']!r:.100} bits, and those of its stages {bits}"
+        )
+
+
+def _class_names(described: Mapping[str, Any]) -> tuple[str, ...]:
+    names = described.get("class_names", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("its class names are no list of text")
+    readout = described["readout"] or {}
+    n_classes = readout.get("n_classes", readout.get("shape", [None])[-1])
+    if names and n_classes is not None and len(names) != n_classes:
+        raise ValueError(f"it names {len(names)} classes where its readout has {n_classes}")
+    return tuple(names)
+
+
+def _say_what_is_missing(path: Path, described: Mapping[str, Any]) -> None:
+    """An older checkpoint is loaded, but what it cannot vouch for is said."""
+    if described["format"] == UNSEALED:
+        warnings.warn(
+            f"{path} is of format {UNSEALED}, before checkpoints named their device and their classes: whether "
+            "this is the device that it was trained on, what its classes are called and whether a bit has "
+            f"changed is not known. hwloop.save_network writes it anew, in format {FORMAT}",
+            HwloopWarning,
+            stacklevel=3,
+        )
 
 
 def _fingerprints(network: PhysicalNetwork) -> list[dict[str, Any]]:
@@ -203,26 +244,6 @@ def network_tensors(network: PhysicalNetwork, training: TrainingState | None = N
     return tensors
 
 
-def read_description(path: Path) -> dict[str, Any]:
-    """The JSON beside a checkpoint's tensors."""
-    beside = path.with_suffix(".json")
-    try:
-        described = json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{beside} cannot be read ({type(error).__name__}: {error})") from error
-    if not isinstance(described, dict) or described.get("format") != FORMAT:
-        raise CheckpointError(f"{beside} is no checkpoint of format {FORMAT}")
-    return described
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint."""
-    try:
-        return load_tensors(path.read_bytes())
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} cannot be read as safetensors ({error})") from error
-
-
 def _require_sizes_of(tensors: Mapping[str, Tensor], described: Mapping[str, Any]) -> None:
     """Refuse a description of another size than the tensors have, before anything of that size is made.
 
@@ -244,72 +265,3 @@ def _require_sizes_of(tensors: Mapping[str, Tensor], described: Mapping[str, Any
     for claimed, size in sizes:
         if type(claimed) is not int or claimed != size:
             raise ValueError(f"its description speaks of {claimed!r} where its tensors have {size}")
-
-
-def _readout(network: PhysicalNetwork, settings: Mapping[str, Any]) -> Readout:
-    """An empty readout of the recorded kind, for its tensors to be loaded into."""
-    return _RESTORERS[settings["kind"]](network, settings)
-
-
-def _head_sum(network: PhysicalNetwork, settings: Mapping[str, Any]) -> Readout:
-    heads = [
-        _CLASS_SCORES[head["kind"]](stage.width, settings["n_classes"], head)
-        for (_, stage, _), head in zip(network, settings["heads"], strict=True)
-    ]
-    return HeadSum(heads)
-
-
-def _block_head_sum(network: PhysicalNetwork, settings: Mapping[str, Any]) -> Readout:
-    widths = [stage.width for _, stage, _ in network]
-    if sorted(stage for stages in settings["members"] for stage in stages) != list(range(len(network))):
-        raise ValueError(f"its blocks {settings['members']!r:.100} do not hold each of {len(network)} stages once")
-    rng = torch.Generator().manual_seed(0)
-    heads = [
-        Head(sum(widths[stage] for stage in stages), settings["n_classes"], 0.0, rng).linear
-        for stages in settings["members"]
-    ]
-    return BlockHeadSum(heads, settings["members"])
-
-
-def _label_scan(network: PhysicalNetwork, settings: Mapping[str, Any]) -> Readout:
-    goodnesses = [
-        Goodness(
-            _MEASURES[goodness["kind"]](stage.width),
-            float(goodness["slope"]),
-            threshold=float(goodness["threshold"]),
-        )
-        for (_, stage, _), goodness in zip(network, settings["goodnesses"], strict=True)
-    ]
-    return LabelScan(goodnesses, _overlay(settings["amplitude"]), settings["n_classes"])
-
-
-def _linear(network: PhysicalNetwork, settings: Mapping[str, Any]) -> Readout:
-    rows, classes = settings["shape"]
-    amplitude = settings["amplitude"]
-    overlay = None if amplitude is None else _overlay(amplitude)
-    return LinearReadout(torch.zeros(rows, classes), torch.zeros(classes), VIEWS[settings["view"]], overlay)
-
-
-def _overlay(amplitude: float) -> LabelOverlay:
-    overlay = LabelOverlay()
-    overlay.amplitude = float(amplitude)
-    return overlay
-
-
-_CLASS_SCORES: dict[str, Callable[[int, int, Mapping[str, Any]], ClassScores]] = {
-    Head.kind: lambda width, classes, _: Head(width, classes, 0.0, torch.Generator().manual_seed(0)),
-    ChannelGroups.kind: lambda width, classes, of: ChannelGroups(width, classes, float(of["slope"]), 0.0),
-    ClassPrototypes.kind: lambda width, classes, of: ClassPrototypes(
-        torch.zeros(classes, width), float(of["slope"]), 0.0
-    ),
-}
-_MEASURES: dict[str, Callable[[int], Measure]] = {
-    CosineToTarget.kind: lambda width: CosineToTarget(torch.ones(width)),
-    SquaredActivity.kind: SquaredActivity,
-}
-_RESTORERS: dict[str, Callable[[PhysicalNetwork, Mapping[str, Any]], Readout]] = {
-    "head-sum": _head_sum,
-    "block-head-sum": _block_head_sum,
-    "label-scan": _label_scan,
-    "linear": _linear,
-}

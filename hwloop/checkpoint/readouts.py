@@ -57,7 +57,9 @@ def _linear(network: PhysicalNetwork, settings: Mapping[str, Any]) -> Readout:
     rows, classes = settings["shape"]
     amplitude = settings["amplitude"]
     overlay = None if amplitude is None else _overlay(amplitude)
-    return LinearReadout(torch.zeros(rows, classes), torch.zeros(classes), VIEWS[settings["view"]], overlay)
+    weight = torch.zeros(rows, classes, dtype=torch.float32)
+    bias = torch.zeros(classes, dtype=torch.float32)
+    return LinearReadout(weight, bias, VIEWS[settings["view"]], overlay)
 
 
 def _overlay(amplitude: float) -> LabelOverlay:
@@ -70,11 +72,11 @@ _CLASS_SCORES: dict[str, Callable[[int, int, Mapping[str, Any]], ClassScores]] =
     Head.kind: lambda width, classes, _: Head(width, classes, 0.0, torch.Generator().manual_seed(0)),
     ChannelGroups.kind: lambda width, classes, of: ChannelGroups(width, classes, float(of["slope"]), 0.0),
     ClassPrototypes.kind: lambda width, classes, of: ClassPrototypes(
-        torch.zeros(classes, width), float(of["slope"]), 0.0
+        torch.zeros(classes, width, dtype=torch.float32), float(of["slope"]), 0.0
     ),
 }
 _MEASURES: dict[str, Callable[[int], Measure]] = {
-    CosineToTarget.kind: lambda width: CosineToTarget(torch.ones(width)),
+    CosineToTarget.kind: lambda width: CosineToTarget(torch.ones(width, dtype=torch.float32)),
     SquaredActivity.kind: SquaredActivity,
 }
 _RESTORERS: dict[str, Callable[[PhysicalNetwork, Mapping[str, Any]], Readout]] = {

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwloop.cli.exit_codes import BROKEN_PROMISE, reported
+from hwloop.cli.exit_codes import BROKEN_PROMISE, ProgressKept, reported
 
 if TYPE_CHECKING:
     from hwloop.conformance import Report
@@ -38,6 +41,12 @@ def check(
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.1, help="A call that takes longer counts as hung.")
     ] = 60.0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Folder for the measured rows.", show_default="runs/<time>-check-<device>"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
@@ -45,8 +54,8 @@ def check(
 
     Nothing beyond the device's limits is sent to it. Within them, outputs are driven to their limits.
     """
-    with reported(debug or context.obj["debug"]):
-        report = _checked(target, settings or [], rows, only or [], seed, timeout)
+    with reported(debug or context.obj["debug"]) as kept:
+        report = _checked(target, settings or [], rows, only or [], seed, timeout, out, kept)
         if as_json:
             import json
 
@@ -59,21 +68,53 @@ def check(
         raise typer.Exit(BROKEN_PROMISE)
 
 
-def _checked(target: str, settings: list[str], rows: int, only: list[str], seed: int, timeout: float) -> Report:
+def _checked(
+    target: str,
+    settings: list[str],
+    rows: int,
+    only: list[str],
+    seed: int,
+    timeout: float,
+    out: Path | None,
+    kept: ProgressKept,
+) -> Report:
     from hwloop.cli.check_progress import CheckProgress
     from hwloop.conformance import check_device
+    from hwloop.experiment.run_folder import free_folder
+    from hwloop.runs.recording_folder import RecordingFolder
 
     make_device = device_factory(target, settings)
-    with CheckProgress() as progress:
-        return check_device(
+    path = free_folder(f"check-{re.sub('[^A-Za-z0-9_-]+', '-', target).strip('-')[-40:]}", out)
+    request = {"check": target, "settings": settings, "rows": rows, "only": only, "seed": seed}
+    with CheckProgress() as progress, _kept_rows_named(path, kept), contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def folder() -> RecordingFolder:  # made when the device is: a mistake in its settings leaves none
+            return stack.enter_context(RecordingFolder(path, f"check of {target}", target, request))
+
+        report = check_device(
             make_device,
             rows=rows,
             seed=seed,
             timeout_seconds=timeout,
             only=only,
+            journal_of=lambda name: folder().journal(name),
             on_forecast=progress.forecast,
             on_promise=progress.promise,
         )
+        folder().finish()
+    typer.echo(f"measured rows: {path}", err=True)
+    return report
+
+
+@contextlib.contextmanager
+def _kept_rows_named(path: Path, kept: ProgressKept) -> Iterator[None]:
+    """Say after an interruption where the rows are that were measured, if there are any."""
+    try:
+        yield
+    finally:
+        if path.is_dir():
+            kept.note = f"what was measured is kept in {path}"
 
 
 def device_factory(target: str, settings: list[str]) -> Callable[[], Device]:

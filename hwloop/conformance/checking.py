@@ -10,7 +10,7 @@ from hwloop.conformance.arrays import OwnArrays
 from hwloop.conformance.batches import Batches
 from hwloop.conformance.closing import Closing
 from hwloop.conformance.determinism import Determinism
-from hwloop.conformance.examination import Examination, Unanswered
+from hwloop.conformance.examination import Examination, JournalOf, Unanswered, in_memory
 from hwloop.conformance.finding import Finding, Status, Undecided, decide, failed, note
 from hwloop.conformance.identity import Identity
 from hwloop.conformance.large_calls import FullCalls
@@ -66,6 +66,7 @@ def check_device(
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     only: Collection[str] = (),
     is_safe: Callable[[Device], bool | None] | None = None,
+    journal_of: JournalOf = in_memory,
     on_forecast: Callable[[Forecast], None] = lambda forecast: None,
     on_promise: Callable[[str, int, int], None] = lambda question, number, count: None,
 ) -> Report:
@@ -86,6 +87,9 @@ def check_device(
     is_safe
         Tells from outside (a second meter, the bench) whether the closed device is in its safe state, ``None``
         if it cannot tell.
+    journal_of
+        Gives an empty journal by name: ``"check"``, and ``"second-object"`` where two are compared. In memory by
+        default.
     on_forecast, on_promise
         Told what the check will take at most; told before each promise its question, its number from 1, and
         how many there are.
@@ -99,7 +103,7 @@ def check_device(
     """
     chosen = _chosen(only)
     begin = time.perf_counter()
-    with Examination(make_device, rows, seed, timeout_seconds, is_safe) as examination:
+    with Examination(make_device, rows, seed, timeout_seconds, is_safe, journal_of) as examination:
         if not only:
             chosen = [promise for promise in chosen if promise.applies_to(examination.spec)]
         examination.open()

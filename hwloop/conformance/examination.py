@@ -16,13 +16,20 @@ from hwloop.deadline import Deadline
 from hwloop.device import Device, DeviceSpec
 from hwloop.device.spec import Float64Array
 from hwloop.errors import BudgetExceeded, DeviceError
+from hwloop.journal import InMemoryJournal, Journal
 from hwloop.session import Session
 from hwloop.session.row_measurer import rows_a_call
 
 Result = TypeVar("Result")
+JournalOf = Callable[[str], Journal]
 MOST_INCIDENTS = 5  # then the device is left alone
 ATTEMPTS = 3
 SAFE_STATE_SECONDS = 2.0
+
+
+def in_memory(name: str) -> Journal:
+    """A journal for a check whose rows nobody wants to keep."""
+    return InMemoryJournal()
 
 
 class Unanswered(DeviceError):
@@ -44,6 +51,8 @@ class Examination:
         After which a call of the device counts as hung, above ten times what its spec states.
     is_safe
         Tells from outside whether the closed hardware is in its safe state; ``None`` if nothing can.
+    journal_of
+        Gives the journal of the device, ``"check"``, and of a second object, ``"second-object"``.
 
     Attributes
     ----------
@@ -60,6 +69,7 @@ class Examination:
         seed: int,
         timeout_seconds: float,
         is_safe: Callable[[Device], bool | None] | None = None,
+        journal_of: JournalOf = in_memory,
     ) -> None:
         self.make_device = make_device
         self.budget = rows
@@ -74,7 +84,8 @@ class Examination:
         self.guards = [
             Guard(device, self.hook if device is self.device else LineHook(frozenset())) for device in devices
         ]
-        self.session = Session(self.device, budget=rows)
+        self.journal_of = journal_of
+        self.session = Session(self.device, journal=journal_of("check"), budget=rows)
         self.repeats = Repeats()
         self.incidents: list[str] = []
         self.open_failure = ""

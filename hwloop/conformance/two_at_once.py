@@ -45,7 +45,8 @@ class TwoAtOnce(Promise):
         rng = examination.rng(self.name)
         probe, disturbing = moderate(examination.spec, 1, rng), strong(examination.spec, rng)
         try:
-            other = Session(examination.make_device(), budget=self.rows(examination))
+            journal = examination.journal_of("second-object")
+            other = Session(examination.make_device(), journal=journal, budget=self.rows(examination))
         except (HwloopError, OSError) as error:
             return note(f"a second object could not be made ({error}), so two could not be used at once")
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +24,7 @@ class RecordingFolder:
     """A folder that nobody else writes while it is open; ``hwloop runs``, ``verify`` and ``export`` read it.
 
     One that was stopped in the middle of the same request is taken up again: its journals hold what was measured.
-    Any other is set aside under a number, never overwritten.
+    Any other is set aside under a number, never overwritten. One that fails before its first row leaves nothing.
 
     Parameters
     ----------
@@ -89,6 +90,11 @@ class RecordingFolder:
             self._journals[name] = DiskJournal(self.path / JOURNAL / name)
         return self._journals[name]
 
+    @property
+    def rows(self) -> int:
+        """Rows in the journals that were asked for."""
+        return sum(journal.rows for journal in self._journals.values())
+
     def finish(self) -> None:
         """Everything that was asked for is measured and written: the next request begins anew."""
         self._write_state(FINISHED)
@@ -103,9 +109,12 @@ class RecordingFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            rows = self.rows
             for journal in self._journals.values():
                 journal.close()
-            if error is not None:
+            if error is not None and not rows:
+                shutil.rmtree(self.path)
+            elif error is not None:
                 state = INTERRUPTED if was_interrupted(error) else FAILED
                 self._write_state(state, " ".join(f"{type(error).__name__}: {error}".split())[:500])
         except (OSError, JournalError) as second:

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hwloop.cli.app import app
+from hwloop.runs.summary import list_runs
 
 ROOT = Path(__file__).parents[2]
 LAB = """
@@ -96,6 +97,10 @@ def test_a_sound_rig_is_0_and_a_table_with_its_forecast(command):
     assert done.exit_code == 0, done.output
     assert re.search(r"checking: \d+ rows", done.stderr)
     assert "no promise broken" in done.stdout
+    (kept,) = list_runs(Path("runs"))
+    assert (kept.state, kept.experiment) == ("finished", "check of rig.toml")
+    counted = int(re.search(r"\((\d+) rows", done.stdout)[1])
+    assert counted - 5 < kept.rows <= counted  # all but those that the check itself interrupts
     assert "\x1b" not in done.stdout
     for promise in ("limits", "memory", "two-at-once", "closing"):
         assert promise in done.stdout
@@ -140,6 +145,7 @@ def test_a_mistake_is_one_clear_line(command, arguments, code, says):
     assert done.exit_code == code, done.output
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+    assert not list_runs(Path("runs"))
 
 
 def test_ctrl_c_closes_the_device_and_is_130(folder):
@@ -150,8 +156,12 @@ def test_ctrl_c_closes_the_device_and_is_130(folder):
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=20)
     assert running.returncode == 130
-    assert errors.strip().splitlines()[-1] == "hwloop: interrupted"
+    last_line = errors.strip().splitlines()[-1]
+    assert last_line.startswith("hwloop: interrupted; what was measured is kept in runs/")
     assert (folder / "closed").exists()
+    (kept,) = list_runs(folder / "runs")
+    assert (kept.state, kept.path.endswith(kept.name)) == ("interrupted", True)
+    assert kept.rows > 0
 
 
 def test_a_hanging_device_is_named_and_the_command_ends(folder):

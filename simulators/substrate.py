@@ -161,12 +161,15 @@ class BlockSubstrate(Substrate):
         return bool(self._settings["torch_device"] == "cpu")
 
     def _each_block(self, work: Callable[[int], None], starts: Sequence[int]) -> None:
-        if not self._on_cpu:
-            super()._each_block(work, starts)
-            return
-        from hwloop.simulators.torch_devices import single_threaded_torch  # torch, only where it is used
+        # torch, only where it is used
+        from hwloop.simulators.torch_devices import single_threaded_torch
+        from hwloop.torch_state import own_torch_state
 
-        each_block(work, starts, single_threaded_torch)
+        if self._on_cpu:
+            each_block(work, starts, single_threaded_torch)
+            return
+        with own_torch_state():
+            super()._each_block(work, starts)
 
     def _signal(self, drive: Float64Array, first_row: int) -> Float64Array:
         rows = len(drive)

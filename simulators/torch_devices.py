@@ -9,8 +9,10 @@ from typing import Any
 import torch
 
 from hwloop.simulators.blas_threads import single_threaded_blas
+from hwloop.torch_state import own_torch_state
 
 
+@own_torch_state()
 def torch_device(name: Any) -> torch.device:
     """The device of that name, such as ``"cpu"``, ``"cuda"`` or ``"cuda:1"``, after a first value was put there.
 
@@ -21,7 +23,7 @@ def torch_device(name: Any) -> torch.device:
     """
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, dtype=torch.float32, device=device)
         torch.get_num_threads()  # a thread that never asked would take a number that another one sets for itself
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -35,11 +37,11 @@ def torch_device(name: Any) -> torch.device:
 
 @contextmanager
 def single_threaded_torch() -> Iterator[int]:
-    """Torch, and numpy's BLAS, compute with the calling thread alone; gives the number of threads of torch."""
+    """Torch, in its own state, and numpy's BLAS compute with the calling thread alone; gives torch's threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with single_threaded_blas():
+        with single_threaded_blas(), own_torch_state():
             yield threads
     finally:
         torch.set_num_threads(threads)

@@ -14,13 +14,15 @@ from hwloop.adapt.anchors import WATCHED, Anchors
 from hwloop.adapt.named import policy as policy_named
 from hwloop.adapt.policy import Observed, Policy
 from hwloop.device.spec import Float64Array
-from hwloop.errors import BudgetExceeded, ConfigError
+from hwloop.errors import BudgetExceeded, ConfigError, DatasetError
 from hwloop.layers import PhysicalNetwork
 from hwloop.layers.network import as_rows
 from hwloop.reference import Responses
 from hwloop.reference.drift import change
 from hwloop.session import Session
 from hwloop.session.budget import is_whole
+from hwloop.torch_state import own_torch_state
+from hwloop.training.labels import as_classes
 
 PURPOSE = "adapt"
 
@@ -101,6 +103,7 @@ class Adapter:
         The policy needs what the anchors or the network do not have, or the budget is too small for any step.
     """
 
+    @own_torch_state()
     def __init__(
         self,
         network: PhysicalNetwork,
@@ -128,6 +131,7 @@ class Adapter:
         self._spent = 0
         self.policy.begin(network, anchors, self._rng)
 
+    @own_torch_state()
     def step(self, labelled: tuple[Any, Any] | None = None, unlabelled: Any = None) -> AdaptationStep:
         """Look at the device, and mend the network if it has moved.
 
@@ -141,6 +145,8 @@ class Adapter:
         ------
         ConfigError
             The policy needs labels or anchors, and these rows have none.
+        DatasetError
+            Labels that are none of the network's classes.
         BudgetExceeded
             The step would take more than ``rows_a_step``; nothing was measured.
         """
@@ -167,10 +173,7 @@ class Adapter:
         if labelled is None and unlabelled is None:
             batch = self._next_anchors()
         elif labelled is not None:
-            rows, classes = as_rows(labelled[0]), torch.as_tensor(np.asarray(labelled[1], dtype=np.int64))
-            if classes.shape != (len(rows),):
-                raise ConfigError(f"{len(rows)} rows need as many labels, not {tuple(classes.shape)}")
-            batch = _Batch(rows, classes, None)
+            batch = _Batch(*self._labelled(*labelled), None)
         else:
             batch = _Batch(as_rows(unlabelled), None, None)
         name = type(self.policy).__name__
@@ -179,6 +182,16 @@ class Adapter:
         if self.policy.needs_anchors and batch.anchors is None:
             raise ConfigError(f"{name} works on anchors; call step() without rows")
         return batch
+
+    def _labelled(self, inputs: Any, labels: Any) -> tuple[Tensor, Tensor]:
+        rows = as_rows(inputs)
+        classes = as_classes(labels, len(rows))
+        assert self.network.readout is not None
+        known = self.network.readout.settings()
+        n_classes = known["n_classes"] if "n_classes" in known else known["shape"][-1]
+        if len(classes) and classes.max() >= n_classes:
+            raise DatasetError(f"class {classes.max()} is none of the network's {n_classes}, 0 to {n_classes - 1}")
+        return rows, torch.from_numpy(classes)
 
     def _next_anchors(self) -> _Batch:
         """The watched anchors, and as many others as the budget allows, in an order that comes round."""

@@ -18,7 +18,8 @@ from hwloop.layers import PhysicalNetwork
 from hwloop.layers.network import as_rows
 from hwloop.reference import Noise
 from hwloop.reference.drift import averaged, noise_of
-from hwloop.training.trainer import as_labels
+from hwloop.torch_state import own_torch_state
+from hwloop.training.labels import as_classes
 
 WATCHED = 8  # anchors that tell whether the device has moved
 PASSES = 4  # measurements of each of them, which tell the noise
@@ -74,6 +75,7 @@ class Anchors:
         return len(self.stages[0].inputs)
 
     @classmethod
+    @own_torch_state()
     def record(cls, network: PhysicalNetwork, inputs: Any, labels: Any = None) -> Anchors:
         """Take the training rows, or some of them, right after training.
 
@@ -93,7 +95,7 @@ class Anchors:
         rows = as_rows(inputs)
         if len(rows) < WATCHED:
             raise ConfigError(f"anchors are at least {WATCHED} rows, not {len(rows)}; give training rows")
-        classes = None if labels is None else as_labels(labels, len(rows))
+        classes = None if labels is None else torch.from_numpy(as_classes(labels, len(rows)))
         recorded = []
         with network.opened():
             for _, stage, session in network:
@@ -109,6 +111,7 @@ class Anchors:
                 rows = outputs
         return cls(tuple(recorded), classes)
 
+    @own_torch_state()
     def save(self, path: str | Path) -> None:
         """Write them as safetensors, beside the network's checkpoint.
 
@@ -128,6 +131,7 @@ class Anchors:
             raise CheckpointError(f"{path} cannot be written ({error}); check the path and its rights") from error
 
     @classmethod
+    @own_torch_state()
     def load(cls, path: str | Path) -> Anchors:
         """The anchors that :meth:`save` wrote.
 

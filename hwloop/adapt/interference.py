@@ -34,7 +34,7 @@ class InterferenceTwin:
         self._unit = float(responses.std(axis=0).mean()) or 1.0
         x, y = self._design(stimuli), self._targets(responses)
         self._size = float((y.abs().mean() / (2 * x.square().sum(dim=1).mean())).sqrt())
-        self._log_saturation = torch.tensor(float(np.log(FIRST_SATURATION)))
+        self._log_saturation = torch.tensor(float(np.log(FIRST_SATURATION)), dtype=torch.float32)
         order = torch.randperm(len(x), generator=rng)
         held, kept = order[: max(1, round(HELD_OUT_SHARE * len(x)))], order[round(HELD_OUT_SHARE * len(x)) :]
         self.weights, self._log_saturation = self._fitted(x[kept], y[kept], rng, self._log_saturation)
@@ -81,7 +81,7 @@ class InterferenceTwin:
     ) -> tuple[Tensor, Tensor]:
         """Weights and saturation from a random start; the saturation stays as it is unless it ``moves``."""
         batch = min(BATCH_ROWS, len(x))
-        start = self._size * torch.randn(x.shape[1], 2 * y.shape[1], generator=rng)
+        start = self._size * torch.randn(x.shape[1], 2 * y.shape[1], generator=rng, dtype=torch.float32)
         weights, saturation = start.requires_grad_(True), log_saturation.clone().requires_grad_(moves)
         steps = FIT_EPOCHS * (len(x) // batch)
         optimiser, schedule = _adam([weights, saturation] if moves else [weights], FIT_RATE * self._size, steps)
@@ -122,7 +122,7 @@ class InterferenceTwin:
 
     def _design(self, stimuli: Float64Array) -> Tensor:
         rows = torch.from_numpy(stimuli).to(torch.float32)
-        return torch.cat([rows, torch.ones(len(rows), 1)], dim=1)
+        return torch.cat([rows, torch.ones(len(rows), 1, dtype=torch.float32)], dim=1)
 
     def _targets(self, responses: Float64Array) -> Tensor:
         return torch.from_numpy(responses / self._unit).to(torch.float32)

@@ -91,7 +91,9 @@ class PredictedRetraining(Policy):
         """A stage trained on the responses predicted for all anchors; returns its outputs for them."""
         features = stage.features(self._inputs, follower(stage.encoder(self._inputs)))
         held = max(1e-6, self.response_noise**2) * len(anchors)
-        recalled = RecursiveLeastSquares(torch.zeros(features.shape[1] + 1, stage.width), held)
+        recalled = RecursiveLeastSquares(
+            torch.zeros(features.shape[1] + 1, stage.width, dtype=torch.float32), held
+        )
         recalled.update(with_constant(features), anchors.stages[number].outputs)
         set_matrix(stage.linear, recalled.weights)
         if anchors.labels is not None:

@@ -19,6 +19,7 @@ from hwloop.layers.graph import GraphNetwork
 from hwloop.reference import Fingerprint
 from hwloop.reference.fingerprint import difference_in_words
 from hwloop.session import Session
+from hwloop.torch_state import own_torch_state
 from hwloop.training.state import TrainingState
 
 TRAINING = "training."  # begins the names of tensors that only training needs
@@ -28,6 +29,7 @@ KNOWN_ENTRIES = {
 }
 
 
+@own_torch_state()
 def save_network(
     network: PhysicalNetwork,
     path: str | Path,
@@ -76,6 +78,7 @@ def save_network(
     write_checkpoint(path, described, network_tensors(network, training))
 
 
+@own_torch_state()
 def load_network(
     path: str | Path, session: Session | Sequence[Session], compare_device: bool = True
 ) -> PhysicalNetwork:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from hwloop.device.spec import Float64Array
 from hwloop.experiment.partition import Labelled
+from hwloop.torch_state import own_torch_state
 from hwloop.training.optimiser import AdamSettings, ResponseNoise, one_cycle_adamw, shuffled_batches
 
 # AdamW, one-cycle schedule, label smoothing and noise (here on the standardised inputs) as the local trainer has
@@ -24,6 +25,7 @@ LABEL_SMOOTHING = 0.1
 HELD_OUT = 0.2
 
 
+@own_torch_state()
 def backpropagated(
     train: Labelled, validation: Labelled | None, widths: Sequence[int], n_classes: int, seed: int
 ) -> DigitalNetwork:
@@ -62,14 +64,17 @@ class DigitalNetwork:
         sizes = [n_features, *widths, n_classes]
         layers: list[nn.Module] = []
         for n_from, n_to in itertools.pairwise(sizes):
-            linear = nn.Linear(n_from, n_to)
+            linear = nn.Linear(n_from, n_to, dtype=torch.float32)
             with torch.no_grad():
                 linear.weight.normal_(0.0, (2.0 / n_from) ** 0.5, generator=self._rng)  # He et al. 2015
                 linear.bias.zero_()
             layers += [linear, nn.ReLU()]
         self.model = nn.Sequential(*layers[:-1])
         self.multiply_adds = n_features + sum(a * b for a, b in itertools.pairwise(sizes))
-        self._mean, self._scale = torch.zeros(n_features), torch.ones(n_features)
+        self._mean, self._scale = (
+            torch.zeros(n_features, dtype=torch.float32),
+            torch.ones(n_features, dtype=torch.float32),
+        )
 
     def fit(self, train: Labelled, settings: AdamSettings) -> None:
         """Train to convergence: the learning rate ends at zero."""
@@ -89,6 +94,7 @@ class DigitalNetwork:
             optimiser.step()
             schedule.step()
 
+    @own_torch_state()
     def predict(self, inputs: Float64Array) -> NDArray[np.int64]:
         """The most probable class of each row, shape (rows,)."""
         with torch.no_grad():

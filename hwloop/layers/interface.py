@@ -56,7 +56,7 @@ class InterfaceMap(nn.Linear):
 
 def new_interface(n_from: int, n_to: int, precision: WeightPrecision | None) -> InterfaceMap:
     """A map whose values are still to be drawn; drawing them twice would move torch's global generator."""
-    made = InterfaceMap(n_from, n_to, precision, device="meta").to_empty(device="cpu")
+    made = InterfaceMap(n_from, n_to, precision, device="meta", dtype=torch.float32).to_empty(device="cpu")
     assert isinstance(made, InterfaceMap)
     return made
 

@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError, StimulusError
+from hwloop.layers.given import as_float64
 from hwloop.layers.pipeline import pipelined_passes
 from hwloop.layers.stage import Stage
 from hwloop.session import Session
+from hwloop.torch_state import own_torch_state
 
 if TYPE_CHECKING:
     from hwloop.layers.readout import Readout
@@ -101,6 +102,7 @@ class PhysicalNetwork(nn.Module):
                 stack.enter_context(session)
             yield
 
+    @own_torch_state()
     def build(self, n_features: int) -> None:
         """Create every stage's encoder and map for input rows of ``n_features``."""
         self.n_features = n_features
@@ -131,6 +133,7 @@ class PhysicalNetwork(nn.Module):
             inputs = stage.map(features)
             yield stage, features, inputs
 
+    @own_torch_state()
     def predict_proba(self, inputs: Any) -> NDArray[np.float64]:
         """Class probabilities, shape (rows, classes); a row's do not depend on the rows beside it.
 
@@ -170,8 +173,10 @@ def as_rows(inputs: Any) -> Tensor:
     Raises
     ------
     StimulusError
+    DatasetError
+        Masked values.
     """
-    array: Float64Array = np.array(inputs, dtype=np.float64)
+    array = as_float64(inputs, "data")
     if array.ndim != 2:
         raise StimulusError(f"data must have shape (rows, features), but have shape {array.shape}")
     if not np.isfinite(array).all():

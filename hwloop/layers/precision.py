@@ -131,7 +131,7 @@ class DoReFaWeights(WeightPrecision):
 def _mean(magnitudes: Tensor) -> Tensor:
     """As float32 from a sum in float64, whose last bits no order of adding shows; 0 of nothing."""
     if magnitudes.numel() == 0:
-        return torch.zeros(())
+        return torch.zeros((), dtype=torch.float32)
     return magnitudes.to(torch.float64).mean().to(torch.float32)
 
 

@@ -19,10 +19,12 @@ class AuxiliaryHead(StageObjective):
     ) -> None:
         super().__init__()
         self.label_smoothing = label_smoothing
-        self.inner = nn.Parameter(torch.randn(width, hidden, generator=rng) * width**-0.5)
-        self.offset = nn.Parameter(0.5 * torch.randn(hidden, generator=rng))
-        self.outer = nn.Parameter(torch.randn(hidden, n_classes, generator=rng) * hidden**-0.5)
-        self.bias = nn.Parameter(torch.zeros(n_classes))
+        self.inner = nn.Parameter(torch.randn(width, hidden, generator=rng, dtype=torch.float32) * width**-0.5)
+        self.offset = nn.Parameter(0.5 * torch.randn(hidden, generator=rng, dtype=torch.float32))
+        self.outer = nn.Parameter(
+            torch.randn(hidden, n_classes, generator=rng, dtype=torch.float32) * hidden**-0.5
+        )
+        self.bias = nn.Parameter(torch.zeros(n_classes, dtype=torch.float32))
 
     def loss(self, stage: Stage, z: Tensor, labels: Tensor, before: Tensor | None = None) -> Tensor:
         """Cross-entropy of the head's prediction."""

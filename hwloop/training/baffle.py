@@ -31,7 +31,7 @@ class ClientPerturbation(WeightPerturbation):
         """Each client's samples in an order of their own, one from each client in turn."""
         held = [torch.arange(client, samples, self.clients) for client in range(min(self.clients, samples))]
         shuffled = [own[torch.randperm(len(own), generator=rng)] for own in held]
-        padded = torch.full((len(held[0]), len(held)), -1)
+        padded = torch.full((len(held[0]), len(held)), -1, dtype=torch.int64)
         for client, own in enumerate(shuffled):
             padded[: len(own), client] = own
         turns = padded.flatten()

@@ -70,7 +70,7 @@ class Head(ClassScores):
     def __init__(self, width: int, n_classes: int, label_smoothing: float, rng: torch.Generator) -> None:
         super().__init__(n_classes, label_smoothing)
         # From "meta", because drawing the values that are replaced below would move torch's global generator.
-        self.linear = nn.Linear(width, n_classes, device="meta").to_empty(device="cpu")
+        self.linear = nn.Linear(width, n_classes, device="meta", dtype=torch.float32).to_empty(device="cpu")
         with torch.no_grad():
             self.linear.weight.normal_(0.0, width**-0.5, generator=rng)
             self.linear.bias.zero_()
@@ -197,7 +197,7 @@ class Prototypes(LocalObjective):
 
     def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> ClassPrototypes:
         """Vectors of its own for every stage."""
-        vectors = torch.randn(n_classes, stage.width, generator=rng)
+        vectors = torch.randn(n_classes, stage.width, generator=rng, dtype=torch.float32)
         if n_classes <= stage.width:
             vectors = torch.linalg.qr(vectors.T).Q.T
         return ClassPrototypes(vectors, self.slope, self.label_smoothing)

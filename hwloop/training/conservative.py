@@ -34,7 +34,7 @@ class ConservativePerturbation(WeightPerturbation):
             return super().outputs(flight, number, stage)
         z, step = stage.map(flight.features[number]), flight.steps[number]
         change = flight.features[number] @ step.weight.T + step.bias
-        sizes = torch.tensor(TRIED).repeat_interleave(len(flight.samples))[:, None]
+        sizes = torch.tensor(TRIED, dtype=torch.float32).repeat_interleave(len(flight.samples))[:, None]
         return z - self._lr * sizes * change
 
     def second(self, flight: Flight, verdict: Verdict, head: OutputHead) -> Flight:

@@ -8,6 +8,7 @@ from hwloop.blocks import ExactProduct
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
 from hwloop.layers.sequence import as_sequences
+from hwloop.torch_state import own_torch_state
 from hwloop.training.reservoir import Reservoir
 from hwloop.training.ridge import fit_ridge
 
@@ -38,6 +39,7 @@ class EchoState:
         self.washout = washout
         self._readout: ExactProduct | None = None
 
+    @own_torch_state()
     def fit(self, sequences: Float64Array, targets: Float64Array) -> EchoState:
         """Train on sequences (rows, steps, features) and targets (rows, steps, values).
 
@@ -64,6 +66,7 @@ class EchoState:
         self._readout, self._bias = ExactProduct(ridge.weight), ridge.bias
         return self
 
+    @own_torch_state()
     def predict(self, sequences: Float64Array) -> Float64Array:
         """Targets (rows, steps, values), those of the washout too.
 

@@ -54,9 +54,13 @@ class ProductFeedback(OutputGradients):
     def begin(self, network: PhysicalNetwork, n_classes: int, rng: torch.Generator) -> None:
         """Draw C, (classes, units), and the first R, (units, width)."""
         self._stages = [stage for _, stage, _ in network][:-1]
-        self._fixed = [torch.randn(n_classes, self._units, generator=rng) / self._units**0.5 for _ in self._stages]
+        self._fixed = [
+            torch.randn(n_classes, self._units, generator=rng, dtype=torch.float32) / self._units**0.5
+            for _ in self._stages
+        ]
         self._learned = [
-            torch.randn(self._units, stage.width, generator=rng) / self._units**0.5 for stage in self._stages
+            torch.randn(self._units, stage.width, generator=rng, dtype=torch.float32) / self._units**0.5
+            for stage in self._stages
         ]
 
     def by_outputs(self, flight: Flight, verdict: Verdict, head: OutputHead) -> dict[int, Tensor]:
@@ -87,7 +91,8 @@ class DirectFeedback(OutputGradients):
         """Draw the feedback matrices, (classes, width), of variance 1 / classes."""
         self._stages = [stage for _, stage, _ in network][:-1]
         self._feedback = [
-            torch.randn(n_classes, stage.width, generator=rng) / n_classes**0.5 for stage in self._stages
+            torch.randn(n_classes, stage.width, generator=rng, dtype=torch.float32) / n_classes**0.5
+            for stage in self._stages
         ]
 
     def by_outputs(self, flight: Flight, verdict: Verdict, head: OutputHead) -> dict[int, Tensor]:

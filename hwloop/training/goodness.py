@@ -77,12 +77,12 @@ NewMeasure = Callable[[int, torch.Generator], Measure]
 
 def signed_target(width: int, rng: torch.Generator) -> CosineToTarget:
     """A Gaussian direction, as published; |z| can align with it up to a cosine of about 0.71 only."""
-    return CosineToTarget(torch.randn(width, generator=rng))
+    return CosineToTarget(torch.randn(width, generator=rng, dtype=torch.float32))
 
 
 def nonnegative_target(width: int, rng: torch.Generator) -> CosineToTarget:
     """The magnitude of a Gaussian direction, which |z| can align with fully."""
-    return CosineToTarget(torch.randn(width, generator=rng).abs())
+    return CosineToTarget(torch.randn(width, generator=rng, dtype=torch.float32).abs())
 
 
 def squared_activity(width: int, rng: torch.Generator) -> SquaredActivity:

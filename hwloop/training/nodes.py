@@ -13,10 +13,12 @@ from hwloop.errors import ConfigError, DatasetError
 from hwloop.layers import Stage
 from hwloop.layers.graph import GraphNetwork
 from hwloop.layers.network import as_rows
+from hwloop.torch_state import own_torch_state
 from hwloop.training.cached import Cached
+from hwloop.training.labels import as_labels
 from hwloop.training.plans import PlainRows
 from hwloop.training.rules import LocalRule, StageData
-from hwloop.training.trainer import Trainer, as_labels
+from hwloop.training.trainer import Trainer
 
 StageReport = Callable[[int, int, float], None]
 
@@ -25,6 +27,7 @@ def unheard(epoch: int, epochs: int, loss: float) -> None:
     """For those who want no progress."""
 
 
+@own_torch_state()
 def fit_nodes(
     trainer: Trainer,
     network: GraphNetwork,
@@ -85,7 +88,7 @@ def fit_nodes(
                 objective, trained_on = rule.train(stage, data, rng, report)
                 responses = measurement.wait_for(len(inputs))
             builder.add_stage(objective, trained_on)
-            z = torch.empty(len(rows), stage.width).index_copy_(
+            z = torch.empty(len(rows), stage.width, dtype=torch.float32).index_copy_(
                 0, order, stage.map(stage.features(inputs, responses))
             )
         network.readout = builder.finish(network, rows, classes, n_classes)

@@ -100,7 +100,7 @@ class Online(Schedule):
                 task.epoch_done(number, epoch + 1, self.settings.epochs, mean)
             task.checkpoint(TrainingState(epoch + 1, task.rng, epoch=epoch + 1, optimisers=optimisers))
         for number, state in enumerate(states):
-            task.readout.add_stage(state.objective, torch.empty(0))
+            task.readout.add_stage(state.objective, torch.empty(0, dtype=torch.float32))
             task.stage_done(number, task.readout.so_far(), state.activity)
 
     def _state(self, stage: Stage, session: Session, task: Task) -> _StageState:
@@ -108,7 +108,15 @@ class Online(Schedule):
         objective = self.objective.for_stage(stage, task.n_classes, task.rng)
         parameters: list[nn.Parameter] = [*stage.linear.parameters(), *objective.parameters()]
         optimiser = torch.optim.Adam(parameters, lr=self.settings.lr, fused=True)
-        return _StageState(stage, session, objective, optimiser, [], stage.moments(), torch.empty(0, stage.width))
+        return _StageState(
+            stage,
+            session,
+            objective,
+            optimiser,
+            [],
+            stage.moments(),
+            torch.empty(0, stage.width, dtype=torch.float32),
+        )
 
     def _epoch(
         self, task: Task, states: list[_StageState], parts: Sequence[Tensor], first: bool

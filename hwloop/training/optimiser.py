@@ -86,7 +86,7 @@ class ResponseNoise:
     """Gaussian noise drawn once and read from random offsets: fresh draws would take most of a step's time."""
 
     def __init__(self, std: float, values: int, rng: torch.Generator) -> None:
-        self._pool = std * torch.randn(2 * values, generator=rng) if std > 0 else None
+        self._pool = std * torch.randn(2 * values, generator=rng, dtype=torch.float32) if std > 0 else None
         self._rng = rng
 
     def added_to(self, features: Tensor) -> Tensor:

@@ -198,7 +198,7 @@ class _Descent:
         order = self.credit.order(len(self.first), self.task.rng)
         batches = iter(torch.split(order, self.batch))
         under_way: deque[Flight] = deque()
-        total = torch.zeros(())
+        total = torch.zeros((), dtype=torch.float32)
         while True:
             while len(under_way) < IN_FLIGHT and (samples := next(batches, None)) is not None:
                 under_way.append(self._started(samples))
@@ -246,7 +246,7 @@ class _Descent:
         features = stage.features(inputs, responses)
         if flight.stage < len(self.stages) - 1:
             # The same for every variant of a sample.
-            noise = self.interface_noise.added_to(torch.zeros(len(flight.samples), features.shape[1]))
+            noise = self.interface_noise.added_to(torch.zeros_like(features[: len(flight.samples)]))
             features = features + noise.repeat(flight.variants, 1)
         flight.features[flight.stage] = features
 
@@ -254,7 +254,7 @@ class _Descent:
         """What the head saw of a flight, and its verdict."""
         features = torch.cat([flight.features[number] for number in range(len(self.stages))], dim=1)
         # The same for every variant of a sample: a difference between variants is the device's alone.
-        noise = self.noise.added_to(torch.zeros(len(flight.samples), features.shape[1]))
+        noise = self.noise.added_to(torch.zeros_like(features[: len(flight.samples)]))
         noisy = features + noise.repeat(flight.variants, 1)
         return noisy, self.head.judge(noisy, flight.labels.repeat(flight.variants))
 

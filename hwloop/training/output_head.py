@@ -40,9 +40,9 @@ class OutputHead(nn.Module):
 
     def __init__(self, sizes: Sequence[int], n_classes: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(n_classes, sum(sizes)))
-        self.bias = nn.Parameter(torch.zeros(n_classes))
-        ends = torch.tensor(sizes).cumsum(0).tolist()
+        self.weight = nn.Parameter(torch.zeros(n_classes, sum(sizes), dtype=torch.float32))
+        self.bias = nn.Parameter(torch.zeros(n_classes, dtype=torch.float32))
+        ends = torch.tensor(sizes, dtype=torch.int64).cumsum(0).tolist()
         self._columns = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
     def judge(self, features: Tensor, labels: Tensor) -> Verdict:

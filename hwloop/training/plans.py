@@ -114,7 +114,9 @@ class LabelOverlay(StimulusPlan):
     def negatives(self, labels: Tensor, n_classes: int, rng: torch.Generator) -> Tensor:
         """Wrong labels of each sample, shape (samples, wrong labels)."""
         wrong = self._wrong(n_classes)
-        ranks = torch.rand(len(labels), n_classes - 1, generator=rng).argsort(dim=1)[:, :wrong]
+        ranks = torch.rand(len(labels), n_classes - 1, generator=rng, dtype=torch.float32).argsort(dim=1)[
+            :, :wrong
+        ]
         return (labels[:, None] + ranks + 1) % n_classes
 
     def with_labels(self, inputs: Tensor, labels: Tensor, n_classes: int) -> Tensor:

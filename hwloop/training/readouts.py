@@ -106,7 +106,7 @@ class LabelScan(Readout):
         n_classes = self.passes
         labels = torch.arange(n_classes).repeat(len(inputs))
         rows = self.overlay.with_labels(inputs.repeat_interleave(n_classes, dim=0), labels, n_classes)
-        total = torch.zeros(len(rows))
+        total = torch.zeros(len(rows), dtype=torch.float32)
         passes = network.passes(rows, stages=len(self.goodnesses))
         for module, (stage, _, z) in zip(self.goodnesses, passes, strict=True):
             total = total + cast(Goodness, module).scores(stage, z)[:, 0]

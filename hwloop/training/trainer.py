@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from hwloop.errors import ConfigError, DatasetError
+from hwloop.errors import ConfigError
 from hwloop.events import EpochFinished, Event, Listener, StageFinished, StageStarted
 from hwloop.layers import PhysicalNetwork
 from hwloop.layers.network import as_rows
 from hwloop.layers.readout import Readout
 from hwloop.registry import TRAINERS
+from hwloop.torch_state import own_torch_state
 from hwloop.training.history import History, StageHistory
+from hwloop.training.labels import as_labels, as_validation
 from hwloop.training.plans import StimulusPlan
 from hwloop.training.readouts import ReadoutBuilder
 from hwloop.training.schedules import Schedule, Task
@@ -86,6 +86,7 @@ class Trainer:
         """Device rows that predicting ``n_rows`` samples will need, at most."""
         return n_rows * n_layers * self.new_readout().passes(n_classes)
 
+    @own_torch_state()
     def fit(
         self,
         network: PhysicalNetwork,
@@ -104,7 +105,7 @@ class Trainer:
         validation
             Rows and labels that are never trained on; measured once, after each stage where that is cheap.
         callbacks
-            Called with every event of the fit.
+            Called with every event of the fit, in the fit's own torch state: float32, on the CPU, gradients on.
         checkpoint
             Called where the fit could go on from later: after every stage, or every epoch of an online schedule.
 
@@ -119,32 +120,10 @@ class Trainer:
         DeviceError
             If a device fails; what was measured is kept in the session.
         """
-        rows, classes = as_rows(inputs), as_labels(labels, len(inputs))
+        rows = as_rows(inputs)
+        classes = as_labels(labels, len(rows))
         fit = _Fit(self, network, rows, classes, validation, callbacks, checkpoint)
         return fit.run()
-
-
-def as_labels(labels: Any, samples: int) -> Tensor:
-    """Classes as int64, shape (samples,), from 0 without gaps at the top; at least two of them."""
-    array = np.asarray(labels)
-    if array.shape != (samples,):
-        raise DatasetError(f"labels must have shape ({samples},), one a row, but have shape {array.shape}")
-    if array.dtype.kind not in "iub" or (len(array) and array.min() < 0):
-        raise DatasetError("labels must be whole numbers from 0; encode class names first")
-    if len(np.unique(array)) < 2:
-        raise DatasetError("the training rows hold one class only; there is nothing to learn")
-    return torch.from_numpy(array.astype(np.int64))
-
-
-def as_validation(inputs: Any, labels: Any, n_features: int) -> tuple[Tensor, NDArray[Any]]:
-    """Validation rows (rows, n_features) and their classes (rows,), checked before anything is measured."""
-    rows, classes = as_rows(inputs), np.asarray(labels)
-    if rows.shape[1] != n_features or classes.shape != (len(rows),) or len(rows) == 0:
-        raise DatasetError(
-            f"validation rows {tuple(rows.shape)} and labels {classes.shape} must have shapes "
-            f"(rows, {n_features}) and (rows,), with at least one row"
-        )
-    return rows, classes
 
 
 class _Fit:
@@ -165,7 +144,9 @@ class _Fit:
         self.callbacks = callbacks
         self.checkpoint = checkpoint
         self.n_classes = int(labels.max()) + 1
-        self.validation = None if validation is None else as_validation(*validation, n_features=inputs.shape[1])
+        self.validation = (
+            None if validation is None else as_validation(validation, inputs.shape[1], self.n_classes)
+        )
         self.rng = torch.Generator().manual_seed(trainer.seed)
         # Sorted data would show the first windows of a stage one class only.
         order = torch.randperm(len(inputs), generator=self.rng)
@@ -251,4 +232,5 @@ class _Fit:
 
     def _emit(self, event: Event) -> None:
         for callback in self.callbacks:
-            callback(event)
+            with own_torch_state():  # what a callback does to torch ends with it
+                callback(event)

@@ -36,7 +36,7 @@ class Gaussians(Codes):
 
     def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
         """Normal deviates."""
-        return torch.randn(shape, generator=rng)
+        return torch.randn(shape, generator=rng, dtype=torch.float32)
 
 
 class WeightPerturbation(Credit):
@@ -82,7 +82,7 @@ class WeightPerturbation(Credit):
             for group in range(codes.shape[1])
         ]
         change = torch.cat(parts, dim=2) + codes[:, members, :, -1][:, None]
-        sides = torch.tensor([1.0, -1.0])[None, :, None, None]
+        sides = torch.tensor([1.0, -1.0], dtype=torch.float32)[None, :, None, None]
         return (z + sides * change).reshape(-1, width)
 
     def gradients(self, flight: Flight, verdict: Verdict, head: OutputHead) -> dict[int, MapGradient]:
@@ -91,7 +91,7 @@ class WeightPerturbation(Credit):
         losses = verdict.losses.reshape(self._pairs, 2, samples)
         halves = (losses[:, 0] - losses[:, 1]) / 2
         members = self._members(samples)
-        sums = torch.zeros(self._pairs, self._count(samples)).index_add(1, members, halves)
+        sums = torch.zeros(self._pairs, self._count(samples), dtype=torch.float32).index_add(1, members, halves)
         # Each group's mean counts as much as it has samples: a group's own gradient is that of its own samples.
         factors = sums / (self._pairs * samples)
         found = {}

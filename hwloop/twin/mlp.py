@@ -60,14 +60,20 @@ class Perceptron(Candidate):
         """Fit with torch, which is loaded here and not before."""
         import torch
 
-        generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-        scaling = Scaling.fitted_to(responses)
-        inputs = torch.as_tensor(stimuli, dtype=torch.float32)
-        targets = torch.as_tensor(scaling.forward(responses), dtype=torch.float32)
-        widths = (inputs.shape[1], *HIDDEN_WIDTHS, targets.shape[1])
-        weights = [(torch.randn(a, b, generator=generator) / a**0.5).requires_grad_() for a, b in pairwise(widths)]
-        biases = [torch.zeros(b, requires_grad=True) for b in widths[1:]]
-        _descend(weights, biases, inputs, targets, generator)
+        from hwloop.torch_state import own_torch_state
+
+        with own_torch_state():
+            generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+            scaling = Scaling.fitted_to(responses)
+            inputs = torch.as_tensor(stimuli, dtype=torch.float32)
+            targets = torch.as_tensor(scaling.forward(responses), dtype=torch.float32)
+            widths = (inputs.shape[1], *HIDDEN_WIDTHS, targets.shape[1])
+            weights = [
+                (torch.randn(a, b, generator=generator, dtype=torch.float32) / a**0.5).requires_grad_()
+                for a, b in pairwise(widths)
+            ]
+            biases = [torch.zeros(b, dtype=torch.float32, requires_grad=True) for b in widths[1:]]
+            _descend(weights, biases, inputs, targets, generator)
         return PerceptronModel(
             weights=tuple(w.detach().numpy().astype(np.float64) for w in weights),
             biases=tuple(b.detach().numpy().astype(np.float64) for b in biases),

@@ -30,6 +30,7 @@ from hwloop.simulators.acoustic.medium import Complex
 from hwloop.simulators.acoustic.scatterers import Resistor
 from hwloop.simulators.block_threads import Alone, each_block
 from hwloop.simulators.torch_devices import single_threaded_torch
+from hwloop.torch_state import own_torch_state
 
 BLOCK_ROWS = 32  # solved together, always so many: no row's rounding depends on its neighbours; stays in the cache
 PRECISIONS = {"single": torch.float32, "double": torch.float64}
@@ -65,6 +66,7 @@ class HarmonicBalance:
         Where it is solved, such as ``"cpu"`` or ``"cuda"``.
     """
 
+    @own_torch_state()
     def __init__(
         self,
         impedances: Complex,
@@ -87,6 +89,7 @@ class HarmonicBalance:
         self._answer = self._real_form(-dressed @ impedances)
         self._idle: list[_Workspace] = []
 
+    @own_torch_state()
     def __call__(self, free: Complex) -> SteadyState:
         """Solve for free rates, amplitudes of cos in units of the law, shape (rows, lines driven, scatterers)."""
         rows = len(free)
@@ -127,7 +130,7 @@ class HarmonicBalance:
         old_size = torch.zeros_like(open_to)
         forces = torch.empty((len(self._read), *field.shape[1:]), dtype=self._dtype, device=self._device)
         done = torch.zeros(rows, dtype=torch.bool, device=self._device)
-        steps = torch.full((rows,), self._max_steps, device=self._device)
+        steps = torch.full((rows,), self._max_steps, dtype=torch.int64, device=self._device)
         for step in range(self._max_steps):
             old, new, old_change, change = new, old, change, old_change
             excess = self._excess(field, work)

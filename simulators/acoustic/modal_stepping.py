@@ -18,6 +18,7 @@ from hwloop.device.spec import Float64Array
 from hwloop.simulators.acoustic.medium import Medium
 from hwloop.simulators.acoustic.places import Places
 from hwloop.simulators.acoustic.scatterers import Resistor
+from hwloop.torch_state import own_torch_state
 
 BLOCK_ROWS = 32  # stepped together, always so many: no row's rounding depends on its neighbours
 LARGEST_FEEDBACK = 0.5  # of a scatterer's force on itself within a step
@@ -43,6 +44,7 @@ class ModalStepping:
         not.
     """
 
+    @own_torch_state()
     def __init__(
         self,
         medium: Medium,
@@ -74,6 +76,7 @@ class ModalStepping:
         self._from_loudspeakers = self._tensor(medium.shapes_at(places.loudspeakers))
         self._to_microphones = self._tensor(medium.shapes_at(places.microphones).T)
 
+    @own_torch_state()
     def __call__(self, signals: NDArray[np.floating]) -> Float64Array:
         """Pressures at the microphones, (rows, steps, microphones), for sources (rows, steps, loudspeakers).
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.torch_devices import torch_device
+from hwloop.torch_state import own_torch_state
 
 FORGOTTEN = 2.0**-40  # what a node keeps of one so far back is below single precision
 
@@ -76,6 +77,7 @@ class DelayLine:
         Where and how torch computes.
     """
 
+    @own_torch_state()
     def __init__(
         self,
         nonlinearity: Nonlinearity,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.torch_devices import torch_device
+from hwloop.torch_state import own_torch_state
 
 Complex = NDArray[np.complex128]
 # Complex numbers as real and imaginary parts: products of two numbers, and sums of two, are each rounded once and
@@ -54,6 +55,7 @@ class CoupledWaves:
         square = lines.astype(np.float64) ** 2 / 2
         return np.stack([self.dispersion[0] * square, self.walk_off * lines + self.dispersion[1] * square])
 
+    @own_torch_state()
     def propagate(
         self,
         spectra: Complex,

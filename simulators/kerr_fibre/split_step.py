@@ -11,6 +11,7 @@ from torch import Tensor
 from hwloop.blocks import DOUBLE_BITS
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.torch_devices import torch_device
+from hwloop.torch_state import own_torch_state
 
 Product = Callable[[Tensor], Tensor]
 """Linear propagation of quadratures [Re, Im] of shape (rows, 2 n) to (rows, 2 m)."""
@@ -49,6 +50,7 @@ class TorchExactProduct:
         Where torch computes.
     """
 
+    @own_torch_state()
     def __init__(self, matrix: Float64Array, device: torch.device) -> None:
         columns = torch.as_tensor(np.ascontiguousarray(matrix.T), dtype=torch.float64, device=device)
         bits = DOUBLE_BITS - (columns.shape[1] - 1).bit_length()
@@ -85,6 +87,7 @@ class Propagation:
         torch's name of where to compute.
     """
 
+    @own_torch_state()
     def __init__(
         self, launch: Float64Array, linear: Sequence[Float64Array], kerr: Float64Array, device: str = "cpu"
     ) -> None:
@@ -95,6 +98,7 @@ class Propagation:
         self._linear = [products[id(matrix)] for matrix in linear]
         self._kerr = torch.as_tensor(kerr, dtype=torch.float64, device=self._device)
 
+    @own_torch_state()
     def __call__(self, quadratures: Float64Array, phases: Float64Array | None) -> Float64Array:
         """Quadratures at the camera, shape (rows, 2 n_outputs).
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hwloop.simulators.microwave.dipoles import Complex
 from hwloop.simulators.microwave.elimination import Eliminated
+from hwloop.torch_state import own_torch_state
 
 BLOCK_BYTES = 4 << 20  # of the systems that are solved together: they stay in the processor's cache
 
@@ -34,6 +35,7 @@ class BinaryStates:
         Where the systems are solved, such as ``"cpu"`` or ``"cuda"``.
     """
 
+    @own_torch_state()
     def __init__(
         self, frequencies: Sequence[Eliminated], transmitters: slice, receivers: slice, torch_device: str = "cpu"
     ) -> None:
@@ -48,6 +50,7 @@ class BinaryStates:
         self._sent = self._table([[r.sent for r in row] for row in (off, on)])
         self._heard = self._table([[r.heard for r in row] for row in (off, on)])
 
+    @own_torch_state()
     def __call__(self, states: NDArray[np.bool_]) -> Complex:
         """Shape (rows, frequencies, receivers, transmitters), for states (rows, pixels)."""
         rows = max(1, BLOCK_BYTES // (self._direct.shape[1] * self._size**2 * 16))

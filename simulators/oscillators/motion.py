@@ -12,6 +12,7 @@ from hwloop.device.spec import Float64Array
 from hwloop.simulators.oscillators.lattice import Duffing, Lattice, Pendulum, Potential
 from hwloop.simulators.oscillators.verlet import Verlet
 from hwloop.simulators.torch_devices import torch_device
+from hwloop.torch_state import own_torch_state
 
 __all__ = ["Duffing", "Motion", "Pendulum"]
 
@@ -43,6 +44,7 @@ class Motion:
         Of the motion; single precision leaves errors of a few 1e-5 rad after some periods.
     """
 
+    @own_torch_state()
     def __init__(
         self,
         potential: Potential,
@@ -63,6 +65,7 @@ class Motion:
         self._steps_per_read, self._n_reads = steps_per_read, n_reads
         self._reading = READINGS[readout]
 
+    @own_torch_state()
     def __call__(self, angles: Float64Array, drive: Float64Array | None, stiffness: Float64Array) -> Float64Array:
         """Readings of shape (rows, n_reads * oscillators).
 

@@ -24,6 +24,7 @@ from hwloop.simulators.spiking.layer import SpikingLayer
 from hwloop.simulators.spiking.records import RECORDS, Record, rows_first
 from hwloop.simulators.spiking.window import Window
 from hwloop.simulators.torch_devices import torch_device
+from hwloop.torch_state import own_torch_state
 
 CELLS_IN_CACHE = 2**15  # neurons times rows that are stepped together
 STEPS_PER_PRODUCT = 16
@@ -59,6 +60,7 @@ class TorchLIF:
         or ``"single"``. Synaptic sums are exact in both, and in single precision rounded then.
     """
 
+    @own_torch_state()
     def __init__(
         self, layer: SpikingLayer, window: Window, device: str = "cpu", precision: str = "double"
     ) -> None:
@@ -75,6 +77,7 @@ class TorchLIF:
         )
         self._biased = bool(np.any(neuron.bias))
 
+    @own_torch_state()
     def run(self, drive: NDArray[Any], activity: Iterable[str]) -> dict[str, NDArray[Any]]:
         """As :meth:`hwloop.simulators.spiking.engine.Engine.run`."""
         names, rows = list(activity), len(drive)

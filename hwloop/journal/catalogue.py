@@ -32,8 +32,6 @@ class Catalogue:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.records = 0
-        self.rows = 0
         self._first_rows, self._counts = array("q"), array("q")
         self._chunks, self._offsets = array("i"), array("q")
         self._started, self._durations = array("d"), array("d")
@@ -43,9 +41,18 @@ class Catalogue:
         self._cache: OrderedDict[int, tuple[Float64Array, Float64Array]] = OrderedDict()
         self._cached_bytes = 0
 
+    @property
+    def records(self) -> int:
+        """How many records of any kind there are."""
+        return len(self._first_rows) + len(self._note_offsets)
+
+    @property
+    def rows(self) -> int:
+        """The number behind the last row."""
+        return self._first_rows[-1] + self._counts[-1] if self._first_rows else 0
+
     def enter(self, located: Located) -> None:
-        """Take note of a record of any kind."""
-        self.records += 1
+        """Take note of a record of any kind; if it raises, :meth:`forget_from` makes it undone."""
         header = located.header
         if header["kind"] != ROWS:
             self._note_chunks.append(located.chunk)
@@ -58,7 +65,18 @@ class Catalogue:
         self._started.append(header["started_seconds"])
         self._durations.append(header["duration_seconds"])
         self._devices.append(self._device_names.setdefault(header["device"], len(self._device_names)))
-        self.rows = header["first_row"] + header["rows"]
+
+    def forget_from(self, chunk: int, offset: int) -> None:
+        """Forget every record that begins there or behind, also one of which only a part was noted."""
+        notes: tuple[array[int], ...] = (self._note_chunks, self._note_offsets)
+        rows: tuple[array[Any], ...] = (self._chunks, self._offsets, self._first_rows, self._counts)
+        rows += (self._started, self._durations, self._devices)
+        for columns in (notes, rows):
+            length = min(map(len, columns))
+            while length and (columns[0][length - 1], columns[1][length - 1]) >= (chunk, offset):
+                length -= 1
+            for column in columns:
+                del column[length:]
 
     def readable(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which rows a whole record holds."""

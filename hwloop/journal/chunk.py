@@ -63,7 +63,7 @@ class ChunkFile:
 
     def __init__(self, folder: Path, number: int) -> None:
         self.number = number
-        self._file = os.open(chunk_path(folder, number), os.O_RDONLY | os.O_CLOEXEC)
+        self._file = os.open(chunk_path(folder, number), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         self.size = os.fstat(self._file).st_size
         self._patience = 4 * self.size + 16 * _WINDOW
 

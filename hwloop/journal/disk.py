@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from hwloop.device.spec import Float64Array
 from hwloop.errors import JournalError
 from hwloop.journal import frame
+from hwloop.journal.appender import Appender
 from hwloop.journal.catalogue import Catalogue
 from hwloop.journal.chunk import Damage, Located, chunk_path
+from hwloop.journal.folders import make_folder, refuse_links
 from hwloop.journal.header import note_header, rows_header
 from hwloop.journal.index import Index
 from hwloop.journal.lock import WriterLock
@@ -25,6 +27,7 @@ from hwloop.journal.record import Journal, Note, Record
 from hwloop.journal.survey import Survey, whole_records
 
 CHUNK_BYTES = 256 << 20
+INDEXED_AT_ONCE = 10_000
 
 
 class DiskJournal(Journal):
@@ -38,8 +41,9 @@ class DiskJournal(Journal):
     folder
         Made if it is not there.
     sync_seconds
-        At most this long may pass between a record and its ``fdatasync``; 0 for one after every record. Only
-        power loss can take what a sync has not reached; a killed process loses nothing.
+        At most this long may pass between a record and its ``fdatasync``, which a thread of the journal does; 0
+        for one before :meth:`append` returns. Only a loss of power can take what a sync has not reached; a killed
+        process loses nothing.
 
     Raises
     ------
@@ -50,7 +54,7 @@ class DiskJournal(Journal):
     def __init__(self, folder: Path | str, sync_seconds: float = 1.0) -> None:
         self.folder = Path(folder)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
         except OSError as error:
             raise JournalError(
                 f"{self.folder} cannot be made ({error.strerror}); choose another folder"
@@ -59,58 +63,69 @@ class DiskJournal(Journal):
         self.damage: list[Damage] = []
         self._lock = WriterLock(self.folder)
         self._mutex = threading.RLock()
-        self._file = -1
         self._closed = False
         try:
+            refuse_links(self.folder)
             self._catalogue = Catalogue(self.folder)
             self._index = Index(self.folder / "index.sqlite")
-            self._recover()
+            self._appender = Appender(self.folder, self._recover(), sync_seconds, self._index.commit_if_due)
         except BaseException:
             self._lock.release()
             raise
-        self._synced = time.monotonic()
+        # A journal that nobody refers to any more is synced, and its thread ends.
+        self._left_open = weakref.finalize(self, _close_quietly, self._appender)
+        self._left_open.atexit = False
 
     # -- recovery --------------------------------------------------------------------------------------
 
-    def _recover(self) -> None:
-        """Read every chunk through, cut a torn tail off, and bring the index up to date."""
-        known, _, _ = self._index.end_of_last()
+    def _recover(self) -> int:
+        """Read every chunk through, cut a torn tail off, bring the index up to date; the last chunk's number."""
+        known, *end_known = self._index.end_of_last()
+        end = [0, 0]
         survey = Survey(self.folder)
-        for found in survey.read_on():
-            if isinstance(found, Damage):
-                self.damage.append(found)
-                if found.torn:
-                    os.truncate(chunk_path(self.folder, found.chunk), found.offset)
-                continue
-            if self._catalogue.records >= known:
-                self._index.add(self._catalogue.records, found.chunk, found.offset, found.length, found.header)
-            self._catalogue.enter(found)
-        if self._catalogue.records < known:
-            self._rebuild_index()
+        try:
+            for found in survey.read_on():
+                if isinstance(found, Damage):
+                    self.damage.append(found)
+                    if found.torn:
+                        os.truncate(chunk_path(self.folder, found.chunk), found.offset)
+                    continue
+                if self._catalogue.records >= known:
+                    self._enter_in_index(self._catalogue.records, found)
+                self._catalogue.enter(found)
+                if self._catalogue.records == known:
+                    end = [found.chunk, found.offset + found.length]
+            if end != end_known:
+                self._rebuild_index()
+        except OSError as error:
+            raise JournalError(f"{self.folder} cannot be read ({error.strerror}); check the disk") from error
         self._index.commit()
-        self._chunk = max(survey.chunk, 0)
-        self._open_chunk()
+        return max(survey.chunk, 0)
 
     def _rebuild_index(self) -> None:
         """The index knows records that the chunks have not: power was lost between the two."""
         self._index.forget()
         for number, found in enumerate(whole_records(self.folder)):
-            self._index.add(number, found.chunk, found.offset, found.length, found.header)
+            self._enter_in_index(number, found)
 
-    def _open_chunk(self) -> None:
-        path = chunk_path(self.folder, self._chunk)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        self._end = os.fstat(self._file).st_size
+    def _enter_in_index(self, number: int, found: Located) -> None:
+        self._index.add(number, found.chunk, found.offset, found.length, found.header)
+        if self._index.waiting >= INDEXED_AT_ONCE:
+            self._index.commit()
 
     # -- writing ---------------------------------------------------------------------------------------
 
     def append(self, record: Record) -> None:
         """Write a record; when this returns it survives the death of this process.
 
+        It survives a loss of power ``sync_seconds`` later, whatever this process does meanwhile. Where a disk is
+        so slow that it would not, this waits for the disk.
+
         Raises
         ------
         JournalError
-            It could not be written; the journal is as it was before.
+            It could not be written, and the journal is as it was before; or a sync has failed, and the journal
+            takes nothing more.
         """
         if record.first_row != self.rows:
             raise JournalError(
@@ -129,62 +144,56 @@ class DiskJournal(Journal):
         with self._mutex:
             if self._closed:
                 raise JournalError(f"{self.folder} is closed; open the journal again to write to it")
-            if self._end and self._end + length > CHUNK_BYTES:
-                self._begin_chunk()
+            self._lock.require_held()
+            self._catalogue.forget_from(self._appender.chunk, self._appender.end)
+            self._appender.make_room(length, CHUNK_BYTES)
+            located = Located(self._appender.chunk, self._appender.end, length, header)
             try:
-                _write_all(self._file, buffers, length)
-            except OSError as error:
-                self._undo(error)
-            self._index.add(self._catalogue.records, self._chunk, self._end, length, header)
-            self._catalogue.enter(Located(self._chunk, self._end, length, header))
-            self._end += length
-            if time.monotonic() - self._synced >= self.sync_seconds:
-                self.sync()
+                self._appender.write(buffers, length)
+                self._catalogue.enter(located)
+                self._appender.keep(length)
+            except BaseException:
+                # Whatever came in between, a record is there whole and counted, or not at all.
+                if self._appender.end == located.offset:
+                    self._catalogue.forget_from(located.chunk, located.offset)
+                    self._appender.undo()
+                raise
+            self._enter_last_in_index(located)
+            self._appender.wrote()
 
-    def _undo(self, error: OSError) -> None:
-        """Cut half a record off again; on a full disk that always succeeds."""
-        with contextlib.suppress(OSError):  # if this fails too, the next opening finds a torn tail and cuts it off
-            os.ftruncate(self._file, self._end)
-        raise JournalError(
-            f"{chunk_path(self.folder, self._chunk)} cannot be written ({error.strerror}); every record before "
-            "it is safe. Free some space or mend the disk, then resume the run"
-        ) from error
+    def _enter_last_in_index(self, located: Located) -> None:
+        """The index is a copy: its failure is none of the record's."""
+        try:
+            self._index.add(
+                self._catalogue.records - 1, located.chunk, located.offset, located.length, located.header
+            )
+        except BaseException as error:
+            self._index.miss()
+            if not isinstance(error, Exception):
+                raise
 
-    def _begin_chunk(self) -> None:
-        self.sync()
-        os.close(self._file)
-        self._chunk += 1
-        self._open_chunk()
+    def begin_sync(self) -> None:
+        """Begin to make everything written so far survive a loss of power, and return at once."""
+        if not self._closed:
+            self._appender.begin_sync()
 
     def sync(self) -> None:
         """Make everything written so far survive a loss of power, and visible in the index."""
-        with self._mutex:
-            if self._closed:
-                return
-            try:
-                os.fdatasync(self._file)
-                removed = os.fstat(self._file).st_nlink == 0
-            except OSError as error:
-                raise JournalError(f"{self.folder} cannot be synced ({error.strerror}); check the disk") from error
-            if removed:  # writing goes on into a file that nobody will ever open: stop before more is lost
-                raise JournalError(
-                    f"{chunk_path(self.folder, self._chunk)} was removed while it was being written, and what was "
-                    "measured with it; measure again into a folder that nobody clears"
-                )
+        if not self._closed:
+            self._appender.sync()
             self._index.commit()
-            self._synced = time.monotonic()
 
     def close(self) -> None:
         """Sync and let others write; safe to call twice."""
         with self._mutex:
             if self._closed:
                 return
+            self._closed = True
+            self._left_open.detach()
             try:
-                self.sync()
-                self._index.close()
+                self._appender.close()
             finally:
-                self._closed = True
-                os.close(self._file)
+                self._index.close()
                 self._catalogue.close()
                 self._lock.release()
 
@@ -228,11 +237,6 @@ class DiskJournal(Journal):
             return iter(list(self._catalogue.notes()))
 
 
-def _write_all(file: int, buffers: list[bytes | memoryview], length: int) -> None:
-    """Write every byte; the kernel may take fewer than it was given."""
-    written = os.writev(file, buffers)
-    if written == length:
-        return
-    rest = memoryview(b"".join(buffers))[written:]
-    while rest:
-        rest = rest[os.write(file, rest) :]
+def _close_quietly(appender: Appender) -> None:
+    with contextlib.suppress(JournalError):
+        appender.close()

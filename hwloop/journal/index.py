@@ -1,10 +1,12 @@
 """The journal's index: what was recorded, where it lies, and what happened, for fast questions in SQL.
 
-Everything in it also stands in the chunks; an index that is lost or behind is made again from them.
+Everything in it also stands in the chunks; an index that is lost or behind is made again from them, and nothing
+that happens to it alone may keep a record from being written.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
@@ -12,11 +14,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hwloop.errors import JournalError
-
 SCHEMA_VERSION = 1
 CHECK_SECONDS = 60.0  # a hostile file must not keep SQLite busy for ever
 COMMIT_SECONDS = 1.0
+RETRY_SECONDS = 5.0
+MOST_WAITING = 100_000
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
     number INTEGER PRIMARY KEY, chunk INTEGER NOT NULL, start INTEGER NOT NULL, length INTEGER NOT NULL,
@@ -25,40 +27,40 @@ CREATE TABLE IF NOT EXISTS records (
 );
 CREATE INDEX IF NOT EXISTS records_by_kind ON records (kind);
 """
+_INSERT = f"INSERT OR REPLACE INTO records VALUES ({','.join('?' * 13)})"
 
 
 class Index:
     """An SQLite file in WAL mode, so that others may read while it is written.
 
-    One connection, shared by the threads of a session under a lock. Rows become visible to readers at each
-    commit, at least every second and whenever :meth:`commit` is called.
+    It is a copy, and what goes wrong with it alone harms no record: it is then behind, and made up for with one of
+    the next commits or when the journal is opened again. It knows the records from the first to some last one,
+    without a gap.
+
+    Entries wait in memory until :meth:`commit`, from one thread at a time; the connection is shared under a lock.
     """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         self._path = path
-        try:
-            self._db = _opened(path)
-        except (sqlite3.Error, ValueError):  # a ValueError is text in it that is no Unicode
-            # Damaged: set it aside and begin anew; the journal fills it from the chunks.
-            for old in path.parent.glob(path.name + "*"):
-                old.rename(old.with_name(f"damaged-{time.time_ns()}-{old.name}"))
-            try:
-                self._db = _opened(path)
-            except sqlite3.Error as error:
-                raise JournalError(f"{path} cannot be written ({error}); check the disk and its rights") from error
-        self._committed = time.monotonic()
+        self._waiting: list[tuple[Any, ...]] = []
+        self._is_behind = False  # an entry was not taken: none of those behind it may be either
+        self._next_commit = 0.0
+        self._db = _opened_or_anew(path)
+
+    @property
+    def waiting(self) -> int:
+        """Entries that no reader sees yet."""
+        return len(self._waiting)
 
     def end_of_last(self) -> tuple[int, int, int]:
         """Records so far, and the chunk and offset behind the last; (0, 0, 0) if there are none."""
-        with self._lock:
-            row = self._db.execute(
-                "SELECT number, chunk, start + length FROM records ORDER BY number DESC LIMIT 1"
-            ).fetchone()
-        return (row[0] + 1, row[1], row[2]) if row else (0, 0, 0)
+        query = "SELECT number, chunk, start + length FROM records ORDER BY number DESC LIMIT 1"
+        rows = self.select(query)
+        return (rows[0][0] + 1, rows[0][1], rows[0][2]) if rows else (0, 0, 0)
 
     def add(self, number: int, chunk: int, offset: int, length: int, header: dict[str, Any]) -> None:
-        """Enter a record by its header."""
+        """Enter a record by its header, with the next commit."""
         details = header.get("details")
         values = (
             number,
@@ -75,36 +77,44 @@ class Index:
             header.get("duration_seconds"),
             None if details is None else json.dumps(details),
         )
-        try:
-            with self._lock:
-                self._db.execute(f"INSERT OR REPLACE INTO records VALUES ({','.join('?' * len(values))})", values)
-        except sqlite3.Error as error:
-            raise JournalError(
-                f"{self._path} cannot be written ({error}); free some space, then resume"
-            ) from error
-        if time.monotonic() - self._committed > COMMIT_SECONDS:
-            self.commit()
+        if self._is_behind or len(self._waiting) >= MOST_WAITING:
+            self._is_behind = True
+        else:
+            self._waiting.append(values)  # without the lock: a record never waits for SQLite
+
+    def miss(self) -> None:
+        """A record could not be entered: what follows it waits until the journal is opened again."""
+        self._is_behind = True
 
     def forget(self) -> None:
         """Remove every entry, before the index is made again."""
         with self._lock:
-            self._db.execute("DELETE FROM records")
+            self._waiting.clear()
+            if self._db is not None and not self._tried("DELETE FROM records", ((),)):
+                self._is_behind = True
 
-    def select(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Rows of a query."""
+    def select(self, query: str) -> list[tuple[Any, ...]]:
+        """Rows of a query; none where the index cannot be read."""
         with self._lock:
-            return self._db.execute(query, values).fetchall()
+            try:
+                return [] if self._db is None else self._db.execute(query).fetchall()
+            except sqlite3.Error:
+                return []
 
-    def commit(self) -> None:
-        """Show readers what was entered."""
-        try:
-            with self._lock:
-                self._db.commit()
-        except sqlite3.Error as error:
-            raise JournalError(
-                f"{self._path} cannot be written ({error}); free some space, then resume"
-            ) from error
-        self._committed = time.monotonic()
+    def commit_if_due(self) -> None:
+        """Show readers what was entered, at most once a second."""
+        if time.monotonic() >= self._next_commit:
+            self.commit()
+
+    def commit(self) -> bool:
+        """Show readers what was entered; whether they see it. What fails is tried again with the next commit."""
+        with self._lock:
+            entries = tuple(self._waiting)
+            done = self._db is not None and self._tried(_INSERT, entries)
+            if done:
+                del self._waiting[: len(entries)]
+            self._next_commit = time.monotonic() + (COMMIT_SECONDS if done else RETRY_SECONDS)
+        return done
 
     def close(self) -> None:
         """Commit and close."""
@@ -112,7 +122,32 @@ class Index:
             self.commit()
         finally:
             with self._lock:
-                self._db.close()
+                if self._db is not None:
+                    with contextlib.suppress(sqlite3.Error):
+                        self._db.close()
+
+    def _tried(self, statement: str, entries: tuple[tuple[Any, ...], ...]) -> bool:
+        """Execute for all entries and commit, or leave everything as it was."""
+        assert self._db is not None
+        try:
+            self._db.executemany(statement, entries)
+            self._db.commit()
+        except Exception:
+            with contextlib.suppress(Exception):
+                self._db.rollback()
+            return False
+        return True
+
+
+def _opened_or_anew(path: Path) -> sqlite3.Connection | None:
+    """The database; one that is damaged is set aside and begun anew. ``None`` if none can be written."""
+    with contextlib.suppress(sqlite3.Error, ValueError, MemoryError):  # a ValueError is text that is no Unicode
+        return _opened(path)
+    with contextlib.suppress(sqlite3.Error, OSError, MemoryError):
+        for old in path.parent.glob(path.name + "*"):
+            old.rename(old.with_name(f"damaged-{time.time_ns()}-{old.name}"))
+        return _opened(path)  # the journal fills it from the chunks
+    return None
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -99,6 +99,9 @@ class Journal(ABC):
     def notes(self) -> Iterator[Note]:
         """Every note, oldest first."""
 
+    def begin_sync(self) -> None:
+        """Begin to make everything kept so far survive a loss of power, and return at once."""
+
     def sync(self) -> None:
         """Make everything kept so far survive a loss of power."""
 

@@ -105,6 +105,8 @@ class RowMeasurer:
                 into.fill(*unknown.spread(done, self._monitor.corrected(answer.responses)))
                 self._emit(RowsMeasured(purpose, rows=rows))
                 done += rows
+            if done:
+                self._recorder.journal.begin_sync()
         except BaseException as failure:
             into.fail(failure)
 

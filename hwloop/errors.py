@@ -4,6 +4,10 @@ Each message says what happened, to which device or file, and what to do next. T
 user's mistakes into exit code 2, the device's failures into exit code 3, and its drift into exit code 4.
 """
 
+from __future__ import annotations
+
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # in PyTorch's words
+
 
 class HwloopError(Exception):
     """Base of all errors raised by hwloop."""
@@ -75,3 +79,10 @@ def was_interrupted(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, whichever library says so; PyTorch has no class for it on the processor."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    )

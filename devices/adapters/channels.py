@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hwloop.device import Device, DeviceSpec
+from hwloop.device.plain_numbers import NotPlainError, plain_numbers
 from hwloop.device.spec import Float64Array
 from hwloop.errors import BadReading, DeviceDisconnected, DeviceError
 from hwloop.simulators.settings import real_number, whole_number
@@ -218,8 +219,11 @@ def split_gettable(item: Any) -> tuple[Any, int | None]:
 
 
 def _numbers(gettable: Gettable, reading: Any) -> Float64Array:
-    values = np.asarray(reading)
-    if values.dtype.kind not in "fiub" or values.size != gettable.size:
+    try:
+        values = plain_numbers(reading, gettable.unit)
+    except NotPlainError as error:
+        raise BadReading(f"{gettable.name} reads {str(reading)[:80]}, but {error}") from error
+    if values.size != gettable.size:
         raise BadReading(f"{gettable.name} reads {str(reading)[:80]}, not {gettable.size} real numbers")
     return values.astype(np.float64).reshape(gettable.size)
 

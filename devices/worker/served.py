@@ -267,7 +267,7 @@ class Served:
             self._takes_trial = "trial" in inspect.signature(measure).parameters
             self._limits = _spec(self._object)
         inputs = checked(inputs, self._limits)
-        return np.asarray(measure(inputs, trial=trial) if self._takes_trial else measure(inputs))
+        return _unmasked(measure(inputs, trial=trial) if self._takes_trial else measure(inputs))
 
     def close(self) -> None:
         """Bring the object to its safe state, from whatever thread comes first."""
@@ -318,6 +318,18 @@ def checked(inputs: np.ndarray[Any, Any], spec: dict[str, Any] | None) -> np.nda
         if not ((inputs >= low) & (inputs <= high)).all():
             raise LimitError(f"a stimulus lies outside of {low} to {high}; nothing was sent")
     return inputs
+
+
+class BadReading(ValueError):
+    """The object answered with values that it marks as invalid itself."""
+
+
+def _unmasked(reply: Any) -> np.ndarray[Any, Any]:
+    """The reply as an array, whose mask would not travel with it."""
+    rows = list(reply) if isinstance(reply, (list, tuple)) else [reply]
+    if any(np.ma.is_masked(each) for each in [*rows, np.asanyarray(reply)]):
+        raise BadReading("some values of the reply are masked; they are no readings")
+    return np.asarray(reply)
 
 
 def _reply(result: Any) -> tuple[dict[str, Any], dict[str, Any]]:

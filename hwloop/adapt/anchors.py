@@ -16,6 +16,7 @@ from hwloop.errors import CheckpointError, ConfigError
 from hwloop.journal.whole_file import write_whole
 from hwloop.layers import PhysicalNetwork
 from hwloop.layers.network import as_rows
+from hwloop.layers.tensors import rows_as_tensor
 from hwloop.reference import Noise
 from hwloop.reference.drift import averaged, noise_of
 from hwloop.torch_state import own_torch_state
@@ -105,9 +106,7 @@ class Anchors:
                 passes = passes.reshape(PASSES, WATCHED, -1)
                 outputs = stage.map(stage.features(rows, responses))
                 watched = torch.from_numpy(averaged(passes).mean)
-                recorded.append(
-                    StageAnchors(rows, torch.from_numpy(responses), outputs, watched, noise_of(passes))
-                )
+                recorded.append(StageAnchors(rows, rows_as_tensor(responses), outputs, watched, noise_of(passes)))
                 rows = outputs
         return cls(tuple(recorded), classes)
 

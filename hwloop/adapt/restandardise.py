@@ -7,6 +7,7 @@ import torch
 from hwloop.adapt.anchors import Anchors
 from hwloop.adapt.policy import Observed, Policy
 from hwloop.layers import PhysicalNetwork, Stage
+from hwloop.layers.tensors import rows_as_tensor
 
 FEWEST_ROWS = 4
 LEAST_SLOPE = 1e-6  # a channel that anchors move less than this no longer answers
@@ -30,7 +31,7 @@ class Restandardise(Policy):
 
     def mend_stage(self, observed: Observed) -> None:
         """One standardiser."""
-        responses = torch.from_numpy(observed.responses)
+        responses = rows_as_tensor(observed.responses)
         if len(responses) < FEWEST_ROWS:
             return
         if observed.anchors is None or self.anchors is None:

@@ -1,4 +1,4 @@
-"""From an error to an exit code and one line: 2 the user's mistakes, 3 device or disk, 4 drift, 130 Ctrl-C.
+"""From an error to an exit code and one line: 2 the user's mistakes, 3 device or computer, 4 drift, 130 Ctrl-C.
 
 ``hwloop check`` ends with 1, without a line, where everything worked and a device breaks a promise.
 """
@@ -52,7 +52,14 @@ def reported(debug: bool) -> Iterator[ProgressKept]:
 
 @contextmanager
 def _errors_reported(kept: ProgressKept, debug: bool) -> Iterator[None]:
-    from hwloop.errors import DeviceDrifted, DeviceError, HwloopError, JournalError, was_interrupted
+    from hwloop.errors import (
+        DeviceDrifted,
+        DeviceError,
+        HwloopError,
+        JournalError,
+        is_out_of_memory,
+        was_interrupted,
+    )
 
     try:
         yield
@@ -73,6 +80,9 @@ def _errors_reported(kept: ProgressKept, debug: bool) -> Iterator[None]:
         if was_interrupted(error):
             _fail("interrupted", kept, INTERRUPTED, debug)
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        if is_out_of_memory(error):
+            advice = "end other programs, or ask for less at once: fewer rows, outputs or devices"
+            _fail(f"this computer's memory is used up ({what}); {advice}", kept, DEVICE_ERROR, debug)
         _fail(f"unexpected error, please report it with the output of --debug: {what}", kept, 1, debug)
 
 

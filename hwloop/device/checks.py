@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.device.plain_numbers import NotPlainError, plain_numbers
 from hwloop.device.spec import DeviceSpec, Float64Array
 from hwloop.errors import BadReading, LimitError, StimulusError
 
@@ -25,19 +26,17 @@ def checked_stimuli(inputs: Any, spec: DeviceSpec, device: str) -> Float64Array:
     Raises
     ------
     StimulusError
-        Wrong shape or type, or a value that is not finite.
+        Wrong shape or type, a value that is not finite, or one that is masked.
     LimitError
         A value outside the device's limits; the message names row, channel, value and limit.
     """
     try:
-        given = np.asarray(inputs)
-    except Exception as error:
+        given = plain_numbers(inputs, spec.input_unit)
+    except NotPlainError as error:
         raise StimulusError(
-            f"{device}: the stimuli of type {type(inputs).__name__} cannot be read as an array ({error}); "
-            f"give real numbers of shape (rows, {spec.n_inputs})"
+            f"{device}: stimuli must be real numbers, every one of them valid, but {error}; "
+            f"give an array of shape (rows, {spec.n_inputs})"
         ) from error
-    if given.dtype.kind not in "fiub":
-        raise StimulusError(f"{device}: stimuli must be real numbers, not an array of {given.dtype}")
     if given.ndim != 2 or given.shape[1] != spec.n_inputs:
         raise StimulusError(
             f"{device}: stimuli must have shape (rows, {spec.n_inputs}), one column an input channel, "
@@ -45,7 +44,8 @@ def checked_stimuli(inputs: Any, spec: DeviceSpec, device: str) -> Float64Array:
         )
     stimuli = np.empty(given.shape)
     for part in _parts(stimuli):
-        stimuli[part] = given[part]
+        with np.errstate(over="ignore"):  # a longer float than ours may become infinite
+            stimuli[part] = given[part]
         # A NaN fails both comparisons, so one pass finds every kind of fault.
         fine = (stimuli[part] >= spec.input_low) & (stimuli[part] <= spec.input_high)
         if not fine.all():
@@ -79,24 +79,24 @@ def copy_readings(reply: Any, responses: Float64Array, spec: DeviceSpec, device:
     Raises
     ------
     BadReading
-        Wrong shape or type, NaN, infinity, or SCPI's 9.9E37 and 9.91E37.
+        Wrong shape or type, NaN, infinity, SCPI's 9.9E37 and 9.91E37, or a value that the reply itself marks as
+        invalid: a masked array, a fill value, a quantity in another unit.
     """
     try:
-        given = np.asarray(reply)
-    except Exception as error:
-        raise BadReading(f"{device}: the reply of type {type(reply).__name__} is no array ({error})") from error
-    if given.dtype.kind not in "fiub":
+        given = plain_numbers(reply, spec.output_unit)
+    except NotPlainError as error:
         raise BadReading(
-            f"{device}: the reply must be real numbers, not {type(reply).__name__} of {given.dtype}; "
+            f"{device}: the reply must be real numbers, every one of them a reading, but {error}; "
             "check what _measure returns"
-        )
+        ) from error
     if given.shape != responses.shape:
         raise BadReading(
             f"{device}: the reply to {len(responses)} rows must have shape ({len(responses)}, {spec.n_outputs}), "
             f"but has shape {given.shape}; check spec.n_outputs and what _measure returns"
         )
     for part in _parts(responses):
-        responses[part] = given[part]
+        with np.errstate(over="ignore"):  # a longer float than ours may become infinite
+            responses[part] = given[part]
         sound = np.abs(responses[part]) < SCPI_OVERFLOW  # False for NaN too
         if not sound.all():
             row, channel = _first_fault(sound, part.start)

@@ -18,6 +18,7 @@ from hwloop.layers.precision import weight_precision
 from hwloop.layers.rowwise import exact_linear
 from hwloop.layers.sequence import SequenceEncoder
 from hwloop.layers.standardise import Moments, Standardiser
+from hwloop.layers.tensors import rows_as_tensor
 from hwloop.registry import nearest
 
 
@@ -156,7 +157,7 @@ class Stage(nn.Module):
 
     def features(self, inputs: Tensor, responses: Float64Array) -> Tensor:
         """What the linear map sees: standardised responses (rows, n_features), float32, no gradient."""
-        standardised: Tensor = self.standardiser(torch.from_numpy(responses))
+        standardised: Tensor = self.standardiser(rows_as_tensor(responses))
         if not self.bypass:
             return standardised
         return torch.cat([standardised, self.bypass_standardiser(inputs.detach().to(torch.float64))], dim=1)

@@ -35,6 +35,8 @@ class Measurement:
     def wait_for(self, rows: int) -> Float64Array:
         """The first ``rows`` responses, shape (rows, n_outputs), as soon as they are known.
 
+        It is a view that cannot be written to: others may hold the same rows. Copy it to change values.
+
         Raises
         ------
         HwloopError
@@ -46,11 +48,18 @@ class Measurement:
             self._changed.wait_for(lambda: self._leading >= rows or self._failure is not None)
             if self._leading < rows and self._failure is not None:
                 raise self._failure
-            return self._responses[:rows]
+            view = self._responses[:rows]
+            view.flags.writeable = False
+            return view
 
     def result(self) -> Float64Array:
-        """All responses, shape (rows, n_outputs), when the last row is known."""
+        """All responses, shape (rows, n_outputs), when the last row is known; read-only as :meth:`wait_for`'s."""
         return self.wait_for(self.rows)
+
+    def taken(self) -> Float64Array:
+        """The same for the one who alone knows of this measurement: the rows become his own, to write to."""
+        self.wait_for(self.rows)
+        return self._responses
 
     def cancel(self) -> None:
         """Measure no more than the block in flight."""

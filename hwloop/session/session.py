@@ -227,7 +227,7 @@ class Session:
         """
         checked = self._checked(stimuli, purpose)
         with self, self._submitted(checked, purpose, fresh) as measurement:
-            return measurement.result()
+            return measurement.taken()
 
     def submit(self, stimuli: Any, purpose: str = "train", fresh: bool = False) -> Measurement:
         """Begin to measure and return at once; takes what :meth:`measure` takes.

@@ -13,6 +13,7 @@ from hwloop.errors import ConfigError, DatasetError
 from hwloop.layers import Stage
 from hwloop.layers.graph import GraphNetwork
 from hwloop.layers.network import as_rows
+from hwloop.layers.tensors import rows_as_tensor
 from hwloop.torch_state import own_torch_state
 from hwloop.training.cached import Cached
 from hwloop.training.labels import as_labels
@@ -100,7 +101,7 @@ class _NodeData(StageData):
     def features(self, stage: Stage, samples: int) -> Tensor:
         """Features of the first labelled nodes, once all nodes are measured."""
         responses = self.measurement.wait_for(len(self.inputs))
-        stage.fit_standardisers(self.inputs, torch.from_numpy(responses))
+        stage.fit_standardisers(self.inputs, rows_as_tensor(responses))
         return stage.features(self.inputs[:samples], responses[:samples])
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.stage import StageMoments
+from hwloop.layers.tensors import rows_as_tensor
 from hwloop.session import Measurement, Session
 from hwloop.training.objectives import LocalObjective, StageObjective
 from hwloop.training.optimiser import check_settings
@@ -150,9 +151,9 @@ class Online(Schedule):
         state, inputs = states[batch.stage], batch.inputs
         stage, responses = state.stage, batch.measurement.result()
         state.inputs.append(inputs)
-        state.moments.add(inputs, torch.from_numpy(responses))
+        state.moments.add(inputs, rows_as_tensor(responses))
         if batch.first:
-            stage.fit_standardisers(inputs, torch.from_numpy(responses))
+            stage.fit_standardisers(inputs, rows_as_tensor(responses))
         features = stage.features(inputs, responses)
         batch.losses.append(self._take_steps(state, features, batch.labels, batch.before))
         z = stage.map(features)

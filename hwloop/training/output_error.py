@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.layers import PhysicalNetwork, Stage
+from hwloop.layers.tensors import rows_as_tensor
 from hwloop.training.clients import Holders, holders
 from hwloop.training.credit import Credit
 from hwloop.training.flight import Flight
@@ -121,7 +122,7 @@ def _features_of_all(stage: Stage, measures: Holders, inputs: Tensor, fresh: boo
     """Features of all training samples in a stage, to which its encoder and standardiser are fitted."""
     stage.encoder.fit(inputs)
     responses = measures.submit(stage.encoder(inputs), torch.arange(len(inputs)), fresh).result()
-    stage.fit_standardisers(inputs, torch.from_numpy(responses))
+    stage.fit_standardisers(inputs, rows_as_tensor(responses))
     return stage.features(inputs, responses)
 
 
@@ -241,7 +242,7 @@ class _Descent:
         responses = flight.measurement.result()
         stage, inputs = self.stages[flight.stage], flight.inputs[flight.stage]
         if flight.stage > 0:
-            self.seen[flight.stage].add(inputs, torch.from_numpy(responses))
+            self.seen[flight.stage].add(inputs, rows_as_tensor(responses))
         flight.responses[flight.stage] = responses
         features = stage.features(inputs, responses)
         if flight.stage < len(self.stages) - 1:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
 from hwloop.layers import Stage
+from hwloop.layers.tensors import rows_as_tensor
 from hwloop.session import Session
 from hwloop.training.backward import input_gradient
 from hwloop.training.flight import MapGradient
@@ -202,7 +203,7 @@ class Rehearsal(Schedule):
 
 
 def _known(stage: Stage, rows: DeviceRows, inputs: Tensor, responses: Float64Array) -> Rehearsed:
-    stage.fit_standardisers(inputs, torch.from_numpy(responses))
+    stage.fit_standardisers(inputs, rows_as_tensor(responses))
     return Rehearsed(stage, rows, inputs, stage.features(inputs, responses))
 
 
@@ -242,7 +243,7 @@ class _Rehearsing:
             inputs = before.stage.map(before.features)
             self.stage.encoder.fit(inputs)
             answers = self.rows.answer(self.stage.encoder(inputs))
-            self.stage.fit_standardisers(inputs, torch.from_numpy(answers))
+            self.stage.fit_standardisers(inputs, rows_as_tensor(answers))
             order = torch.randperm(len(inputs), generator=self.task.rng)
             losses = [self._step(samples) for samples in torch.split(order, self.batch)]
             self.task.epoch_done(self.number - 1, epoch + 1, epochs, float(torch.cat(losses).mean()))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hwloop.device.spec import Float64Array
 from hwloop.layers import Stage
+from hwloop.layers.tensors import rows_as_tensor
 from hwloop.training.objectives import LocalObjective, StageObjective
 from hwloop.training.optimiser import AdamSettings, ResponseNoise, one_cycle_adamw, shuffled_batches
 
@@ -58,7 +59,7 @@ class StageData:
         """Features of the first samples as soon as they are measured; the standardiser is fitted on them."""
         rows = samples * self.rows_a_sample
         responses = self.measurement.wait_for(rows)
-        stage.fit_standardisers(self.inputs[:rows], torch.from_numpy(responses))
+        stage.fit_standardisers(self.inputs[:rows], rows_as_tensor(responses))
         return stage.features(self.inputs[:rows], responses)
 
 

@@ -158,6 +158,7 @@ def open_device(name: str | Path, **settings: Any) -> Device:
             f"device {name!r} gave a {type(device).__name__}, not a hwloop.Device; "
             "derive its class from hwloop.Device"
         )
+    device.built_as = {"device": str(name), "settings": settings, "wrap": []}
     return device
 
 
@@ -178,7 +179,8 @@ def _from_toml(path: Path, overrides: Mapping[str, Any]) -> Device:
         raise ConfigError(f'{path}: each wrapper is a table [[wrap]] with a line such as name = "averaged"')
     for wrap in wraps:
         options = {key: value for key, value in wrap.items() if key != "name"}
-        device = WRAPPERS.build(wrap["name"], device, **options)
+        inside, device = device, WRAPPERS.build(wrap["name"], device, **options)
+        device.built_as = {**(inside.built_as or {}), "wrap": [*(inside.built_as or {}).get("wrap", []), wrap]}
     return device
 
 

@@ -10,14 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hwloop.checkpoint.devices import (
+    DEVICE_CHANGED,
+    built_sessions,
+    compare_devices,
+    described_devices,
+    require_known_entries,
+)
 from hwloop.checkpoint.file import CHECKSUM, FORMAT, SUM_OF_TENSORS, UNSEALED, read_checkpoint, write_checkpoint
 from hwloop.checkpoint.readouts import empty_readout
-from hwloop.errors import CheckpointError, HwloopError, HwloopWarning
+from hwloop.errors import CheckpointError, ConfigError, HwloopError, HwloopWarning
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.burned import INTERFACE, burned_tensors, require_burned
 from hwloop.layers.graph import GraphNetwork
 from hwloop.reference import Fingerprint
 from hwloop.reference.fingerprint import difference_in_words
+from hwloop.registry import nearest
 from hwloop.session import Session
 from hwloop.torch_state import own_torch_state
 from hwloop.training.state import TrainingState
@@ -38,8 +46,9 @@ def save_network(
 ) -> None:
     """Write ``path`` (safetensors) and, beside it, the same name with ``.json``.
 
-    Both are written aside and renamed, the JSON last: a checkpoint without it is not finished. Devices that were
-    watched by reference stimuli leave their fingerprints in it.
+    Both are written aside and renamed, the JSON last: a checkpoint without it is not finished. It names the
+    devices (:meth:`hwloop.Device.describe`) and the classes (``network.class_names``), and carries a checksum over
+    all of it. Devices that were watched by reference stimuli leave their fingerprints in it.
 
     Parameters
     ----------
@@ -55,8 +64,8 @@ def save_network(
     Raises
     ------
     CheckpointError
-        It cannot be written there, the details are no JSON, or the network is one over a graph; a checkpoint that
-        was there before is untouched.
+        It cannot be written there, the details are no JSON, a weight is NaN or infinite, or the network is one
+        over a graph; a checkpoint that was there before is untouched.
     """
     path = Path(path)
     if isinstance(network, GraphNetwork):
@@ -73,37 +82,81 @@ def save_network(
         "readout": None if network.readout is None else network.readout.settings(),
         "training": None if training is None else {"stage": training.stage, "epoch": training.epoch},
         "details": dict(details or {}),
-        "devices": _fingerprints(network),
+        "devices": described_devices(network),
     }
     write_checkpoint(path, described, network_tensors(network, training))
 
 
 @own_torch_state()
 def load_network(
-    path: str | Path, session: Session | Sequence[Session], compare_device: bool = True
+    path: str | Path,
+    session: Session | Sequence[Session] | None = None,
+    compare_device: bool = True,
+    device_changed: str = "refuse",
 ) -> PhysicalNetwork:
     """The network that a checkpoint holds, on a device or on one a stage.
 
-    If the checkpoint holds fingerprints, each device measures those reference stimuli once (8 rows, unless a
-    reference said otherwise), and a :class:`hwloop.errors.HwloopWarning` says by how much it answers differently.
+    Each device is opened once, to see that it is the one that the network was trained on. If the checkpoint holds
+    fingerprints, each measures those reference stimuli once (8 rows, unless a reference said otherwise), and a
+    :class:`hwloop.errors.HwloopWarning` says by how much it answers differently.
 
     Parameters
     ----------
     path
         The ``.safetensors`` file; its ``.json`` lies beside it.
+    session
+        One that serves every stage, or a list of one a stage. By default the devices are built as the checkpoint
+        says, where they were opened by names of ``hwloop list`` with plain settings: it imports nothing else.
     compare_device
-        ``False`` measures nothing: for a device that is not at hand.
+        ``False`` opens and measures nothing: for a device that is not at hand.
+    device_changed
+        What is done about a device of another description: ``"refuse"``, or ``"warn"`` and go on with it.
 
     Raises
     ------
     CheckpointError
-        The files are absent, damaged, or made for a device of another shape.
+        The files are absent or damaged, hold NaN or something that is not understood, or the device is another
+        one (the message says in what), or it cannot be built from the checkpoint.
+    DeviceError
+        A device cannot be opened.
     """
     path = Path(path)
+    if device_changed not in DEVICE_CHANGED:
+        raise ConfigError(f"unknown device_changed {device_changed!r}: {nearest(device_changed, DEVICE_CHANGED)}")
     described, tensors = read_checkpoint(path)
     _say_what_is_missing(path, described)
+    sessions = _sessions(path, session, described)
+    if compare_device and described["format"] != UNSEALED:
+        compare_devices(described["devices"], sessions, device_changed, path)
+    network = _fitted_in(path, sessions, described, tensors)
+    if compare_device:
+        _warn_of_differences(network, described.get("devices", []))
+    return network
+
+
+def _sessions(
+    path: Path, given: Session | Sequence[Session] | None, described: Mapping[str, Any]
+) -> list[Session]:
+    """One a stage."""
     try:
-        network = _network(session, described, tensors)
+        n_stages = len(described["stages"])
+        if described["format"] != UNSEALED:
+            require_known_entries(described["devices"])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} is not understood ({type(error).__name__}: {error})") from error
+    if given is None:
+        if described["format"] == UNSEALED:
+            raise CheckpointError(f"{path} names no device; give it: hwloop.load_network(path, Session(device))")
+        return built_sessions(described["devices"], n_stages)
+    return [given] * n_stages if isinstance(given, Session) else list(given)
+
+
+def _fitted_in(
+    path: Path, sessions: Sequence[Session], described: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> PhysicalNetwork:
+    """The network; whatever is wrong with it is a :class:`CheckpointError`."""
+    try:
+        return _network(sessions, described, tensors)
     except (
         HwloopError,
         LookupError,
@@ -118,18 +171,15 @@ def load_network(
             f"{path} does not fit this device or this version of hwloop ({type(error).__name__}: {first_line}); "
             "open it with the device that it was trained on"
         ) from error
-    if compare_device:
-        _warn_of_differences(network, described.get("devices", []))
-    return network
 
 
 def _network(
-    session: Session | Sequence[Session], described: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    sessions: Sequence[Session], described: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> PhysicalNetwork:
     """The network that a description and its tensors hold; whatever of them is not understood is an error."""
     _require_known(described)
     stages = [Stage(**{**settings, "controls": tuple(settings["controls"])}) for settings in described["stages"]]
-    network = PhysicalNetwork(session, stages, seed=described["seed"])
+    network = PhysicalNetwork(sessions, stages, seed=described["seed"])
     _require_sizes_of(tensors, described)
     network.build(described["n_features"])
     if described["readout"] is not None:
@@ -193,21 +243,13 @@ def _say_what_is_missing(path: Path, described: Mapping[str, Any]) -> None:
         )
 
 
-def _fingerprints(network: PhysicalNetwork) -> list[dict[str, Any]]:
-    """Of every device that was watched, with the stages that it serves."""
-    return [
-        {"stages": [n for n, _, used in network if used is session], "fingerprint": fingerprint.as_dict()}
-        for session in network.distinct_sessions
-        if (fingerprint := session.fingerprint()) is not None
-    ]
-
-
 def _warn_of_differences(network: PhysicalNetwork, entries: Any) -> None:
     """Measure the reference stimuli of stored fingerprints on the devices that now serve their stages."""
     try:
         known = [
             (Fingerprint.from_dict(entry["fingerprint"]), session)
             for entry in entries
+            if "fingerprint" in entry
             for session in dict.fromkeys(network.sessions[number] for number in entry["stages"])
         ]
     except (KeyError, TypeError, IndexError) as error:

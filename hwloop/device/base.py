@@ -43,6 +43,8 @@ class Device(ABC):
 
     A class lists its own; those of its base classes count too.
     """
+    built_as: Mapping[str, Any] | None = None
+    """How :func:`hwloop.open_device` built it, as a device file would say it; ``None`` for one built in Python."""
     _listener: Listener | None = None
     _made_of: MadeOf | None = None
 

@@ -104,7 +104,6 @@ BUILT = {
     "by name": lambda tmp_path: fibre(read_noise=0.0),
     "from a file": device_file,
     "a wrapper around it": lambda tmp_path: hwloop.Averaged(fibre(read_noise=0.0), n=3),
-    "its class": lambda tmp_path: DEVICES.load("optical-fibre")(n_inputs=9, n_outputs=12, read_noise=0.0),
 }
 
 

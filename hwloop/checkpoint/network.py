@@ -28,7 +28,7 @@ from hwloop.reference.fingerprint import difference_in_words
 from hwloop.registry import nearest
 from hwloop.session import Session
 from hwloop.torch_state import own_torch_state
-from hwloop.training.state import TrainingState
+from hwloop.training.state import SavedState, TrainingState
 
 TRAINING = "training."  # begins the names of tensors that only training needs
 KNOWN_ENTRIES = {
@@ -80,7 +80,7 @@ def save_network(
         "stages": [stage.settings() for _, stage, _ in network],
         "weight_bits": [stage.linear.bits for _, stage, _ in network],
         "readout": None if network.readout is None else network.readout.settings(),
-        "training": None if training is None else {"stage": training.stage, "epoch": training.epoch},
+        "training": None if training is None else training.as_dict(),
         "details": dict(details or {}),
         "devices": described_devices(network),
     }
@@ -281,12 +281,23 @@ def network_tensors(network: PhysicalNetwork, training: TrainingState | None = N
     tensors |= burned_tensors(network)
     if training is None:
         return tensors
-    tensors[f"{TRAINING}rng"] = training.rng.get_state()
-    for stage, optimiser in training.optimisers.items():
-        for parameter, values in optimiser.state_dict()["state"].items():
-            for name, value in values.items():
-                tensors[f"{TRAINING}optimiser.{stage}.{parameter}.{name}"] = torch.as_tensor(value)
-    return tensors
+    return tensors | {f"{TRAINING}{name}": tensor for name, tensor in training.all_tensors().items()}
+
+
+def read_training(path: Path) -> SavedState:
+    """Where the fit stood that a checkpoint was saved in.
+
+    Raises
+    ------
+    CheckpointError
+        It is damaged, or was not saved within a fit.
+    """
+    described, tensors = read_checkpoint(path)
+    if not isinstance(described.get("training"), dict):
+        raise CheckpointError(f"{path} was not saved within a fit; there is nothing to go on from")
+    network = {name: value for name, value in tensors.items() if not name.startswith((TRAINING, INTERFACE))}
+    training = {name[len(TRAINING) :]: value for name, value in tensors.items() if name.startswith(TRAINING)}
+    return SavedState.of(described["training"], network, training)
 
 
 def _require_sizes_of(tensors: Mapping[str, Tensor], described: Mapping[str, Any]) -> None:

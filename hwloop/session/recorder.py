@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,8 @@ class Recorder:
         self.step = ""
         self._recorded_before = journal.rows
         self._position = 0
+        self._records: Iterator[Record] | None = None  # of those that are passed over
+        self._record: Record | None = None
         self._continued = False
         self._halted = False  # a plain attribute: one thread sets it, once
 
@@ -54,6 +57,11 @@ class Recorder:
         anything.
         """
         self._halted = True
+
+    @property
+    def position(self) -> int:
+        """Rows of the journal that are behind: recorded earlier and asked for again, or measured now."""
+        return self._position
 
     @property
     def is_replaying(self) -> bool:
@@ -91,6 +99,39 @@ class Recorder:
             )
         self.ledger.count_measured(purpose, rows, self.journal.duration_seconds(first, rows))
         return Answer(responses, first, busy=None)
+
+    def pass_over(self, limit: int) -> tuple[Float64Array, str, int]:
+        """Go past the next recorded rows of one call, ``limit`` at most; nobody asks for them again.
+
+        Returns
+        -------
+        Their stimuli, what they were measured for, and the number of the first.
+
+        Raises
+        ------
+        JournalError
+            The next row is not in the journal, or its record is damaged.
+        """
+        record = self._record_at(self._position)
+        first = self._position
+        stimuli = record.stimuli[first - record.first_row :][:limit]
+        self.ledger.count_measured(
+            record.purpose, len(stimuli), self.journal.duration_seconds(first, len(stimuli))
+        )
+        self._position += len(stimuli)
+        return stimuli, record.purpose, first
+
+    def _record_at(self, row: int) -> Record:
+        self._records = self.journal.records() if self._records is None else self._records
+        while self._record is None or self._record.first_row + len(self._record.stimuli) <= row:
+            self._record = next(self._records, None)
+            if self._record is None:
+                break
+        if self._record is None or self._record.first_row > row:
+            raise JournalError(
+                f"row {row} is not in the journal, or its record is damaged; hwloop verify says more"
+            )
+        return self._record
 
     def _measured(self, stimuli: Float64Array, purpose: str) -> Answer:
         if not self._continued:

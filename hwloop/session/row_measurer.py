@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from hwloop.device import DeviceSpec
 from hwloop.device.spec import Float64Array
-from hwloop.errors import DeviceError
+from hwloop.errors import DeviceError, JournalError
 from hwloop.events import Event, RowsMeasured
 from hwloop.session.budget import Budget
 from hwloop.session.known_rows import Keys, KnownRows
 from hwloop.session.measurement import Measurement
 from hwloop.session.phase import MeasuringPhase
+from hwloop.session.place import Place
 from hwloop.session.recorder import Answer, Recorder
 from hwloop.session.reference_monitor import ReferenceMonitor
 from hwloop.session.row_index import row_keys
@@ -79,6 +80,41 @@ class RowMeasurer:
         """Measure the reference stimuli now, unless nothing else was measured since the last time."""
         self._monitor.ask()
         self._watch(0)
+
+    def place(self) -> Place:
+        """Where the session stands; no job may be under way."""
+        ledger = self._recorder.ledger
+        counts = (dict(ledger.rows), dict(ledger.recalled), dict(ledger.reused))
+        return Place(self._recorder.position, self._recorder.settings, *counts)
+
+    def pass_over(self, place: Place) -> None:
+        """Go past rows that the journal holds, as if they had been asked for again, up to ``place``.
+
+        Memory, ledger and reference stimuli end as they would have: reference rows are answered again from the
+        journal, and what followed from them follows.
+
+        Raises
+        ------
+        JournalError
+            The journal does not hold these rows, or other ones.
+        """
+        while self._recorder.position < place.rows:
+            self._watch(0)
+            left = place.rows - self._recorder.position
+            if left <= 0:
+                break
+            stimuli, purpose, first = self._recorder.pass_over(int(min(left, self._monitor.rows_until_due)))
+            self._known.memory.remember(row_keys(stimuli), first)
+            self._monitor.count(len(stimuli))
+            self._emit(RowsMeasured(purpose, rows=len(stimuli)))
+        ledger = self._recorder.ledger
+        if self._recorder.position != place.rows or ledger.rows != dict(place.measured):
+            raise JournalError(
+                f"the checkpoint stands on {place.rows} rows ({_counted(place.measured)}), but the journal holds "
+                f"others up to there ({_counted(ledger.rows)}); resume with --from-start"
+            )
+        ledger.recalled.update(place.recalled)
+        ledger.reused.update(place.reused)
 
     def measure(self, stimuli: Float64Array, purpose: str, fresh: bool, into: Measurement) -> None:
         """Fill a measurement in: from memory what is known, the rest from the device, block by block.
@@ -159,3 +195,7 @@ def rows_a_call(spec: DeviceSpec) -> int:
     if spec.row_seconds:
         rows = min(rows, max(1, int(BLOCK_SECONDS / spec.row_seconds)))
     return rows
+
+
+def _counted(rows: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {purpose}" for purpose, count in rows.items() if count) or "none"

@@ -28,6 +28,7 @@ from hwloop.session.measurement import Measurement
 from hwloop.session.memory import Freshness, RowMemory
 from hwloop.session.owner import DeviceOwner
 from hwloop.session.phase import MeasuringPhase
+from hwloop.session.place import Place
 from hwloop.session.recorder import Recorder
 from hwloop.session.reference_monitor import NoMonitor, ReferenceMonitor
 from hwloop.session.row_measurer import RowMeasurer
@@ -261,6 +262,27 @@ class Session:
         """Measure every row anew from here on: the device is known to have moved."""
         with self, self._lock:
             self._opened().call(self._known.forget)
+
+    # -- going on from a checkpoint --------------------------------------------------------------------
+
+    def place(self) -> Place:
+        """Where the session stands after the jobs that were submitted; for :meth:`pass_over`."""
+        with self._lock:
+            return self._opened().call(self._measurer.place) if self._owner else self._measurer.place()
+
+    def pass_over(self, place: Place) -> None:
+        """Go past the rows that the journal holds up to a place, as if they had been asked for again.
+
+        For a fit that goes on from a checkpoint: the rest takes the same path to the last bit, for ledger, memory
+        and reference stimuli stand where they stood. Nothing is measured.
+
+        Raises
+        ------
+        JournalError
+            The journal does not hold these rows, or other ones.
+        """
+        with self, self._lock:
+            self._opened().call(lambda: self._measurer.pass_over(place))
 
     # -- watching the device ---------------------------------------------------------------------------
 

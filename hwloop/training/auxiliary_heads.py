@@ -40,6 +40,8 @@ class AuxiliaryHeads(LocalObjective):
     the next device needs.
     """
 
+    resumable = True
+
     def __init__(self, hidden: int, label_smoothing: float = 0.1) -> None:
         if isinstance(hidden, bool) or not isinstance(hidden, int) or hidden < 1:
             raise ConfigError(f"hidden must be a whole number of at least 1, not {hidden!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -22,7 +22,7 @@ from hwloop.training.optimiser import AdamSettings
 from hwloop.training.readouts import ReadoutBuilder
 from hwloop.training.rules import GradientRule, StageData
 from hwloop.training.schedules import Schedule, Task
-from hwloop.training.state import TrainingState
+from hwloop.training.state import SavedState, TrainingState, named, part
 
 
 class BlockHead(StageObjective):
@@ -90,6 +90,8 @@ class Blocks(Schedule):
         self.stages = stages
         self.sweeps = sweeps
 
+    resumable = True
+
     def measurements(self, stage: int, n_stages: int) -> int:
         """Once for a block's first stage, once a sweep for the others."""
         return 1 if stage % self.stages == 0 else self.sweeps
@@ -97,8 +99,10 @@ class Blocks(Schedule):
     def run(self, task: Task) -> None:
         """Block by block."""
         inputs = task.plan.rows(task.inputs, task.labels, task.n_classes, task.rng)
-        stages = list(task.network)
-        for start in range(0, len(stages), self.stages):
+        stages, trained = list(task.network), 0
+        if task.saved is not None:
+            inputs, trained = self._taken_up(task, task.saved), task.saved.stage or 0
+        for start in range(trained, len(stages), self.stages):
             # Members are made for their block and end with it: what was measured of other blocks is not held.
             members = [_Member(*one) for one in stages[start : start + self.stages]]
             inputs = self._train_block(task, members, inputs)
@@ -115,8 +119,24 @@ class Blocks(Schedule):
         builder.add_block(head, [member.number for member in block])
         for member in block:
             task.stage_done(member.number, builder.so_far(), cast(Tensor, member.activity))
-        task.checkpoint(TrainingState(block[-1].number + 1, task.rng, stage=block[-1].number + 1))
+        state = TrainingState(
+            block[-1].number + 1,
+            task.rng,
+            stage=block[-1].number + 1,
+            resumable=True,
+            is_last=block[-1].number + 1 == len(task.network),
+            tensors={"z": z, **builder.tensors()},
+            values={"members": builder.members},
+        )
+        task.checkpoint(state)
         return z
+
+    def _taken_up(self, task: Task, saved: SavedState) -> Tensor:
+        """What the next block encodes, after those that are trained."""
+        saved.restore_network(task.network)
+        cast(BlockHeadsBuilder, task.readout).restore(saved.part("head."), saved.values["members"])
+        task.take_up(saved)
+        return saved.tensors["z"]
 
     def _train_member(
         self, task: Task, member: _Member, block: list[_Member], inputs: Tensor, sweep: tuple[int, int]
@@ -196,6 +216,25 @@ class BlockHeadsBuilder(ReadoutBuilder):
         """Keep a block's head, which saw its last stage first and then the others in order."""
         self._heads.append(head.linear)
         self._members.append([stages[-1], *stages[:-1]])
+
+    @property
+    def members(self) -> list[list[int]]:
+        """The stages of each block so far, in the order in which its head sees them."""
+        return self._members
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Of every head so far."""
+        heads = [named(f"head.{number}.", head) for number, head in enumerate(self._heads)]
+        return {name: tensor for head in heads for name, tensor in head.items()}
+
+    def restore(self, heads: Mapping[str, Tensor], members: Sequence[Sequence[int]]) -> None:
+        """Take up the heads of blocks that are trained, by number, and their members."""
+        for number, stages in enumerate(members):
+            weight = heads[f"{number}.weight"]
+            head = nn.Linear(*reversed(weight.shape), device="meta").to_empty(device="cpu")
+            head.load_state_dict(part(heads, f"{number}."))
+            self._heads.append(head)
+            self._members.append(list(stages))
 
     def so_far(self) -> Readout:
         """The blocks trained so far."""

@@ -96,6 +96,8 @@ class LocalHeads(LocalObjective):
     Mono-Forward (Gong et al., 2025) and deeply supervised nets (Lee et al., AISTATS 2015).
     """
 
+    resumable = True
+
     def __init__(self, label_smoothing: float = 0.1) -> None:
         if not 0 <= label_smoothing <= 1:
             raise ConfigError(f"label_smoothing must lie within [0, 1], not {label_smoothing}")
@@ -138,6 +140,8 @@ class ChannelGroups(ClassScores):
 
 class ChannelCompetition(LocalObjective):
     """Groups of channels that compete, one a class (CwComp; Papachristodoulou et al., AAAI 2024)."""
+
+    resumable = True
 
     def __init__(self, slope: float = 1.0, label_smoothing: float = 0.1) -> None:
         _require_slope(slope)
@@ -189,6 +193,8 @@ class ClassPrototypes(ClassScores):
 
 class Prototypes(LocalObjective):
     """Fixed orthonormal class vectors a stage, random ones where there are more classes than channels."""
+
+    resumable = True
 
     def __init__(self, slope: float = 8.0, label_smoothing: float = 0.1) -> None:
         _require_slope(slope)

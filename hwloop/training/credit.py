@@ -36,6 +36,21 @@ class Credit(ABC):
     clients: int = 0
     uses_model: str = ""
 
+    @property
+    def resumable(self) -> bool:
+        """Promises that :meth:`state` and :meth:`restore` carry all that training changes in the rule.
+
+        What :meth:`begin` draws is drawn again by it, and need not be carried.
+        """
+        return False
+
+    def state(self) -> dict[str, Tensor]:
+        """What training has changed in the rule since :meth:`begin`, at the end of an epoch."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take up what :meth:`state` gave, after :meth:`begin`."""
+
     def check(self, network: PhysicalNetwork) -> None:
         """Refuse a network whose devices cannot serve the rule, before anything is measured.
 

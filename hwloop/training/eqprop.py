@@ -83,6 +83,8 @@ class NudgedStates(OutputGradients):
         ``"symmetric"``: at +beta and -beta; ``"one-sided"``: at beta, contrasted with the free state.
     """
 
+    resumable = True
+
     def __init__(self, size: float, states: str) -> None:
         if not 0 < size <= 1:
             raise ConfigError(f"size must be a share of the nudges' range, above 0 and at most 1, not {size!r}")

@@ -26,6 +26,7 @@ from hwloop.training.updates import Adam
 class ExactGradient(OutputGradients):
     """The chain rule through every stage, with the derivative that the device itself tells."""
 
+    resumable = True
     uses_model = "the simulated device's own derivative, which no hardware can tell"
 
     def check(self, network: PhysicalNetwork) -> None:

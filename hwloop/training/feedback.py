@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -44,6 +44,8 @@ class ProductFeedback(OutputGradients):
         Of R, a batch.
     """
 
+    resumable = True
+
     def __init__(self, units: int, rate: float, decay: float) -> None:
         if isinstance(units, bool) or not isinstance(units, int) or units < 1:
             raise ConfigError(f"units must be a whole number of at least 1, not {units!r}")
@@ -62,6 +64,14 @@ class ProductFeedback(OutputGradients):
             torch.randn(self._units, stage.width, generator=rng, dtype=torch.float32) / self._units**0.5
             for stage in self._stages
         ]
+
+    def state(self) -> dict[str, Tensor]:
+        """Every R."""
+        return {f"learned.{number}": learned for number, learned in enumerate(self._learned)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Every R."""
+        self._learned = [state[f"learned.{number}"] for number in range(len(self._learned))]
 
     def by_outputs(self, flight: Flight, verdict: Verdict, head: OutputHead) -> dict[int, Tensor]:
         """The error through both matrices; then R learns."""
@@ -83,6 +93,8 @@ class DirectFeedback(OutputGradients):
     slope
         g, one of :data:`SLOPES`.
     """
+
+    resumable = True
 
     def __init__(self, slope: str) -> None:
         self._slope = SLOPES[slope]

@@ -147,6 +147,8 @@ class Goodness(StageObjective):
 class GoodnessContrast(LocalObjective):
     """A goodness a stage, with what it draws at random of its own."""
 
+    resumable = True
+
     def __init__(
         self, new_measure: NewMeasure, slope: float, contrast: Contrast = pairwise, threshold: float = 0.0
     ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from hwloop.training.sparsity import Sparsity
 
@@ -16,6 +18,16 @@ class StageHistory:
     train_accuracy: float | None = None
     validation_accuracy: float | None = None
     sparsity: Sparsity | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> StageHistory:
+        """What :meth:`as_dict` gave."""
+        sparse = found["sparsity"]
+        return cls(**{**found, "sparsity": None if sparse is None else Sparsity(**sparse)})
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -14,9 +15,11 @@ from hwloop.registry import nearest
 from hwloop.training.credit import OutputGradients
 from hwloop.training.flight import Flight
 from hwloop.training.optimiser import AdamSettings
+from hwloop.training.optimiser_state import optimiser_tensors, optimiser_values, restore_optimiser
 from hwloop.training.output_error import OutputErrorSettings
 from hwloop.training.output_error_trainer import output_error_trainer
 from hwloop.training.output_head import OutputHead, Verdict
+from hwloop.training.state import named, part
 from hwloop.training.trainer import Trainer
 from hwloop.training.tuning import Choice, LogRange, tunable
 from hwloop.training.updates import Adam
@@ -29,6 +32,18 @@ class Directions(ABC):
         """Prepare for a fit."""
         self._rng = rng
 
+    @property
+    def resumable(self) -> bool:
+        """Promises that :meth:`state` and :meth:`restore` carry all that training changes."""
+        return False
+
+    def state(self) -> dict[str, Tensor]:
+        """What training has changed since :meth:`begin`."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take up what :meth:`state` gave, after :meth:`begin`."""
+
     @abstractmethod
     def draw(self, number: int, z: Tensor, labels: Tensor) -> Tensor:
         """A direction for each sample, (samples, width), of mean square 1 over its channels."""
@@ -36,6 +51,8 @@ class Directions(ABC):
 
 class RandomDirections(Directions):
     """A random sign for every channel of every sample."""
+
+    resumable = True
 
     def draw(self, number: int, z: Tensor, labels: Tensor) -> Tensor:
         """Signs."""
@@ -49,6 +66,7 @@ class LocalGuesses(Directions):
     keeps every direction in reach. The head is a softmax on the stage's outputs z, trained along.
     """
 
+    resumable = True
     RANDOM_SHARE = 0.5
     LR = 0.01
 
@@ -59,6 +77,20 @@ class LocalGuesses(Directions):
         self._optimisers = [torch.optim.Adam(head.parameters(), lr=self.LR, fused=True) for head in self._heads]
         self._random = RandomDirections()
         self._random.begin(network, n_classes, rng)
+
+    def state(self) -> dict[str, Tensor]:
+        """Heads and their optimisers, whose learning rate never changes."""
+        found: dict[str, Tensor] = {}
+        for number, (head, optimiser) in enumerate(zip(self._heads, self._optimisers, strict=True)):
+            found |= named(f"head.{number}.", head) | optimiser_tensors(f"optimiser.{number}.", optimiser)
+        return found
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Heads and their optimisers."""
+        for number, (head, optimiser) in enumerate(zip(self._heads, self._optimisers, strict=True)):
+            head.load_state_dict(part(state, f"head.{number}."))
+            moments = part(state, f"optimiser.{number}.")
+            restore_optimiser(optimiser, None, moments, optimiser_values(optimiser, None))
 
     def draw(self, number: int, z: Tensor, labels: Tensor) -> Tensor:
         """Guess and random part, each at its share of the mean square; the head learns from the same rows."""
@@ -92,6 +124,19 @@ class NodePerturbation(OutputGradients):
             raise ConfigError(f"size must be positive and finite, not {size!r}")
         self._directions = directions
         self._size = size
+
+    @property
+    def resumable(self) -> bool:
+        """As the directions promise."""
+        return self._directions.resumable
+
+    def state(self) -> dict[str, Tensor]:
+        """Of the directions."""
+        return self._directions.state()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Of the directions."""
+        self._directions.restore(state)
 
     def begin(self, network: PhysicalNetwork, n_classes: int, rng: torch.Generator) -> None:
         """As the directions need."""

@@ -30,7 +30,19 @@ class StageObjective(nn.Module):
 
 
 class LocalObjective(ABC):
-    """Makes the objective of each stage."""
+    """Makes the objective of each stage.
+
+    Attributes
+    ----------
+    resumable
+        Promises that all that training changes in a stage's objective are its parameters and buffers, so that one
+        made afresh and given these is the same again.
+    """
+
+    @property
+    def resumable(self) -> bool:
+        """Without a promise, training is executed again."""
+        return False
 
     @abstractmethod
     def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> StageObjective:
@@ -72,6 +84,11 @@ class Collaborative(LocalObjective):
             raise ConfigError(f"trust must lie within [0, 1], not {trust}")
         self.objective = objective
         self.trust = trust
+
+    @property
+    def resumable(self) -> bool:
+        """As the objective itself."""
+        return self.objective.resumable
 
     def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> StageObjective:
         """As the objective itself makes it."""

@@ -15,8 +15,9 @@ from hwloop.layers.tensors import rows_as_tensor
 from hwloop.session import Measurement, Session
 from hwloop.training.objectives import LocalObjective, StageObjective
 from hwloop.training.optimiser import check_settings
+from hwloop.training.optimiser_state import optimiser_values, restore_optimiser
 from hwloop.training.schedules import Schedule, Task
-from hwloop.training.state import TrainingState
+from hwloop.training.state import TrainingState, named
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,11 @@ class Online(Schedule):
         for _, stage, _ in network:
             self.objective.check(stage, n_classes)
 
+    @property
+    def resumable(self) -> bool:
+        """As the objective promises."""
+        return self.objective.resumable
+
     def measurements(self, stage: int, n_stages: int) -> int:
         """Once an epoch."""
         return self.settings.epochs
@@ -90,19 +96,48 @@ class Online(Schedule):
         states = [self._state(stage, session, task) for _, stage, session in task.network]
         for number in range(len(states)):
             task.stage_begins(number)
-        optimisers = {number: state.optimiser for number, state in enumerate(states)}
         samples, batch = len(task.labels), min(self.settings.batch_samples, len(task.labels))
-        for epoch in range(self.settings.epochs):
+        for epoch in range(self._taken_up(task, states), self.settings.epochs):
             order = torch.randperm(samples, generator=task.rng)
             losses = self._epoch(task, states, torch.split(order, batch), first=epoch == 0)
             for number, state in enumerate(states):
                 self._refit(state)
                 mean = sum(loss[number] for loss in losses) / len(losses)
                 task.epoch_done(number, epoch + 1, self.settings.epochs, mean)
-            task.checkpoint(TrainingState(epoch + 1, task.rng, epoch=epoch + 1, optimisers=optimisers))
+            task.checkpoint(self._reached(task, states, epoch + 1))
         for number, state in enumerate(states):
             task.readout.add_stage(state.objective, torch.empty(0, dtype=torch.float32))
             task.stage_done(number, task.readout.so_far(), state.activity)
+
+    def _reached(self, task: Task, states: list[_StageState], epoch: int) -> TrainingState:
+        """Where the fit stands after an epoch."""
+        tensors: dict[str, Tensor] = {}
+        for number, state in enumerate(states):
+            tensors |= named(f"objective.{number}.", state.objective)
+            tensors[f"activity.{number}"] = state.activity
+        return TrainingState(
+            epoch,
+            task.rng,
+            epoch=epoch,
+            optimisers={number: state.optimiser for number, state in enumerate(states)},
+            resumable=self.resumable,
+            is_last=epoch == self.settings.epochs,
+            tensors=tensors,
+            values={"optimisers": [optimiser_values(state.optimiser, None) for state in states]},
+        )
+
+    def _taken_up(self, task: Task, states: list[_StageState]) -> int:
+        """Epochs that are behind: everything is put where it stood after them."""
+        saved = task.saved
+        if saved is None:
+            return 0
+        saved.restore_network(task.network)
+        for number, (state, values) in enumerate(zip(states, saved.values["optimisers"], strict=True)):
+            state.objective.load_state_dict(saved.part(f"objective.{number}."))
+            restore_optimiser(state.optimiser, None, saved.part(f"optimiser.{number}."), values)
+            state.activity = saved.tensors[f"activity.{number}"]
+        task.take_up(saved)
+        return int(saved.epoch or 0)
 
     def _state(self, stage: Stage, session: Session, task: Task) -> _StageState:
         stage.reset_map(task.rng)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.tensors import rows_as_tensor
@@ -15,9 +16,10 @@ from hwloop.training.clients import Holders, holders
 from hwloop.training.credit import Credit
 from hwloop.training.flight import Flight
 from hwloop.training.optimiser import AdamSettings, ResponseNoise, check_settings, one_cycle_adamw
+from hwloop.training.optimiser_state import optimiser_values, restore_optimiser
 from hwloop.training.output_head import OutputHead, Verdict
 from hwloop.training.schedules import Schedule, Task
-from hwloop.training.state import TrainingState
+from hwloop.training.state import TrainingState, named
 from hwloop.training.updates import Update
 
 # Batches under way at a time: the device measures one while another is computed with, so that a batch's
@@ -87,6 +89,11 @@ class OutputError(Schedule):
     def measurements(self, stage: int, n_stages: int) -> int:
         """Once, and in every epoch as often as the credit rule says."""
         return 1 + (self.settings.epochs * self.credit.rows_a_sample(stage) if n_stages > 1 else 0)
+
+    @property
+    def resumable(self) -> bool:
+        """As the credit rule promises; the updaters' optimisers and rates are all that they remember."""
+        return self.credit.resumable
 
     @property
     def clients(self) -> int:
@@ -185,15 +192,47 @@ class _Descent:
     def run(self) -> None:
         """Every epoch takes the samples in a new order."""
         epochs, last = self.settings.epochs, len(self.stages) - 1
-        # The last stage's map learns nothing: in its place stands the head.
-        optimisers = dict(enumerate([*(updater.optimiser for updater in self.updaters), self.optimiser]))
-        for epoch in range(epochs):
+        for epoch in range(self._taken_up(), epochs):
             loss = self._epoch()
             for seen in self.seen[1:]:
                 seen.refit()
             self.credit.epoch_done(epoch + 1)
             self.task.epoch_done(last, epoch + 1, epochs, loss)
-            self.task.checkpoint(TrainingState(epoch + 1, self.task.rng, epoch=epoch + 1, optimisers=optimisers))
+            self.task.checkpoint(self._reached(epoch + 1))
+
+    @property
+    def _learners(self) -> list[tuple[torch.optim.Optimizer, LRScheduler | None]]:
+        """By stage; the last stage's map learns nothing: in its place stands the head."""
+        maps = [(updater.optimiser, updater.rate) for updater in self.updaters]
+        return [*maps, (self.optimiser, self.rate)]
+
+    def _reached(self, epoch: int) -> TrainingState:
+        """Where the fit stands after an epoch."""
+        credit = {f"credit.{name}": tensor for name, tensor in self.credit.state().items()}
+        return TrainingState(
+            epoch,
+            self.task.rng,
+            epoch=epoch,
+            optimisers={number: optimiser for number, (optimiser, _) in enumerate(self._learners)},
+            resumable=self.credit.resumable and all(rate is not None for _, rate in self._learners),
+            is_last=epoch == self.settings.epochs,
+            tensors=named("head.", self.head) | credit,
+            values={"optimisers": [optimiser_values(*learner) for learner in self._learners]},
+        )
+
+    def _taken_up(self) -> int:
+        """Epochs that are behind: everything is put where it stood after them."""
+        saved = self.task.saved
+        if saved is None:
+            return 0
+        saved.restore_network(self.task.network)
+        self.head.load_state_dict(saved.part("head."))
+        for number, (learner, values) in enumerate(zip(self._learners, saved.values["optimisers"], strict=True)):
+            restore_optimiser(*learner, saved.part(f"optimiser.{number}."), values)
+        self.credit.restore(saved.part("credit."))
+        self.seen = [_Seen(stage, is_fitted=True) for stage in self.stages]
+        self.task.take_up(saved)
+        return int(saved.epoch or 0)
 
     def _epoch(self) -> float:
         order = self.credit.order(len(self.first), self.task.rng)

@@ -32,6 +32,8 @@ class InputModulation(OutputGradients):
     second_variants = 1
     second_from_the_start = True
 
+    resumable = True
+
     def __init__(self, size: float) -> None:
         if not 0 < size < math.inf:
             raise ConfigError(f"size must be positive and finite, not {size!r}")

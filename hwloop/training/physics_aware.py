@@ -20,6 +20,7 @@ from hwloop.training.optimiser import AdamSettings
 from hwloop.training.output_error import OutputErrorSettings
 from hwloop.training.output_error_trainer import output_error_trainer
 from hwloop.training.output_head import OutputHead, Verdict
+from hwloop.training.state import part
 from hwloop.training.trainer import Trainer
 from hwloop.training.tuning import Choice, LogRange, tunable
 from hwloop.training.updates import Adam
@@ -49,6 +50,7 @@ class _Rows:
         self._batches: deque[tuple[Float64Array, Float64Array]] = deque()
         self._count = 0
         self.pull_back: PullBack = nothing_known
+        self._fitted: tuple[Float64Array, Float64Array] | None = None
 
     def add(self, stimuli: Float64Array, responses: Float64Array) -> None:
         """Forgets what is not among the last rows any more."""
@@ -61,7 +63,29 @@ class _Rows:
         """Fit the twin to them, where there are enough."""
         if self._count >= MIN_ROWS:
             stimuli, responses = (np.concatenate(part) for part in zip(*self._batches, strict=True))
-            self.pull_back = fit_twin(stimuli, responses, self._seed, self._candidates).pull_back
+            self._fit_to(stimuli, responses)
+
+    def _fit_to(self, stimuli: Float64Array, responses: Float64Array) -> None:
+        self._fitted = stimuli, responses
+        self.pull_back = fit_twin(stimuli, responses, self._seed, self._candidates).pull_back
+
+    def state(self) -> dict[str, Tensor]:
+        """The rows, batch by batch, and those that the twin was fitted to: a fit to the same is the same twin."""
+        found = {}
+        for number, (stimuli, responses) in enumerate([*self._batches, *([self._fitted] if self._fitted else [])]):
+            name = "fitted" if number == len(self._batches) else str(number)
+            found[f"{name}.stimuli"] = torch.from_numpy(stimuli)
+            found[f"{name}.responses"] = torch.from_numpy(responses)
+        return found
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """The rows; the twin is fitted again."""
+        number = 0
+        while f"{number}.stimuli" in state:
+            self.add(state[f"{number}.stimuli"].numpy(), state[f"{number}.responses"].numpy())
+            number += 1
+        if "fitted.stimuli" in state:
+            self._fit_to(state["fitted.stimuli"].numpy(), state["fitted.responses"].numpy())
 
 
 class TwinGradient(OutputGradients):
@@ -78,6 +102,7 @@ class TwinGradient(OutputGradients):
         Last rows of a stage that its twin is fitted to.
     """
 
+    resumable = True
     uses_model = "a twin of each device, fitted to the rows that training measured"
 
     def __init__(self, candidates: tuple[Candidate, ...], rows: int) -> None:
@@ -90,6 +115,20 @@ class TwinGradient(OutputGradients):
         self._network = network
         seeds = torch.randint(2**31, (len(network),), generator=rng).tolist()
         self._seen = [_Rows(self._rows, self._candidates, seed) for seed in seeds]
+
+    def state(self) -> dict[str, Tensor]:
+        """Of every stage whose twin is asked."""
+        return {
+            f"{number}.{name}": tensor
+            for number, seen in enumerate(self._seen)
+            if number > 0
+            for name, tensor in seen.state().items()
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Of every stage whose twin is asked."""
+        for number, seen in enumerate(self._seen):
+            seen.restore(part(state, f"{number}."))
 
     def by_outputs(self, flight: Flight, verdict: Verdict, head: OutputHead) -> Mapping[int, Tensor]:
         """Backpropagation through the twins; the rows are kept for the next ones."""

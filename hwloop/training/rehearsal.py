@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +20,7 @@ from hwloop.training.flight import MapGradient
 from hwloop.training.optimiser import AdamSettings, ResponseNoise, check_settings, one_cycle_adamw
 from hwloop.training.output_head import OutputHead
 from hwloop.training.schedules import Schedule, Task
-from hwloop.training.state import TrainingState
+from hwloop.training.state import SavedState, TrainingState
 from hwloop.training.updates import Adam
 from hwloop.twin import Candidate, Twin
 from hwloop.twin import fit as fit_twin
@@ -95,12 +96,19 @@ class Rehearsed:
 
 @dataclass(eq=False)
 class DeviceRows:
-    """What was measured of a device so far, and the twin that was fitted to it last."""
+    """What was measured of a device so far, and the twin that was fitted to it last.
+
+    Attributes
+    ----------
+    fitted
+        Stimuli and responses that the twin was fitted to, and its seed.
+    """
 
     session: Session
     stimuli: list[Float64Array] = field(default_factory=list)
     responses: list[Float64Array] = field(default_factory=list)
     twin: Twin | None = None
+    fitted: tuple[Float64Array, Float64Array, int] | None = None
 
     def measure(self, stimuli: Float64Array) -> Float64Array:
         """Measured now, and remembered."""
@@ -113,7 +121,32 @@ class DeviceRows:
         """To the last so many rows."""
         stimuli, responses = np.concatenate(self.stimuli)[-rows:], np.concatenate(self.responses)[-rows:]
         seed = int(torch.randint(2**31, (), generator=rng))
-        self.twin = fit_twin(stimuli, responses, seed, candidates)
+        self._fit_to((stimuli, responses, seed), candidates)
+
+    def _fit_to(self, rows: tuple[Float64Array, Float64Array, int], candidates: tuple[Candidate, ...]) -> None:
+        self.fitted = rows
+        self.twin = fit_twin(*rows, candidates)
+
+    def state(self, rows: int) -> tuple[dict[str, Tensor], int | None]:
+        """The last so many rows, those that the twin was fitted to, and its seed: a fit to the same is the same."""
+        if not self.stimuli:
+            return {}, None
+        kept = {
+            "stimuli": np.concatenate(self.stimuli)[-rows:],
+            "responses": np.concatenate(self.responses)[-rows:],
+        }
+        seed = None
+        if self.fitted is not None:
+            kept["fitted_stimuli"], kept["fitted_responses"], seed = self.fitted
+        return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in kept.items()}, seed
+
+    def restore(self, state: Mapping[str, Tensor], seed: int | None, candidates: tuple[Candidate, ...]) -> None:
+        """Take up what :meth:`state` gave; the twin is fitted again."""
+        arrays = {name: tensor.numpy() for name, tensor in state.items()}
+        if arrays:
+            self.stimuli, self.responses = [arrays["stimuli"]], [arrays["responses"]]
+        if seed is not None:
+            self._fit_to((arrays["fitted_stimuli"], arrays["fitted_responses"], seed), candidates)
 
     def answer(self, stimuli: Float64Array) -> Float64Array:
         """The twin's, without noise; a trained map may leave the range that a random one explored."""
@@ -142,6 +175,7 @@ class Rehearsal(Schedule):
         Models that a twin may be.
     """
 
+    resumable = True
     uses_model = "a twin of each device, fitted to rows that training measured"
 
     def __init__(self, candidates: tuple[Candidate, ...], settings: RehearsalSettings) -> None:
@@ -158,7 +192,9 @@ class Rehearsal(Schedule):
         explored = self._explored(len(inputs), len(task.network))
         rows = {session: DeviceRows(session) for session in task.network.distinct_sessions}
         known: list[Rehearsed] = []
-        for number, stage, session in task.network:
+        if task.saved is not None:
+            known = self._taken_up(task, task.saved, inputs, list(rows.values()))
+        for number, stage, session in list(task.network)[len(known) :]:
             task.stage_begins(number)
             stage.reset_map(task.rng)
             if number == 0:
@@ -170,7 +206,42 @@ class Rehearsal(Schedule):
             features = known[-1].features
             task.readout.add_stage(nn.Identity(), features)
             task.stage_done(number, None, stage.activate(stage.map(features)))
-            task.checkpoint(TrainingState(number + 1, task.rng, stage=number + 1))
+            task.checkpoint(self._reached(task, known, list(rows.values())))
+
+    def _reached(self, task: Task, known: list[Rehearsed], devices: list[DeviceRows]) -> TrainingState:
+        """Where the fit stands after a stage."""
+        tensors = {f"features.{number}": one.features for number, one in enumerate(known)}
+        seeds = []
+        for number, device in enumerate(devices):
+            kept, seed = device.state(self.settings.twin_rows)
+            tensors |= {f"device.{number}.{name}": tensor for name, tensor in kept.items()}
+            seeds.append(seed)
+        return TrainingState(
+            len(known),
+            task.rng,
+            stage=len(known),
+            resumable=True,
+            is_last=len(known) == len(task.network),
+            tensors=tensors,
+            values={"twin_seeds": seeds},
+        )
+
+    def _taken_up(
+        self, task: Task, saved: SavedState, inputs: Tensor, devices: list[DeviceRows]
+    ) -> list[Rehearsed]:
+        """The stages that are known; the readout is given what it was given then."""
+        saved.restore_network(task.network)
+        for number, (device, seed) in enumerate(zip(devices, saved.values["twin_seeds"], strict=True)):
+            device.restore(saved.part(f"device.{number}."), seed, self.candidates)
+        of = {device.session: device for device in devices}
+        known: list[Rehearsed] = []
+        for number, stage, session in list(task.network)[: saved.stage]:
+            if number > 0:
+                inputs = known[-1].stage.map(known[-1].features)
+            known.append(Rehearsed(stage, of[session], inputs, saved.tensors[f"features.{number}"]))
+            task.readout.add_stage(nn.Identity(), known[-1].features)
+        task.take_up(saved)
+        return known
 
     def _explored(self, samples: int, n_stages: int) -> int:
         explored = max(MIN_ROWS, math.ceil(self.settings.share * samples))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -69,6 +69,11 @@ EpochReport = Callable[[int, int, float], None]
 class LocalRule(ABC):
     """Trains one stage and returns what the readout needs of it."""
 
+    @property
+    def resumable(self) -> bool:
+        """Whether :meth:`trained` gives a stage back; by default it is trained again."""
+        return False
+
     @abstractmethod
     def train(
         self, stage: Stage, data: StageData, rng: torch.Generator, report: EpochReport
@@ -77,6 +82,10 @@ class LocalRule(ABC):
 
         ``report(epoch, epochs, mean loss)`` is called after each pass.
         """
+
+    def trained(self, stage: Stage, data: StageData, objective: Mapping[str, Tensor]) -> tuple[nn.Module, Tensor]:
+        """What :meth:`train` returned for a stage whose map is back in it, from the tensors of its objective."""
+        raise NotImplementedError(f"{type(self).__name__} trains again")
 
     def check(self, stage: Stage, n_classes: int) -> None:
         """Refuse a stage that the rule cannot train, before anything is measured.
@@ -98,12 +107,25 @@ class GradientRule(LocalRule):
         self.objective = objective
         self.settings = settings
 
+    @property
+    def resumable(self) -> bool:
+        """As the objective promises."""
+        return self.objective.resumable
+
     def train(
         self, stage: Stage, data: StageData, rng: torch.Generator, report: EpochReport
     ) -> tuple[StageObjective, Tensor]:
         """Draw the map afresh, then train it."""
         stage.reset_map(rng)
         return self.go_on(stage, data, rng, report)
+
+    def trained(
+        self, stage: Stage, data: StageData, objective: Mapping[str, Tensor]
+    ) -> tuple[StageObjective, Tensor]:
+        """No step is taken."""
+        made = self.objective.for_stage(stage, data.n_classes, torch.Generator().manual_seed(0))
+        made.load_state_dict(objective)
+        return made, data.features(stage, len(data.labels))
 
     def check(self, stage: Stage, n_classes: int) -> None:
         """As the local objective says."""
@@ -171,6 +193,12 @@ class _EpochProgress:
 
 class RandomInterface(LocalRule):
     """The map stays as it was drawn; only the readout learns (extreme learning machine)."""
+
+    resumable = True
+
+    def trained(self, stage: Stage, data: StageData, objective: Mapping[str, Tensor]) -> tuple[nn.Module, Tensor]:
+        """Standardise on the training rows."""
+        return nn.Identity(), data.features(stage, len(data.labels))
 
     def train(
         self, stage: Stage, data: StageData, rng: torch.Generator, report: EpochReport

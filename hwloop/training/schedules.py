@@ -13,7 +13,7 @@ from hwloop.layers import PhysicalNetwork
 from hwloop.layers.readout import Readout
 from hwloop.training.plans import StimulusPlan
 from hwloop.training.readouts import ReadoutBuilder
-from hwloop.training.state import Checkpoint
+from hwloop.training.state import Checkpoint, SavedState
 
 
 @dataclass
@@ -23,6 +23,9 @@ class Task:
     ``epoch_done(stage, epoch, epochs, loss)`` and ``stage_done(stage, readout so far, activity)`` report progress;
     activity is that of the trained stage on training rows, (rows, width). ``checkpoint(state)`` is called where
     the fit could go on from later.
+
+    ``saved`` is the point that a resumable schedule goes on from; ``None`` to begin at the beginning. Where it has
+    put everything as it stood there, it calls :meth:`take_up`.
     """
 
     network: PhysicalNetwork
@@ -36,6 +39,13 @@ class Task:
     epoch_done: Callable[[int, int, int, float], None]
     stage_done: Callable[[int, Readout | None, Tensor], None]
     checkpoint: Checkpoint
+    saved: SavedState | None = None
+
+    def take_up(self, saved: SavedState) -> None:
+        """Go past the rows that were measured before a saved point, and draw at random what followed it."""
+        for session, place in zip(self.network.distinct_sessions, saved.places, strict=True):
+            session.pass_over(place)
+        saved.restore_rng(self.rng)
 
 
 class Schedule(ABC):
@@ -50,6 +60,11 @@ class Schedule(ABC):
     def clients(self) -> int:
         """How many clients can have a device each; 0 for a schedule without clients."""
         return 0
+
+    @property
+    def resumable(self) -> bool:
+        """Whether :meth:`run` goes on from ``task.saved``; by default it knows of no such thing."""
+        return False
 
     @abstractmethod
     def measurements(self, stage: int, n_stages: int) -> int:

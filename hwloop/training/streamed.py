@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from hwloop.errors import ConfigError, DeviceError
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.session.row_measurer import rows_a_call
-from hwloop.training.cached import Cached
+from hwloop.training.cached import Cached, trained_stage
 from hwloop.training.inflow import Inflow
 from hwloop.training.rules import LocalRule, StageData
 from hwloop.training.schedules import Schedule, Task
-from hwloop.training.state import TrainingState
+from hwloop.training.state import TrainingState, named
 
 Carry = Callable[[Tensor | None, Tensor], Tensor | None]
 
@@ -61,12 +61,22 @@ class Streamed(Schedule):
         for _, stage, _ in network:
             self.rule.check(stage, n_classes)
 
+    @property
+    def resumable(self) -> bool:
+        """As the rule can."""
+        return self.rule.resumable
+
     def measurements(self, stage: int, n_stages: int) -> int:
         """Once."""
         return 1
 
     def run(self, task: Task) -> None:
-        """Train every stage, then hand all of them to the readout: before, rows are still under way."""
+        """Train every stage, then hand all of them to the readout: before, rows are still under way.
+
+        A fit goes on from its only checkpoint by sending all rows on as before; the journal answers them.
+        """
+        if task.saved is not None:
+            task.saved.restored_stages(task.network)
         flow = _Flow(self, task)
         try:
             objectives = flow.run()
@@ -78,7 +88,18 @@ class Streamed(Schedule):
             features = stage.features(inflow.inputs, inflow.wait_for(inflow.rows))
             task.readout.add_stage(objective, features)
             task.stage_done(number, task.readout.so_far(), stage.activate(stage.map(features)))
-        task.checkpoint(TrainingState(1, task.rng, stage=len(objectives)))
+        if task.saved is not None:
+            task.saved.restore_rng(task.rng)
+            return
+        tensors = {
+            name: tensor
+            for number, objective in enumerate(objectives)
+            for name, tensor in named(f"objective.{number}.", objective).items()
+        }
+        state = TrainingState(
+            1, task.rng, stage=len(objectives), resumable=self.resumable, is_last=True, tensors=tensors
+        )
+        task.checkpoint(state)
 
 
 class _Flow:
@@ -124,7 +145,7 @@ class _Flow:
         rows = samples * self.rows_a_sample
         before, labels = inflow.before_of(0, rows), self.task.labels[:samples]
         data = StageData(inflow.inputs[:rows], inflow, labels, self.rows_a_sample, self.task.n_classes, before)
-        return self.rule.train(inflow.stage, data, self.task.rng, partial(self.task.epoch_done, number))
+        return trained_stage(self.rule, self.task, number, inflow.stage, data)
 
     def _feed(self, source: Inflow, sink: Inflow, start: int, carry: Carry) -> None:
         """Send what a trained stage answers on to the next: while training goes on, where devices allow it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from hwloop.training.plans import StimulusPlan
 from hwloop.training.readouts import ReadoutBuilder
 from hwloop.training.schedules import Schedule, Task
 from hwloop.training.sparsity import sparsity
-from hwloop.training.state import Checkpoint, keep_nothing
+from hwloop.training.state import Checkpoint, SavedState, TrainingState, keep_nothing
 
 
 def trainer(name: str, **options: Any) -> Trainer:
@@ -72,6 +73,11 @@ class Trainer:
         """What the trainer knows of the device beyond its measured rows, in words; empty, but for yardsticks."""
         return self.schedule.uses_model
 
+    @property
+    def resumable(self) -> bool:
+        """Whether a fit can go on from a checkpoint; if not, it is executed again and its journal answers."""
+        return type(self).fit is Trainer.fit and self.schedule.resumable
+
     def cost(self, n_rows: int, n_classes: int, n_layers: int) -> int:
         """Device rows that a fit on ``n_rows`` samples will need, at most."""
         return sum(self.stage_cost(n_rows, n_classes, stage, n_layers) for stage in range(n_layers))
@@ -95,6 +101,7 @@ class Trainer:
         validation: tuple[Any, Any] | None = None,
         callbacks: Sequence[Listener] = (),
         checkpoint: Checkpoint = keep_nothing,
+        saved: SavedState | None = None,
     ) -> History:
         """Train every stage of ``network`` and give it its readout.
 
@@ -108,13 +115,17 @@ class Trainer:
             Called with every event of the fit, in the fit's own torch state: float32, on the CPU, gradients on.
         checkpoint
             Called where the fit could go on from later: after every stage, or every epoch of an online schedule.
+        saved
+            Where to go on from: what ``checkpoint`` was called with in a fit of the same rows by an equal trainer,
+            whose measured rows the sessions' journals hold. Only for a trainer that is ``resumable``.
 
         Raises
         ------
         DatasetError
             Fewer than two classes, or labels that are no classes.
         ConfigError
-            If the device or the network has no room for what the trainer needs, before anything is measured.
+            If the device or the network has no room for what the trainer needs, before anything is measured; or if
+            the trainer cannot go on from where ``saved`` says.
         BudgetExceeded
             If a session's budget does not cover the fit, before anything is measured.
         DeviceError
@@ -122,7 +133,11 @@ class Trainer:
         """
         rows = as_rows(inputs)
         classes = as_labels(labels, len(rows))
-        fit = _Fit(self, network, rows, classes, validation, callbacks, checkpoint)
+        if saved is not None and not (self.resumable and saved.resumable):
+            raise ConfigError(
+                "this trainer offers no state to go on from; fit from the start, on the same journal"
+            )
+        fit = _Fit(self, network, rows, classes, validation, callbacks, checkpoint, saved)
         return fit.run()
 
 
@@ -138,6 +153,7 @@ class _Fit:
         validation: tuple[Any, Any] | None,
         callbacks: Sequence[Listener],
         checkpoint: Checkpoint,
+        saved: SavedState | None = None,
     ) -> None:
         self.trainer = trainer
         self.network = network
@@ -152,6 +168,9 @@ class _Fit:
         order = torch.randperm(len(inputs), generator=self.rng)
         self.inputs, self.labels = inputs[order], labels[order]
         self.stages = [StageHistory(number) for number in range(len(network))]
+        self.saved = saved
+        if saved is not None:
+            self.stages = [StageHistory.from_dict(stage) for stage in saved.history]
 
     def run(self) -> History:
         network, plan = self.network, self.trainer.plan
@@ -175,7 +194,8 @@ class _Fit:
             self._stage_begins,
             self._epoch_done,
             self._stage_done,
-            self.checkpoint,
+            self._checkpoint,
+            self.saved,
         )
         sessions = network.distinct_sessions
         rows, busy = sum(s.ledger.total for s in sessions), sum(s.ledger.busy_seconds for s in sessions)
@@ -229,6 +249,14 @@ class _Fit:
                 predicted = readout.log_probabilities(self.network, rows).argmax(dim=1).numpy()
             history.validation_accuracy = float((predicted == labels).mean())
         self._emit(StageFinished(stage, len(self.stages), history.train_accuracy, history.validation_accuracy))
+
+    def _checkpoint(self, state: TrainingState) -> None:
+        """Enter where the sessions and the history of this fit stand."""
+        if self.checkpoint is keep_nothing:
+            return
+        places = tuple(session.place() for session in self.network.distinct_sessions)
+        history = tuple(stage.as_dict() for stage in self.stages)
+        self.checkpoint(replace(state, places=places, history=history))
 
     def _emit(self, event: Event) -> None:
         for callback in self.callbacks:

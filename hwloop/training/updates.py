@@ -17,9 +17,17 @@ RISE = 0.1  # share of the steps in which the learning rate rises
 
 
 class Updater(ABC):
-    """Updates one map; ``optimiser`` holds its state, for checkpoints."""
+    """Updates one map.
+
+    Attributes
+    ----------
+    optimiser, rate
+        All that it remembers from step to step, for checkpoints; a fit whose updater has no ``rate`` is executed
+        again from its start.
+    """
 
     optimiser: torch.optim.Optimizer
+    rate: torch.optim.lr_scheduler.LRScheduler | None = None
 
     @abstractmethod
     def step(self, gradient: MapGradient) -> None:
@@ -54,13 +62,14 @@ class _ByOptimiser(Updater):
         optimiser: torch.optim.Optimizer,
         rate: torch.optim.lr_scheduler.LRScheduler,
     ) -> None:
-        self._linear, self.optimiser, self._rate = linear, optimiser, rate
+        self._linear, self.optimiser, self._schedule = linear, optimiser, rate
+        self.rate = rate
 
     def step(self, gradient: MapGradient) -> None:
         """The optimiser's step, then the schedule's."""
         self._linear.weight.grad, self._linear.bias.grad = self.direction(gradient)
         self.optimiser.step()
-        self._rate.step()
+        self._schedule.step()
 
     def direction(self, gradient: MapGradient) -> tuple[torch.Tensor, torch.Tensor]:
         """What the optimiser descends along."""

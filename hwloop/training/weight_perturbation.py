@@ -55,6 +55,8 @@ class WeightPerturbation(Credit):
         0 for one a sample.
     """
 
+    resumable = True
+
     def __init__(self, codes: Codes, size: float, pairs: int = 1, groups: int = 1) -> None:
         if not 0 < size < math.inf:
             raise ConfigError(f"size must be positive and finite, not {size!r}")

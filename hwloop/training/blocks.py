@@ -231,7 +231,8 @@ class BlockHeadsBuilder(ReadoutBuilder):
         """Take up the heads of blocks that are trained, by number, and their members."""
         for number, stages in enumerate(members):
             weight = heads[f"{number}.weight"]
-            head = nn.Linear(*reversed(weight.shape), device="meta").to_empty(device="cpu")
+            head = nn.Linear(weight.shape[1], weight.shape[0], device="meta", dtype=weight.dtype)
+            head.to_empty(device="cpu")
             head.load_state_dict(part(heads, f"{number}."))
             self._heads.append(head)
             self._members.append(list(stages))

@@ -128,7 +128,7 @@ class DeviceRows:
         self.twin = fit_twin(*rows, candidates)
 
     def state(self, rows: int) -> tuple[dict[str, Tensor], int | None]:
-        """The last so many rows, those that the twin was fitted to, and its seed: a fit to the same is the same."""
+        """The last so many rows, those that the twin was fitted to, and its seed, which make it again."""
         if not self.stimuli:
             return {}, None
         kept = {

@@ -1,4 +1,4 @@
-"""A fit that goes on from a checkpoint ends as if nothing had happened: every trainer, every checkpoint, every bit."""
+"""A fit that goes on from a checkpoint ends as if nothing had happened: every trainer, to the last bit."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from hwloop.registry import TRAINERS
 SAMPLES, FEATURES, CLASSES = 45, 5, 3
 ONE_CYCLE = {"epochs": 1, "min_steps": 12, "batch_samples": 16}
 OUTPUT_ERROR = {"epochs": 2, "batch_samples": 16}
+LOOKAHEAD = {"epochs": 1, "share": 0.45, "twin": "linear"}
 
 # What each trainer is tried with; several where its options choose between parts that remember something.
 CASES: dict[str, list[dict]] = {
@@ -32,7 +33,7 @@ CASES: dict[str, list[dict]] = {
     "ff": [ONE_CYCLE, ONE_CYCLE | {"negatives": "hard"}],
     "ff-unsupervised": [ONE_CYCLE],
     "greedy": [ONE_CYCLE],
-    "lookahead": [{"epochs": 1, "share": 0.45}, {"epochs": 1, "share": 0.45, "input_noise": 0.0}],
+    "lookahead": [LOOKAHEAD, LOOKAHEAD | {"input_noise": 0.0}],
     "local": [ONE_CYCLE, ONE_CYCLE | {"map_share": 0.5}],
     "mgd": [OUTPUT_ERROR],
     "node-perturbation": [OUTPUT_ERROR, OUTPUT_ERROR | {"directions": "local"}],
@@ -64,7 +65,7 @@ def data():
     return (inputs[:SAMPLES], labels[:SAMPLES]), (inputs[SAMPLES:], labels[SAMPLES:])
 
 
-def new_network(name, journal, stages=3):
+def new_network(name, journal, stages=2):
     if name == "eqprop":
         device = hwloop.open_device("settled-oscillators", n_inputs=FEATURES, n_oscillators=9, seed=1)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,6 +27,8 @@ class Averaged(DeviceWrapper):
     n
         Repeats of each row, at least 1.
     """
+
+    identity_states_settings: ClassVar[bool] = True
 
     def __init__(self, device: Device, n: int) -> None:
         super().__init__(device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -81,6 +82,8 @@ class Drifting(DeviceWrapper):
     seed
         Draws the random walks.
     """
+
+    identity_states_settings: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -58,6 +58,8 @@ class Faulty(DeviceWrapper):
         Every fault injected so far, in order. That a broken link goes on failing is no fault of its own.
     """
 
+    harmless_settings: ClassVar = {"clock": "waits for slow answers"}
+
     def __init__(
         self,
         device: Device,
@@ -90,6 +92,10 @@ class Faulty(DeviceWrapper):
     def identify(self) -> str:
         """The device inside, the plan and the seed."""
         return f"Faulty({self.device.identify()}, plan={self.plan}, seed={self.seed})"
+
+    def unit(self) -> str:
+        """The wrapper; what it does is among its settings."""
+        return type(self).__name__
 
     def open(self) -> None:
         """Open the device inside, and the link if it was closed."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from hwloop.device import Device, DeviceSpec
+from hwloop.device import Device, DeviceDescription, DeviceSpec
 from hwloop.device.spec import Float64Array
 from hwloop.errors import BadReading, ConfigError, DeviceCrashed, DeviceDisconnected, DeviceError, DeviceTimeout
 from hwloop.events import Event, Listener
@@ -52,6 +52,7 @@ class Pool(Device):
     """
 
     path_settings: ClassVar = frozenset({"devices"})
+    self_described: ClassVar = frozenset({"devices"})
 
     def __init__(self, devices: Sequence[Device | str | Mapping[str, Any]]) -> None:
         if isinstance(devices, str) or not len(devices):
@@ -92,6 +93,19 @@ class Pool(Device):
     def identify(self) -> str:
         """Everybody in turn."""
         return f"Pool({'; '.join(self._all([member.begin(member.device.identify) for member in self._members]))})"
+
+    def unit(self) -> str:
+        """Nothing of its own: the members say who they are."""
+        return ""
+
+    @property
+    def devices_inside(self) -> Sequence[Device]:
+        """The members."""
+        return self.devices
+
+    def _described_inside(self) -> tuple[DeviceDescription, ...]:
+        """Each member is asked on its own thread."""
+        return tuple(self._all([member.begin(member.device.describe) for member in self._members]))
 
     def versions(self) -> dict[str, str]:
         """Those of the members, each once."""

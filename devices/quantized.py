@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -29,6 +30,8 @@ class Quantized(DeviceWrapper):
         (low, high) in the output's unit. It must be given with ``adc_bits``: a range learnt from responses
         would make a row's answer depend on the rows measured before it.
     """
+
+    identity_states_settings: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from hwloop.deadline import MONOTONIC, Clock, Deadline
 from hwloop.device import Device, DeviceWrapper
@@ -85,6 +85,15 @@ class Retrying(DeviceWrapper):
         From ``measure``, of the kind of the last failure, when it has stopped. The device is then closed, and
         stays so until ``open``.
     """
+
+    harmless_settings: ClassVar = {
+        "retries": "how often a failed call is repeated; an answer is used whole or not at all",
+        "backoff_seconds": "a pause between attempts",
+        "deadline_seconds": "when it gives up",
+        "stop_after": "when it gives up",
+        "slow_seconds": "what is told as slow; the answer is kept",
+        "clock": "tells the time and waits",
+    }
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,6 +28,8 @@ class Settled(DeviceWrapper):
     rows
         Rows thrown away after a change, at least 0.
     """
+
+    identity_states_settings: ClassVar[bool] = True
 
     def __init__(self, device: Device, rows: int) -> None:
         super().__init__(device)

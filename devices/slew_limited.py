@@ -68,6 +68,10 @@ class SlewLimited(DeviceWrapper):
         largest = steps[0] if len(set(steps)) == 1 else steps
         return f"SlewLimited({self.device.identify()}, per_row_max={largest})"
 
+    def unit(self) -> str:
+        """The wrapper; what it does is among its settings."""
+        return type(self).__name__
+
     def open(self) -> None:
         """Open the device inside, which stands at rest."""
         self.device.open()

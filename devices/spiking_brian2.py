@@ -58,7 +58,10 @@ class SpikingBrian2(LIFReservoir):
     """
 
     quiet_settings: ClassVar = {**LIFReservoir.quiet_settings, "white_noise": 0.0}
-    unnamed_settings: ClassVar = frozenset({"start_seconds", "deadline_seconds"})
+    harmless_settings: ClassVar = {
+        "start_seconds": "how long the start is waited for",
+        "deadline_seconds": "how long an answer is waited for",
+    }
     _engine: Brian2Worker
 
     def __init__(

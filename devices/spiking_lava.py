@@ -49,10 +49,10 @@ class SpikingLava(LIFReservoir):
     """
 
     path_settings: ClassVar = frozenset({"python"})
-    unnamed_settings: ClassVar[frozenset[str]] = LIFReservoir.unnamed_settings | {
-        "batch_rows",
-        "python",
-        "deadline_seconds",
+    harmless_settings: ClassVar = {
+        "batch_rows": "rows do not see each other, however many share a batch",
+        "python": "Lava's version is pinned; where its interpreter lies changes nothing",
+        "deadline_seconds": "how long an answer is waited for",
     }
 
     def __init__(

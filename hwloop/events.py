@@ -30,10 +30,27 @@ class RowsMeasured(Event):
 
 @dataclass(frozen=True)
 class EarlierRowsFound(Event):
-    """So many rows of earlier runs were measured on the device ``identity`` with its present settings."""
+    """So many rows of earlier runs were measured on the device ``identity`` with its present settings.
+
+    ``different`` says, where there are none, in what the recorded device was another one.
+    """
 
     rows: int
     identity: str
+    different: str = ""
+
+
+@dataclass(frozen=True)
+class DeviceDoubted(Event):
+    """Recorded rows stand for the device ``identity``, and it may be another one all the same: ``doubts`` say why.
+
+    ``rows`` are those of a journal that goes on (``doing`` is ``"resume"``) or of earlier runs (``"reuse"``).
+    """
+
+    doing: str
+    identity: str
+    rows: int
+    doubts: str
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,8 @@ class LinearInstrument(Device):
     #: The setting, in seconds, that trades time for settling; ``hwloop calibrate --settling`` may sweep it.
     settling_setting: ClassVar[str] = "hold_seconds"
 
+    harmless_settings: ClassVar = {"clock": "waits"}
+
     def __init__(
         self,
         *,

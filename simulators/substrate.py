@@ -10,6 +10,7 @@ import numpy as np
 
 from hwloop.blocks import BLOCK_ROWS
 from hwloop.device import Device
+from hwloop.device.made_of import plain_settings
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.block_threads import each_block
 from hwloop.simulators.converters import Converter
@@ -51,8 +52,8 @@ class Substrate(Device):
     ----------
     quiet_settings
         The settings that :meth:`noiseless` puts in place of those given.
-    unnamed_settings
-        Settings that leave every response as it is, and so are no part of the identity.
+    harmless_settings
+        Are no part of the identity either.
     stream_prefix
         Names the streams of the subclass.
     block_rows
@@ -60,9 +61,12 @@ class Substrate(Device):
     """
 
     quiet_settings: ClassVar[Mapping[str, Any]] = {}
-    unnamed_settings: ClassVar[frozenset[str]] = frozenset({"torch_device"})
+    harmless_settings: ClassVar[Mapping[str, str]] = {
+        "torch_device": "the same equations in the same precision; only rounding may differ, far below any noise"
+    }
     stream_prefix: ClassVar[str]
     block_rows: ClassVar[int] = BLOCK_ROWS
+    identity_states_settings: ClassVar[bool] = True
     rows_together: ClassVar[int | None] = 8 * BLOCK_ROWS
     _chain: ImperfectionChain
 
@@ -87,7 +91,17 @@ class Substrate(Device):
 
     def _named_settings(self) -> dict[str, Any]:
         """The settings as the identity shows them."""
-        return {name: value for name, value in self._settings.items() if name not in self.unnamed_settings}
+        harmless = self.all_harmless_settings()
+        return {name: value for name, value in self._settings.items() if name not in harmless}
+
+    def unit(self) -> str:
+        """The simulator: what else makes it one of its kind is among its settings."""
+        return f"simulated {type(self).__name__}"
+
+    def described_settings(self) -> dict[str, Any]:
+        """Those that were given, and the defaults of all others."""
+        harmless = self.all_harmless_settings()
+        return {**plain_settings(self._settings, self.path_settings, harmless), **super().described_settings()}
 
     def _stream(self, name: str) -> NoiseStream:
         return NoiseStream(self.seed, f"{self.stream_prefix}/{name}")

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from hwloop.device import Device, DeviceSpec
+from hwloop.device.made_of import plain_settings
 from hwloop.device.plain_numbers import NotPlainError, plain_numbers
+from hwloop.device.plain_value import PlainValues, qualified
 from hwloop.device.spec import Float64Array
 from hwloop.errors import BadReading, DeviceDisconnected, DeviceError
 from hwloop.simulators.settings import real_number, whole_number
@@ -95,6 +97,12 @@ class ChannelDevice(Device):
         rest (to switch them off).
     """
 
+    self_described: ClassVar = frozenset({"settables", "gettables", "instrument", "identity"})
+    harmless_settings: ClassVar = {
+        "row_seconds": "the pace that is expected; it stands in the spec",
+        "on_close": "called after the last row",
+    }
+
     def __init__(
         self,
         settables: Sequence[Settable],
@@ -113,6 +121,8 @@ class ChannelDevice(Device):
         self.identity = identity
         self._on_open, self._on_close = on_open, on_close
         self._is_open = False
+        channels = {"settables": self.settables, "gettables": self.gettables}
+        self._channels = plain_settings(channels, (), (), _ChannelValues(self._part))
         self.spec = DeviceSpec(
             len(self.settables),
             sum(gettable.size for gettable in self.gettables),
@@ -152,6 +162,18 @@ class ChannelDevice(Device):
         """The identity that was given, or the channels' names, and the settling time."""
         names = [*(settable.name for settable in self.settables), *(gettable.name for gettable in self.gettables)]
         return f"{self.identity or ', '.join(names)}, settling {self.settling_seconds:g} s"
+
+    def unit(self) -> str:
+        """The identity that was given; names of channels are none."""
+        return self.identity
+
+    def described_settings(self) -> dict[str, Any]:
+        """The channels by name, limits, unit and what sets and reads them."""
+        return {**self._channels, **super().described_settings()}
+
+    def _part(self, part: Any) -> Any:
+        """An object that a channel's function uses: by its class, for its state changes."""
+        return {"object": qualified(type(part))}
 
     def _measure(self, inputs: Float64Array) -> Float64Array:
         if not self._is_open:
@@ -226,6 +248,17 @@ def _numbers(gettable: Gettable, reading: Any) -> Float64Array:
     if values.size != gettable.size:
         raise BadReading(f"{gettable.name} reads {str(reading)[:80]}, not {gettable.size} real numbers")
     return values.astype(np.float64).reshape(gettable.size)
+
+
+class _ChannelValues(PlainValues):
+    """Channels and the functions that set and read them, objects as the device names them."""
+
+    def __init__(self, part: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self._part = part
+
+    def _held_by(self, value: Any, depth: int) -> Any:
+        return super()._held_by(value, depth) if isinstance(value, Settable | Gettable) else self._part(value)
 
 
 def _common(units: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from hwloop.devices.adapters.channels import (
     ChannelDevice,
@@ -55,6 +55,8 @@ class OphydAsyncDevice(ChannelDevice):
     DeviceError
         It does not connect.
     """
+
+    harmless_settings: ClassVar = {"timeout_seconds": "how long a row is waited for"}
 
     def __init__(
         self,

@@ -77,6 +77,13 @@ class PyMeasureDevice(ChannelDevice):
             who = self.instrument.name
         return f"{who}: {super().identify()}"
 
+    def unit(self) -> str:
+        """The instrument's ``*IDN?``; empty where it has none."""
+        try:
+            return str(self.instrument.id)
+        except (AttributeError, NotImplementedError):
+            return ""
+
 
 def _settable(instrument: Any, item: Any, unit: str) -> Settable:
     name, given = split_settable(item)

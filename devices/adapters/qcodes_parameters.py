@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hwloop.device.made_of import plain_settings
 from hwloop.devices.adapters.channels import (
     ChannelDevice,
     Gettable,
@@ -14,6 +15,8 @@ from hwloop.devices.adapters.channels import (
     split_gettable,
     split_settable,
 )
+
+OF_PARAMETERS = ("full_name", "unit", "scale", "offset", "step", "inter_delay", "val_mapping")
 
 
 class QCoDeSDevice(ChannelDevice):
@@ -63,6 +66,18 @@ class QCoDeSDevice(ChannelDevice):
         """Vendor, model, serial number and firmware of every instrument concerned, with the channels."""
         who = ["/".join(str(value) for value in root.get_idn().values()) for root in self._instruments]
         return ": ".join([*who, super().identify()])
+
+    def unit(self) -> str:
+        """What every instrument says of itself; empty if one of them has no serial number."""
+        who = [root.get_idn() for root in self._instruments]
+        numbered = who and all(each.get("serial") for each in who)
+        return "; ".join("/".join(map(str, each.values())) for each in who) if numbered else ""
+
+    def _part(self, part: Any) -> Any:
+        """A parameter with what it does to a value."""
+        names = OF_PARAMETERS if hasattr(type(part), "full_name") else ()
+        known = {name: getattr(part, name, None) for name in names}
+        return {**super()._part(part), **plain_settings(known, (), ())}
 
 
 def _settable(item: Any) -> Settable:

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from hwloop.deadline import MONOTONIC, Deadline
-from hwloop.device import Device, DeviceSpec
+from hwloop.device import Device, DeviceDescription, DeviceSpec
 from hwloop.device.spec import Float64Array
 from hwloop.devices.remote.address import Address
 from hwloop.devices.remote.crossing import DESCRIPTION_BYTES, Description, described
@@ -59,6 +59,13 @@ class RemoteDevice(Device):
     """
 
     path_settings: ClassVar = frozenset({"key_file"})
+    harmless_settings: ClassVar = {
+        "address": "where the device is reached; it describes itself",
+        "key_file": "opens the connection",
+        "deadline_seconds": "how long an answer is waited for",
+        "start_seconds": "how long the start is waited for",
+        "wait_seconds": "how long the device is waited for while another client has it",
+    }
 
     def __init__(
         self,
@@ -89,6 +96,18 @@ class RemoteDevice(Device):
     def identify(self) -> str:
         """The device's own identity: where it is reached from makes it no other."""
         return self._described().identity
+
+    def unit(self) -> str:
+        """The device's own identity."""
+        return self._described().identity
+
+    def describe(self, identity: str = "") -> DeviceDescription:
+        """What the device behind the server is: where it is reached from makes it no other.
+
+        A server of a version that does not say so leaves its identity and spec.
+        """
+        found = self._described()
+        return super().describe(identity) if found.device is None else found.device
 
     def continue_from(self, rows: int) -> None:
         """Passed on."""
@@ -200,6 +219,16 @@ class RemoteDevice(Device):
             raise DeviceError(
                 f"another device is served at {self.address} than before: {found.identity}, not {known.identity}, "
                 "or with other limits; build the device anew"
+            )
+        if (
+            known is not None
+            and known.device is not None
+            and found.device is not None
+            and known.device != found.device
+        ):
+            raise DeviceError(
+                f"another device is served at {self.address} than before, though it says {found.identity} again: "
+                f"{'; '.join(known.device.differences(found.device))}; build the device anew"
             )
         self._description = found
 

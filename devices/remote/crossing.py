@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from hwloop import errors
-from hwloop.device import DeviceSpec
+from hwloop.device import Device, DeviceDescription, DeviceSpec
 from hwloop.devices.remote.channel import Arrays, Header
 from hwloop.devices.worker.served import LONGEST_FRAME
-from hwloop.errors import DeviceError, HwloopError
+from hwloop.errors import ConfigError, DeviceError, HwloopError
 from hwloop.events import DeviceFault, Event
 
 DESCRIPTION_BYTES = 1 << 26  # limits of four million channels
@@ -36,21 +36,30 @@ KINDS = {
     )
 }
 LIMITS = ("input_low", "input_high")
+DEVICE = "device"
 SPEC_FIELDS = frozenset(DeviceSpec.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a device is, and who answers."""
+    """What a device is, and who answers; ``device`` as it describes itself, of a server that says so."""
 
     spec: DeviceSpec
     identity: str
+    device: DeviceDescription | None = None
+
+    @classmethod
+    def of(cls, device: Device) -> Description:
+        """Of a device that is open."""
+        identity = device.identify()
+        return cls(device.spec, identity, device.describe(identity))
 
     def frame(self) -> tuple[Header, Arrays]:
         """Header and arrays; limits of many channels are arrays."""
         spec = {name: getattr(self.spec, name) for name in SPEC_FIELDS}
         limits = {name: spec.pop(name) for name in LIMITS if isinstance(spec[name], np.ndarray)}
-        return {"spec": spec, "identity": self.identity}, limits
+        device = {} if self.device is None else {DEVICE: self.device.as_bytes()}
+        return {"spec": spec, "identity": self.identity}, {**limits, **device}
 
     @property
     def rows_a_frame(self) -> int:
@@ -89,8 +98,9 @@ def described(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> Descripti
         found = DeviceSpec(**{**spec, **limits})
         if max(found.n_inputs, found.n_outputs) > LONGEST_FRAME // 16 or type(found.deterministic) is not bool:
             raise ValueError("it has too many channels, or does not say whether it is deterministic")
-        return Description(found, identity)
-    except (TypeError, ValueError, OverflowError) as error:
+        device = arrays.get(DEVICE)
+        return Description(found, identity, None if device is None else DeviceDescription.from_bytes(device))
+    except (ConfigError, TypeError, ValueError, OverflowError) as error:
         raise DeviceError(f"the server describes a device that cannot be ({error})") from error
 
 

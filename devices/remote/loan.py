@@ -90,7 +90,7 @@ class Loan:
             self._device = device = self._make_device()
             device.listener = self.events.append
             device.open()
-            return Description(device.spec, device.identify())
+            return Description.of(device)
 
         return self._called("opened", opened)
 

@@ -139,7 +139,7 @@ class DeviceServer:
     def _seen(self) -> Description:
         try:
             with self._make_device() as device:
-                return Description(device.spec, device.identify())
+                return Description.of(device)
         except HwloopError:
             raise
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import ClassVar
 
 import numpy as np
 
@@ -55,6 +56,13 @@ class SerialBoard(Device):
     ValueError
         A setting that is not allowed.
     """
+
+    harmless_settings: ClassVar = {
+        "port": "where the board is plugged in; it says its model and serial number itself",
+        "baud": "the pace of the line; every line carries a checksum",
+        "reply_seconds": "how long a reply is waited for",
+        "boot_seconds": "how long the board may be silent after the port was opened",
+    }
 
     def __init__(
         self,
@@ -124,6 +132,12 @@ class SerialBoard(Device):
         if not self._identity:
             self.open()
         return f"{self._identity}, settling {self.settling_seconds:g} s, averages {self.averages}"
+
+    def unit(self) -> str:
+        """The board's model and serial number."""
+        if not self._identity:
+            self.open()
+        return self._identity
 
     # -- measuring -------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -64,6 +64,12 @@ class SoundCard(Device):
     ValueError
         A setting that is not allowed.
     """
+
+    harmless_settings: ClassVar = {
+        "max_latency_seconds": "how far the marker is looked for; it is found or not",
+        "buffering": "how far ahead samples are handed over; the marker tells where they were played",
+        "block_samples": "how many samples are handed over at once; the marker tells where they were played",
+    }
 
     def __init__(
         self,
@@ -147,6 +153,10 @@ class SoundCard(Device):
     def identify(self) -> str:
         """The card, the coding, and what a response depends on."""
         return f"{self.stream.identify()}, {self.sample_rate} Hz, {self.coding.describe()}, {self.settings}"
+
+    def unit(self) -> str:
+        """The card; all else is among the settings."""
+        return self.stream.identify()
 
     def _measure(self, inputs: Float64Array) -> Float64Array:
         if self._latency is None:

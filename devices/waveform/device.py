@@ -74,6 +74,14 @@ class WaveformDevice(Device):
     #: What ``hwloop calibrate --settling auto`` sweeps: time at 0 V before each row.
     settling_setting: ClassVar[str] = "guard_seconds"
 
+    harmless_settings: ClassVar = {
+        "generator": "where it is reached; it says its model and serial number itself",
+        "oscilloscope": "where it is reached; it says its model and serial number itself",
+        "timeout_seconds": "how long an exchange is waited for",
+        "visa_library": "what carries the same commands",
+        "watchdog": "switches the output off when this program dies; no row is measured then",
+    }
+
     def __init__(
         self,
         generator: str,

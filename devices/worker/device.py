@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hwloop.device import Device, DeviceSpec
+from hwloop.device import Device, DeviceDescription, DeviceSpec
 from hwloop.device.spec import Float64Array
 from hwloop.devices.worker.process import WorkerProcess
 from hwloop.devices.worker.target import Target, python_of
@@ -58,6 +58,12 @@ class WorkerDevice(Device):
     """
 
     path_settings: ClassVar = frozenset({"target", "python", "path"})
+    self_described: ClassVar = frozenset({"python"})
+    harmless_settings: ClassVar = {
+        "deadline_seconds": "how long an answer is waited for",
+        "start_seconds": "how long the start is waited for",
+        "log": "where the driver's prints go",
+    }
 
     def __init__(
         self,
@@ -86,6 +92,8 @@ class WorkerDevice(Device):
         self._worker = Worker(self.target, self._prepare, self._lost)
         self._spec: DeviceSpec | None = None
         self._identity = ""
+        self._served: DeviceDescription | None = None
+        self._python = None if python is None else str(python)
         self._wanted_open = False
         self._rows = 0  # answered so far
         self._rows_asked = 0  # in the call under way
@@ -130,6 +138,19 @@ class WorkerDevice(Device):
         """What the served object says of itself, else the target and its settings."""
         return self._identity or self._described()
 
+    def unit(self) -> str:
+        """What the served object says of itself; empty if it says nothing, or is a device that does."""
+        return "" if self._served is not None or self._identity == self._described() else self._identity
+
+    def described_settings(self) -> dict[str, Any]:
+        """The target by the content of its file, and what it was given; an interpreter by its path."""
+        own = super().described_settings()
+        return own if self._python is None else {**own, "python": self._python}
+
+    def _described_inside(self) -> tuple[DeviceDescription, ...]:
+        """What is served, if that is a :class:`hwloop.Device`."""
+        return () if self._served is None else (self._served,)
+
     def versions(self) -> dict[str, str]:
         """Of Python and NumPy in the worker; empty before it was started."""
         return self._worker.versions
@@ -170,6 +191,8 @@ class WorkerDevice(Device):
         process.call("open", {"optional": True}, deadline_seconds=seconds)
         identity = process.call("identify", {"optional": True}, deadline_seconds=seconds)[0]["value"]
         self._identity = str(identity) if identity else self._described()
+        described = process.call("description", deadline_seconds=seconds)[1].get("outputs")
+        self._served = None if described is None else DeviceDescription.from_bytes(described)
         if self._rows:
             process.call("continue_from", {"arguments": {"rows": self._rows}, "optional": True})
 

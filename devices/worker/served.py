@@ -241,6 +241,8 @@ class Served:
                 return _reply(None)
             if op == "spec":
                 return _reply(_spec(self._object))
+            if op == "description":
+                return _reply(_description(self._object))
             return _reply(self._call(op, header, arguments, arrays))
         except BaseException as error:
             kinds = [kind.__name__ for kind in type(error).__mro__]
@@ -303,6 +305,11 @@ def _spec(served: Any) -> dict[str, Any] | None:
         return spec
     fields = {name: getattr(spec, name) for name in SPEC if hasattr(spec, name)}
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
+
+
+def _description(served: Any) -> Any:
+    """What hwloop's Device says that it is; any other object says nothing."""
+    return served.describe().as_bytes() if hasattr(served, "described_settings") else None
 
 
 class LimitError(ValueError):

@@ -85,7 +85,9 @@ class RunProgress:
 
     def _earlier_rows(self, event: EarlierRowsFound) -> None:
         found = f"{event.rows:,} rows of earlier runs" if event.rows else "no row of the earlier runs"
-        self._console.print(f"reuse: {found} can stand for {event.identity}", highlight=False, soft_wrap=True)
+        why = f" ({event.different})" if event.different else ""
+        text = f"reuse: {found} can stand for {event.identity}{why}"
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _scored(self, event: MethodScored) -> None:
         if event.method == results.NETWORK:

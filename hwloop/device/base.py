@@ -45,6 +45,11 @@ class Device(ABC):
     """
     built_as: Mapping[str, Any] | None = None
     """How :func:`hwloop.open_device` built it, as a device file would say it; ``None`` for one built in Python."""
+    self_described: ClassVar[frozenset[str]] = frozenset()
+    """Settings that the class puts into words itself, in :meth:`described_settings`: nobody else looks at them."""
+    identity_states_settings: ClassVar[bool] = False
+    """Whether :meth:`identify` leaves no setting out that changes an answer, so that old journals, which hold
+    nothing else, say for certain what they were recorded on."""
     _listener: Listener | None = None
     _made_of: MadeOf | None = None
 
@@ -55,12 +60,12 @@ class Device(ABC):
         return device
 
     def _note_arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        object.__setattr__(self, "_made_of", made_of(type(self), args, kwargs, Device))
+        object.__setattr__(self, "_made_of", made_of(type(self), args, kwargs))
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__new__" in cls.__dict__:  # one of its own that keeps the arguments to itself
-            cls.__new__ = staticmethod(_noting_arguments(cls.__dict__["__new__"].__func__))  # type: ignore[assignment]
+            cls.__new__ = staticmethod(_noting_arguments(cls.__dict__["__new__"].__func__))  # type: ignore[method-assign]
         if cls.measure is not Device.measure:
             raise TypeError(
                 f"{cls.__name__} overrides measure(), which holds the safety checks; write _measure() instead"
@@ -106,24 +111,34 @@ class Device(ABC):
             found |= base.__dict__.get("harmless_settings", {})
         return found
 
-    def describe(self) -> DeviceDescription:
+    def describe(self, identity: str = "") -> DeviceDescription:
         """What this device is, for whoever asks whether it is the same as another; ask when it is open.
+
+        Parameters
+        ----------
+        identity
+            What :meth:`identify` has just answered, so that the hardware is not asked twice; empty to ask it.
 
         Raises
         ------
         DeviceError
             It cannot say who it is.
         """
-        inside = tuple(device.describe() for device in self.devices_inside)
-        identity = self.unit()
+        inside = self._described_inside()
+        kind = type(self)
+        plain = kind.unit is Device.unit and kind.identify is not Device.identify
+        identity = identity if identity and plain else self.unit()
         return DeviceDescription(
-            name=qualified(type(self)),
+            name=qualified(kind),
             settings=self.described_settings(),
             inside=inside,
             identity=identity,
             vouched=bool(identity or inside) and all(each.vouched for each in inside),
             spec=self.spec,
         )
+
+    def _described_inside(self) -> tuple[DeviceDescription, ...]:
+        return tuple(device.describe() for device in self.devices_inside)
 
     def versions(self) -> dict[str, str]:
         """Versions of the software that answers in another process, such as ``{"python": "3.10.13"}``.

@@ -8,6 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hwloop.device.plain_value import undescribed
 from hwloop.device.spec import DeviceSpec
 from hwloop.errors import ConfigError
@@ -80,6 +83,19 @@ class DeviceDescription:
                 f"a stored description of a device cannot be read ({type(error).__name__}: {error}); was it "
                 "written by another version of hwloop?"
             ) from error
+
+    def as_bytes(self) -> NDArray[np.uint8]:
+        """The same as one array, as it travels to another process: limits of many channels are long."""
+        return np.frombuffer(json.dumps(self.as_dict(), separators=(",", ":")).encode(), dtype=np.uint8)
+
+    @classmethod
+    def from_bytes(cls, sent: NDArray[Any]) -> DeviceDescription:
+        """The description that :meth:`as_bytes` gave; raises as :meth:`from_dict` does."""
+        try:
+            stored = json.loads(sent.tobytes())
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"a description of a device cannot be read ({error})") from error
+        return cls.from_dict(stored)
 
     def digest(self) -> str:
         """16 hexadecimal digits: equal for the same device alone."""

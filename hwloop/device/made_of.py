@@ -27,12 +27,7 @@ class MadeOf:
     devices: tuple[Device, ...]
 
 
-def made_of(
-    cls: type[Device],
-    arguments: tuple[Any, ...],
-    keywords: Mapping[str, Any],
-    is_device: type[Device],
-) -> MadeOf | None:
+def made_of(cls: type[Device], arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> MadeOf | None:
     """What a call of a class's constructor says; ``None`` if those are no arguments of it."""
     if cls.__init__ is object.__init__:
         return MadeOf({}, ())
@@ -51,12 +46,13 @@ def made_of(
     devices: list[Device] = []
 
     def place(value: Any) -> Any:
-        if not isinstance(value, is_device):
+        if not hasattr(type(value), "all_harmless_settings"):
             return None
         if not any(value is each for each in devices):
             devices.append(value)
         return {PLACE: next(number for number, each in enumerate(devices) if each is value)}
 
+    given = {name: value for name, value in given.items() if name not in cls.self_described}
     plain = plain_settings(given, cls.path_settings, cls.all_harmless_settings(), PlainValues(place))
     return MadeOf(plain, tuple(devices))
 

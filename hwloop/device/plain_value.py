@@ -13,13 +13,14 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path, PurePath
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 MOST_LISTED = 64  # numbers that stand as they are; more are named by a digest
 MOST_FILES = 2_000  # of a folder
 MOST_NESTED = 8
+MOST_PARTS = 20_000  # of one setting
 UNDESCRIBED = "not described"  # marks what is known by its name alone
 
 
@@ -34,14 +35,16 @@ class PlainValues:
 
     def __init__(self, place: Callable[[Any], Any] = lambda value: None) -> None:
         self._place = place
+        self._parts = 0
 
     def of(self, value: Any, depth: int = 0) -> Any:
         """The plain value; what is known by its name alone says so."""
         placed = self._place(value)
         if placed is not None:
             return placed
-        if depth > MOST_NESTED:
-            return {UNDESCRIBED: f"a {type(value).__name__} in something that is nested too deeply"}
+        self._parts = self._parts + 1 if depth else 0
+        if depth > MOST_NESTED or self._parts > MOST_PARTS:
+            return {UNDESCRIBED: f"a {type(value).__name__} in something that is nested too deeply, or too large"}
         if value is None:
             return {"none": True}
         if isinstance(value, enum.Enum):
@@ -89,7 +92,7 @@ class PlainValues:
             return self._function(value, depth)
         if isinstance(value, type | types.BuiltinFunctionType | types.ModuleType | np.ufunc):
             return qualified(value)
-        if hasattr(value, "__array__"):
+        if hasattr(type(value), "__array__"):
             return _plain_array(np.asarray(value))
         return self._held_by(value, depth)
 
@@ -243,4 +246,4 @@ def _is_filled(cell: types.CellType) -> bool:
 
 
 def _text(plain: Any) -> str:
-    return cast(str, json.dumps(plain, sort_keys=True))
+    return json.dumps(plain, sort_keys=True)

@@ -55,7 +55,9 @@ class DeviceWrapper(Device):
         return f"{type(self).__name__}({self.device.identify()})"
 
     def unit(self) -> str:
-        """What the wrapper adds to the identity of the device inside."""
+        """What the wrapper adds to the identity of the device inside, beyond its name and settings."""
+        if type(self).identify is DeviceWrapper.identify or self.identity_states_settings:
+            return type(self).__name__
         inner, mine = self.device.identify(), self.identify()
         return mine.replace(inner, "…") if inner else mine
 

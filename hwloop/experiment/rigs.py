@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
-from hwloop.device import Device, DeviceSpec
+from hwloop.device import Device, DeviceDescription, DeviceSpec
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError, DeviceError
 from hwloop.experiment.config import ExperimentConfig
@@ -91,7 +93,10 @@ class RecordedRig(Rig):
             journal.close()
         if not recorded:
             raise ConfigError(f"{self.run}: seed {seed} has recorded no device; finish the run with hwloop resume")
-        return AbsentDevice(DeviceSpec(**recorded[-1]["spec"]), str(recorded[-1]["identity"]))
+        details = recorded[-1]
+        stored = details.get("description")
+        description = None if stored is None else DeviceDescription.from_dict(stored)
+        return AbsentDevice(DeviceSpec(**details["spec"]), str(details["identity"]), description)
 
     def journal(self, number: int, seed: int) -> Journal:
         """The recorded one; it is only read."""
@@ -114,9 +119,17 @@ def reused_rows(run: Path) -> Journal | None:
 class AbsentDevice(Device):
     """Stands for a recorded device; every answer is expected to come from the journal."""
 
-    def __init__(self, spec: DeviceSpec, identity: str) -> None:
+    identity_states_settings: ClassVar[bool] = True
+    self_described: ClassVar = frozenset({"description"})
+
+    def __init__(self, spec: DeviceSpec, identity: str, description: DeviceDescription | None = None) -> None:
         self.spec = spec
         self._identity = identity
+        self._description = description
+
+    def describe(self, identity: str = "") -> DeviceDescription:
+        """The recorded device; nobody can mistake another for it, for none will answer."""
+        return replace(self._description or super().describe(identity), vouched=True)
 
     def identify(self) -> str:
         """What the recorded device said of itself."""

@@ -10,9 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hwloop.device import Device, DeviceSpec
+from hwloop.device.plain_value import digest_of_file, digest_of_text
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError, JournalError
 from hwloop.journal import ReadOnlyJournal
+from hwloop.journal.chunk import chunk_numbers, chunk_path
 from hwloop.replay.nearest_row import NearestRow, nearest_rows
 from hwloop.replay.recordings import Recordings
 from hwloop.replay.source import journal_of
@@ -47,6 +49,7 @@ class Replay(Device):
     """
 
     path_settings: ClassVar = frozenset({"path"})
+    self_described: ClassVar = frozenset({"path", "run_seed", "device_number"})
 
     def __init__(self, path: str | Path, run_seed: int | None = None, device_number: int | None = None) -> None:
         self.folder = journal_of(path, run_seed, device_number)
@@ -54,6 +57,7 @@ class Replay(Device):
         self._settings, self._identity, recorded_spec = self._recorded_device()
         self.spec = replace(recorded_spec, row_seconds=None)
         self._recordings: Recordings | None = None
+        self._content: str | None = None
 
     def _recorded_device(self) -> tuple[str, str, DeviceSpec]:
         """Fingerprint, identity and spec of the last device that the journal names."""
@@ -79,6 +83,13 @@ class Replay(Device):
     def identify(self) -> str:
         """The recorded device's identity."""
         return f"replay of {self._identity}"
+
+    def described_settings(self) -> dict[str, Any]:
+        """The journal by its content, wherever it lies, and which of the devices in it answers."""
+        if self._content is None:
+            chunks = (chunk_path(self.folder, number) for number in chunk_numbers(self.folder))
+            self._content = digest_of_text("".join(map(digest_of_file, chunks)))
+        return {"journal": self._content, "recorded": self._settings, **super().described_settings()}
 
     def continue_from(self, rows: int) -> None:
         """Go on behind the first ``rows`` recorded rows, as a run does that took the recorded path until then."""

@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
-from hwloop.device import DeviceSpec
+from collections.abc import Iterable
+
 from hwloop.errors import JournalError
-from hwloop.journal import Note
-from hwloop.session.recorder import Recorder, settings_hash
+from hwloop.session.recorder import Recorder
+from hwloop.session.same_device import DeviceAtHand, RecordedDevice, in_words
 
 
-def note_device(recorder: Recorder, identity: str, spec: DeviceSpec) -> None:
-    """Note the device that was opened, whenever it or its settings are others than before.
+def recorded_device(recorder: Recorder, device: DeviceAtHand) -> RecordedDevice | None:
+    """The device that a journal with rows was recorded on, which must be the one at hand.
+
+    ``None`` for a new journal, and where this session has opened its device before.
 
     Raises
     ------
     JournalError
         The journal holds rows of another device, or of this one under other settings.
     """
-    settings, journal = settings_hash(identity, spec), recorder.journal
-    if not recorder.settings and journal.rows:
-        recorded = [note.details for note in journal.notes() if note.kind == "device"]
-        if recorded and recorded[-1]["settings"] != settings:
-            raise JournalError(
-                f"the journal was recorded on {recorded[-1]['identity']}, but this is {identity}; go on "
-                "with the device and the settings that it was recorded on, or start a new run"
-            )
-        recorder.settings = settings
-    if settings != recorder.settings:
-        recorder.settings = settings
-        journal.note(Note("device", {"settings": settings, "identity": identity, "spec": spec.as_dict()}))
+    if recorder.settings or not recorder.journal.rows:
+        return None
+    named = RecordedDevice.named_in(recorder.journal)
+    if not named:
+        return None
+    recorded = named[-1]
+    different = recorded.differences(device)
+    if different:
+        raise JournalError(
+            f"the journal was recorded on {recorded.identity}, but this is {device.identity}; the difference: "
+            f"{in_words(different)}. Go on with the device and the settings that it was recorded on, or start a "
+            "new run"
+        )
+    return recorded
+
+
+def note_device(
+    recorder: Recorder, device: DeviceAtHand, recorded: RecordedDevice | None, earlier: Iterable[str]
+) -> None:
+    """File what is measured from here on under this device, and note it where it is another than before.
+
+    Parameters
+    ----------
+    recorded
+        What :func:`recorded_device` found: a journal goes on under the name that it began with.
+    earlier
+        Fingerprints of the rows of earlier runs that stand for this device.
+    """
+    digest = device.description.digest()
+    if recorded is not None:
+        recorder.settings, recorder.described_as = recorded.fingerprint, digest
+    elif recorder.described_as != digest:
+        recorder.settings = recorder.described_as = digest
+        recorder.journal.note(device.note(earlier))

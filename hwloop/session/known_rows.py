@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from hwloop.device.spec import Float64Array
 from hwloop.journal import Journal
-from hwloop.session.earlier import earlier_rows
+from hwloop.session.earlier import EarlierRows, earlier_rows
 from hwloop.session.memory import RowMemory
+from hwloop.session.same_device import DeviceAtHand
 
 Keys = NDArray[np.uint64]
 
@@ -39,15 +40,16 @@ class KnownRows:
         self.earlier = earlier
         self._earlier_memory: RowMemory | None = None
 
-    def find_earlier(self, settings: str) -> int | None:
-        """Look up, once, how many rows earlier runs hold of the device that is now open.
+    def find_earlier(self, device: DeviceAtHand, decided: tuple[str, ...] | None) -> EarlierRows | None:
+        """Look up, once, what earlier runs hold of the device that is now open; ``None`` if there is nothing to.
 
-        ``settings`` is its :func:`hwloop.session.recorder.settings_hash`; ``None`` if there is nothing to look up.
+        ``decided`` as :func:`hwloop.session.earlier.earlier_rows` takes it.
         """
         if self.earlier is None or self._earlier_memory is not None:
             return None
-        self._earlier_memory = earlier_rows(self.earlier, settings, self.memory.freshness)
-        return len(self._earlier_memory)
+        found = earlier_rows(self.earlier, device, decided, self.memory.freshness)
+        self._earlier_memory = found.memory
+        return found
 
     def recall(self, stimuli: Float64Array, keys: Keys) -> tuple[Recalled, Recalled]:
         """What this session has measured, and what only earlier runs have."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from hwloop.device import Device, DeviceSpec
+from hwloop.device import Device
 from hwloop.device.spec import Float64Array
 from hwloop.errors import DeviceError, JournalError
 from hwloop.journal import Journal, Record
@@ -41,7 +39,8 @@ class Recorder:
         self.device = device
         self.journal = journal
         self.ledger = ledger
-        self.settings = ""
+        self.settings = ""  # what rows are filed under
+        self.described_as = ""  # digest of the device's description
         self.step = ""
         self._recorded_before = journal.rows
         self._position = 0
@@ -155,9 +154,3 @@ class Recorder:
                 "the device was closed at once while rows were still to be measured; those in flight are not "
                 "recorded. Make a new session to go on"
             )
-
-
-def settings_hash(identity: str, spec: DeviceSpec) -> str:
-    """A short fingerprint of a device and its settings: equal ones may stand for each other."""
-    text = json.dumps([identity, spec.as_dict()], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,17 +11,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from hwloop.deadline import Deadline
-from hwloop.device import Device
+from hwloop.device import Device, DeviceDescription
 from hwloop.device.checks import checked_stimuli
 from hwloop.device.spec import Float64Array
-from hwloop.errors import ConfigError, HwloopError
-from hwloop.events import EarlierRowsFound, Event, Listener, ReferenceMeasured
+from hwloop.errors import ConfigError, HwloopError, HwloopWarning
+from hwloop.events import DeviceDoubted, EarlierRowsFound, Event, Listener, ReferenceMeasured
 from hwloop.journal import InMemoryJournal, Journal, Note
 from hwloop.open_devices import abort
 from hwloop.reference import Fingerprint, Reference
 from hwloop.registry import nearest
 from hwloop.session.budget import Budget
-from hwloop.session.device_note import note_device
+from hwloop.session.device_note import note_device, recorded_device
 from hwloop.session.forecast import Forecast
 from hwloop.session.known_rows import KnownRows
 from hwloop.session.ledger import PURPOSES, Ledger
@@ -32,6 +33,7 @@ from hwloop.session.place import Place
 from hwloop.session.recorder import Recorder
 from hwloop.session.reference_monitor import NoMonitor, ReferenceMonitor
 from hwloop.session.row_measurer import RowMeasurer
+from hwloop.session.same_device import DeviceAtHand, in_words
 from hwloop.session.tell_session import TellSession
 
 
@@ -64,6 +66,8 @@ class Session:
     ----------
     identity
         What the device said of itself when it was last opened; empty before.
+    description
+        What the device is, see :meth:`hwloop.Device.describe`; ``None`` before it was opened.
     ledger, memory
         What was measured: how much, and the responses.
     """
@@ -93,6 +97,7 @@ class Session:
             NoMonitor() if reference is None else ReferenceMonitor(reference, self._recorder, self._known.forget)
         )
         self.identity = ""
+        self.description: DeviceDescription | None = None
         self._measurer = RowMeasurer(self._recorder, self._known, self._monitor, self._budget, self._emit)
         self._start_closed()
 
@@ -137,10 +142,28 @@ class Session:
 
     def _identified(self) -> None:
         """Who answers is known: say so in the journal, and look for what earlier runs measured on it."""
-        note_device(self._recorder, self.identity, self.device.spec)
-        found = self._known.find_earlier(self._recorder.settings)
+        device = DeviceAtHand.of(self.device, self.identity)
+        recorded = recorded_device(self._recorder, device)
+        decided = None if recorded is None else recorded.earlier_fingerprints
+        found = self._known.find_earlier(device, decided)
+        note_device(self._recorder, device, recorded, () if found is None else found.fingerprints)
+        self.description = device.description
+        if recorded is not None:
+            self._doubt("resume", self.journal.rows, recorded.doubts(device))
         if found is not None:
-            self._emit(EarlierRowsFound(found, self.identity))
+            self._emit(EarlierRowsFound(len(found.memory), self.identity, found.different))
+            self._doubt("reuse", len(found.memory), device.description.doubts())
+
+    def _doubt(self, doing: str, rows: int, doubts: Sequence[str]) -> None:
+        """Say why recorded rows may be another device's, if they may be."""
+        if rows and doubts:
+            self.device_event(DeviceDoubted(doing, self.identity, rows, in_words(doubts)))
+            warnings.warn(
+                f"{doing}: {rows:,} recorded rows stand for {self.identity} from here on, but {in_words(doubts)}. "
+                "Make sure by hand that it is the same device",
+                HwloopWarning,
+                stacklevel=2,
+            )
 
     def device_event(self, event: Event) -> None:
         """Record what the device tells of itself, such as a fault, and pass it on."""

@@ -14,7 +14,7 @@ from hwloop.experiment.loading import load_experiment
 from hwloop.experiment.runner import replay_experiment, resume_experiment, run_experiment
 from hwloop.experiments.datasets import split
 from hwloop.journal import InMemoryJournal, ReadOnlyJournal, Record
-from hwloop.session.recorder import settings_hash
+from hwloop.session.same_device import settings_hash
 
 pytestmark = pytest.mark.usefixtures("unpainted_figures")
 
@@ -111,6 +111,9 @@ def test_a_missing_run_is_one_clear_error(earlier, tmp_path):
 
 class Doubling(hwloop.Device):
     spec = hwloop.DeviceSpec(2, 2, deterministic=True)
+
+    def identify(self):
+        return "doubling no. 7"
 
     def _measure(self, inputs):
         return 2 * inputs

@@ -188,6 +188,9 @@ class Dying(DeviceWrapper):
     def identify(self):
         return self.device.identify()
 
+    def describe(self, identity=""):
+        return self.device.describe(identity)  # it is no wrapper but a fault
+
 
 def measured(session):
     """A little run: fresh rows, rows to recall, others, and the end."""

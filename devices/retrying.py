@@ -14,6 +14,7 @@ from hwloop.devices.doubts import Doubts
 from hwloop.devices.plausibility import DEFAULT_CHECKS, Exchange, plausibility_checks
 from hwloop.errors import (
     BadReading,
+    ConformityError,
     DeviceCrashed,
     DeviceDisconnected,
     DeviceError,
@@ -24,7 +25,7 @@ from hwloop.events import DeviceFault
 from hwloop.simulators.settings import real_number, whole_number
 
 LONGEST_BACKOFF_SECONDS = 10.0
-KINDS = (DeviceTimeout, DeviceDisconnected, DeviceCrashed, BadReading)
+KINDS = (DeviceTimeout, DeviceDisconnected, DeviceCrashed, ConformityError, BadReading)
 
 
 class _Link(enum.Enum):
@@ -46,7 +47,8 @@ class Retrying(DeviceWrapper):
     whole or not at all. The same happens before the next row when Ctrl-C, or any other error, ended a call.
 
     Only a :class:`hwloop.DeviceError` is answered by measuring again: never a stimulus that was refused, a
-    budget that is spent, or Ctrl-C. Every failed attempt is told once, as a :class:`DeviceFault`.
+    budget that is spent, or Ctrl-C; nor a :class:`hwloop.ConformityError`, which would come again. Every failed
+    attempt is told once, as a :class:`DeviceFault`.
 
     Some wrong answers raise no error: ``plausible`` lists checks that recognise them. A check may be wrong,
     and then costs two more attempts: see :class:`hwloop.devices.doubts.Doubts`. That takes ``retries`` of at
@@ -155,7 +157,7 @@ class Retrying(DeviceWrapper):
                 self._failures += 1
                 pause = min(self.backoff_seconds * 2.0 ** min(attempt - 1, 60), LONGEST_BACKOFF_SECONDS)
                 closed = self._drop_link()
-                reason = self._reason_to_stop(attempt, pause, deadline)
+                reason = self._reason_to_stop(error, attempt, pause, deadline)
                 if reason:
                     seconds = self.clock.now() - began
                     history = f"{_count(attempt, 'attempt')} in {seconds:.1f} s, and {reason}"
@@ -221,10 +223,12 @@ class Retrying(DeviceWrapper):
 
     # -- giving up -------------------------------------------------------------------------------------
 
-    def _reason_to_stop(self, attempt: int, pause: float, deadline: Deadline) -> str:
+    def _reason_to_stop(self, error: DeviceError, attempt: int, pause: float, deadline: Deadline) -> str:
         """Why there is no further attempt; empty if there is one."""
         if self._released:
             return "its owner closed it meanwhile"
+        if isinstance(error, ConformityError):
+            return "no further attempt can mend that"
         if self._failures >= self.stop_after:
             return f"stop_after={self.stop_after} failures in a row are reached"
         if attempt > self.retries:

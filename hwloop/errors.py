@@ -49,6 +49,10 @@ class BadReading(DeviceError):
     """The device answered with the wrong shape, NaN, infinity or SCPI's 9.91E37 (not a number)."""
 
 
+class ConformityError(BadReading):
+    """The device answers in a form that its driver cannot read, and will again: no retry mends it."""
+
+
 class BudgetExceeded(HwloopError):
     """The next row would exceed the row budget; it was not measured."""
 

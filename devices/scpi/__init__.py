@@ -2,6 +2,7 @@
 
 from hwloop.devices.scpi.commands import control, measurement, setting
 from hwloop.devices.scpi.instrument import ScpiInstrument
+from hwloop.devices.scpi.line import Line
 from hwloop.devices.scpi.link import ScpiLink
 
-__all__ = ["ScpiInstrument", "ScpiLink", "control", "measurement", "setting"]
+__all__ = ["Line", "ScpiInstrument", "ScpiLink", "control", "measurement", "setting"]

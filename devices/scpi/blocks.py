@@ -1,7 +1,13 @@
-"""Binary blocks of IEEE 488.2, section 8.7.9 and 8.7.10: ``#`` digits, length, bytes; or ``#0``, bytes, END."""
+"""Binary blocks of IEEE 488.2, section 8.7.9 and 8.7.10: ``#`` digits, length, bytes; or ``#0``, bytes, END.
+
+The announced length decides where a block ends: a terminator behind it may come or not. What else waits behind
+it was not announced, so the block is refused.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +15,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from hwloop.deadline import Deadline
 from hwloop.devices.scpi.transport import Transport
-from hwloop.errors import BadReading
+from hwloop.errors import BadReading, ConformityError
 
 LARGEST_BLOCK_BYTES = 1 << 31
+LONGEST_HEADER_BYTES = 256  # of text before the #
+
+ReadEndless = Callable[[Transport, Deadline], bytes | bytearray]
 
 
 def block_header(n_bytes: int) -> bytes:
@@ -28,27 +37,51 @@ def block_header(n_bytes: int) -> bytes:
     return f"#{len(digits)}{digits}".encode()
 
 
-def read_block(transport: Transport, deadline: Deadline) -> bytes | bytearray:
-    """The bytes of a block of either kind, and nothing left behind it.
+def read_blocks(
+    transport: Transport,
+    deadline: Deadline,
+    expected_bytes: Sequence[int] = (0,),
+    header: str = "",
+    read_endless: ReadEndless | None = None,
+) -> list[bytes | bytearray]:
+    """Blocks joined by commas, and nothing left behind the last.
+
+    Parameters
+    ----------
+    transport, deadline
+        Where from, and until when.
+    expected_bytes
+        How many bytes each of them must have; 0 for any.
+    header
+        Regular expression of the text before the first ``#``.
+    read_endless
+        Reads a ``#0`` block to its end where the transport has none; ``None`` where nothing can.
 
     Raises
     ------
     BadReading
-        No block, or bytes between its end and the newline.
+        No such blocks, another length than was expected, or bytes behind them.
     """
-    start = bytes(transport.receive_exactly(2, deadline))
-    if start[:1] != b"#" or not start[1:].isdigit():
-        _refuse(transport, f"a binary block begins with # and a digit, not {start!r}")
-    digits = int(start[1:])
-    if digits == 0:
-        return transport.receive_rest(deadline)
-    length = bytes(transport.receive_exactly(digits, deadline))
-    if not length.isdigit() or int(length) > LARGEST_BLOCK_BYTES:
-        _refuse(transport, f"the length of a binary block reads {length!r}")
-    data = transport.receive_exactly(int(length), deadline)
-    if rest := transport.receive_line(deadline).strip():
-        _refuse(transport, f"{len(rest)} bytes follow a block of {int(length)} bytes")
-    return data
+    _read_header(transport, deadline, header)
+    blocks: list[bytes | bytearray] = []
+    for number, expected in enumerate(expected_bytes):
+        if number:
+            _read_start(transport, deadline, b",#", "the next of several blocks begins with a comma and #")
+        digits = _read_digit(transport, deadline)
+        if digits == 0:
+            if number + 1 < len(expected_bytes):
+                _refuse(transport, "a block of unknown length (#0) cannot be followed by others")
+            return [*blocks, _read_indefinite(transport, deadline, expected, read_endless or _no_end)]
+        blocks.append(_read_definite(transport, deadline, digits, expected))
+    if rest := transport.receive_behind_block(deadline):
+        lengths = ", ".join(str(len(block)) for block in blocks)
+        _refuse(transport, f"{len(rest)} bytes follow a block of {lengths} bytes ({bytes(rest[:20])!r})")
+    return blocks
+
+
+def read_block(transport: Transport, deadline: Deadline, expected_bytes: int = 0) -> bytes | bytearray:
+    """The bytes of one block; as :func:`read_blocks`."""
+    return read_blocks(transport, deadline, (expected_bytes,))[0]
 
 
 def as_array(data: bytes | bytearray, dtype: DTypeLike, resource: str) -> NDArray[Any]:
@@ -63,6 +96,74 @@ def as_array(data: bytes | bytearray, dtype: DTypeLike, resource: str) -> NDArra
     if len(data) % kind.itemsize:
         raise BadReading(f"{resource}: {len(data)} bytes are no whole number of points of {kind.itemsize} bytes")
     return np.frombuffer(data, dtype=kind)
+
+
+def _read_header(transport: Transport, deadline: Deadline, header: str) -> None:
+    """The text before the first block, and its #."""
+    if not header:
+        _read_start(transport, deadline, b"#", "a binary block begins with # and a digit")
+        return
+    text = bytearray()
+    while not text.endswith(b"#"):
+        if len(text) > LONGEST_HEADER_BYTES:
+            _refuse(transport, f"no # came in {len(text)} bytes")
+        text += transport.receive_exactly(1, deadline)
+    if not re.fullmatch(header.encode("ascii"), bytes(text[:-1])):
+        _refuse(transport, f"the text before the block is {bytes(text[:-1])!r}, not {header!r}")
+
+
+def _read_start(transport: Transport, deadline: Deadline, start: bytes, rule: str) -> None:
+    for position in range(len(start)):
+        byte = bytes(transport.receive_exactly(1, deadline))
+        if byte != start[position : position + 1]:
+            _refuse(transport, f"{rule}, not {start[:position] + byte!r}")
+
+
+def _read_digit(transport: Transport, deadline: Deadline) -> int:
+    digit = bytes(transport.receive_exactly(1, deadline))
+    if not digit.isdigit():
+        _refuse(transport, f"a binary block begins with # and a digit, not {b'#' + digit!r}")
+    return int(digit)
+
+
+def _read_definite(transport: Transport, deadline: Deadline, digits: int, expected: int) -> bytearray:
+    length = bytes(transport.receive_exactly(digits, deadline))
+    if not length.isdigit() or int(length) > LARGEST_BLOCK_BYTES:
+        _refuse(transport, f"the length of a binary block reads {length!r}")
+    if expected and int(length) != expected:
+        _refuse(transport, f"a block of {int(length)} bytes was announced where {expected} were expected")
+    return transport.receive_exactly(int(length), deadline)
+
+
+def _read_indefinite(
+    transport: Transport, deadline: Deadline, expected: int, read_endless: ReadEndless
+) -> bytes | bytearray:
+    """Up to END, less the newline that stands before it: both are the terminator (IEEE 488.2, 8.7.10).
+
+    A stream has no END: there it is so many bytes as are expected, or what ``read_endless`` finds.
+    """
+    if transport.ends_messages:
+        data: bytes | bytearray = transport.receive_rest(deadline)
+        if data.endswith(b"\n") and len(data) != expected:
+            data = data[:-2] if expected and data.endswith(b"\r\n") and len(data) == expected + 2 else data[:-1]
+    elif not expected:
+        return read_endless(transport, deadline)
+    else:
+        data = transport.receive_exactly(expected, deadline)
+        if rest := transport.receive_behind_block(deadline):
+            _refuse(
+                transport, f"{len(rest)} bytes follow the {expected} that were expected ({bytes(rest[:20])!r})"
+            )
+    if expected and len(data) != expected:
+        _refuse(transport, f"a block of {len(data)} bytes came where {expected} were expected")
+    return data
+
+
+def _no_end(transport: Transport, deadline: Deadline) -> bytes:
+    raise ConformityError(
+        f"{transport.resource}: a block of unknown length (#0) has no end on this link; say how many points are "
+        "expected, name a marker with {n} in it, or set the instrument to blocks of known length"
+    )
 
 
 def _refuse(transport: Transport, why: str) -> None:

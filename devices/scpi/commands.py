@@ -1,4 +1,4 @@
-"""A table of commands: one line for each, with unit, limits and slew, checked before anything is sent.
+"""A table of commands: one line for each, with unit, limits, step and slew, checked before anything is sent.
 
 The names follow PyMeasure: ``control`` is set and asked, ``measurement`` asked only, ``setting`` set only.
 """
@@ -9,15 +9,18 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
 
-from hwloop.devices.scpi.replies import BOOLEAN, NUMBER, Form
+from hwloop.devices.scpi.agreement import numbers_agree, same_keyword
+from hwloop.devices.scpi.replies import BOOLEAN, INTEGER, KEYWORD, NUMBER, Form
 from hwloop.errors import LimitError
+from hwloop.simulators.settings import real_number
 
 if TYPE_CHECKING:
     from hwloop.devices.scpi.instrument import ScpiInstrument
 
 STEPS_A_SECOND = 50.0  # of a value that may only move at a limited rate
+DIGITS = 12  # of a number that is sent
 
 
 @dataclass(eq=False)
@@ -35,6 +38,10 @@ class Command:
         Of the reply.
     unit, low, high
         Unit and inclusive limits.
+    resolution
+        The step of the instrument, in the unit, counted from 0. A number is brought to the nearest step before it
+        is sent, so that what is recorded is what the instrument does, and must read back within half a step. 0
+        where the maker states none: then what reads back must agree to 0.1 %, or to half of its own last digit.
     choices
         The keywords that it takes, in their short form, which is what instruments answer.
     slew_per_second
@@ -51,6 +58,7 @@ class Command:
     unit: str = ""
     low: float = -math.inf
     high: float = math.inf
+    resolution: float = 0.0
     choices: Sequence[str] = ()
     slew_per_second: float = math.inf
     readable: bool = True
@@ -59,11 +67,13 @@ class Command:
     name: str = ""
 
     def __post_init__(self) -> None:
+        self.resolution = real_number("resolution", self.resolution, low=0.0)
         verb = "Control" if self.readable and self.writable else "Measure" if self.readable else "Set"
         unit = f", in {self.unit}" if self.unit else ""
         limits = f", {self.low:g} to {self.high:g}" if math.isfinite(self.low) or math.isfinite(self.high) else ""
+        steps = f" in steps of {self.resolution:g}" if self.resolution else ""
         choices = f", one of {', '.join(self.choices)}" if self.choices else ""
-        self.__doc__ = f"{verb} {self.what}{unit}{limits}{choices} (``{self.header}``)."
+        self.__doc__ = f"{verb} {self.what}{unit}{limits}{steps}{choices} (``{self.header}``)."
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -108,33 +118,68 @@ class Command:
         if isinstance(value, bool):
             value = "ON" if value else "OFF"
         elif isinstance(value, float):
-            value = f"{value:.12G}"
+            value = f"{value:.{DIGITS}G}"
         return f"{self.headed(instrument)} {value}"
 
     def checked(self, value: Any, instrument: ScpiInstrument) -> Any:
-        """The value, if the instrument may be given it."""
-        place = f"{instrument.link.resource}: {self.name} ({self.headed(instrument)})"
+        """The value as it will be sent, if the instrument may be given it.
+
+        Raises
+        ------
+        LimitError
+            It may not; nothing was sent.
+        """
         if self.choices:
             if value not in self.choices:
-                raise LimitError(
-                    f"{place} takes one of {', '.join(self.choices)}, not {value!r}; nothing was sent"
-                )
+                self._refuse(f"one of {', '.join(self.choices)}", value, instrument)
             return value
         if self.form is BOOLEAN:
+            if value not in (True, False):  # 0 and 1 too; a word such as "OFF" is no truth value
+                self._refuse("True or False", value, instrument)
             return bool(value)
-        if self.form is not NUMBER:
+        if self.form is not NUMBER and self.form is not INTEGER:
             return value
-        number = float(value)
+        unit = f" {self.unit}" if self.unit else ""
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            self._refuse("a number", value, instrument)
         if not (self.low <= number <= self.high and math.isfinite(number)):
-            unit = f" {self.unit}" if self.unit else ""
-            raise LimitError(f"{place} takes {self.low:g} to {self.high:g}{unit}, not {value!r}; nothing was sent")
-        return number
+            self._refuse(f"{self.low:g} to {self.high:g}{unit}", value, instrument)
+        if self.form is INTEGER:
+            if not number.is_integer():
+                self._refuse("whole numbers", value, instrument)
+            return int(number)
+        return float(f"{self._on_a_step(number):.{DIGITS}G}")
 
-    def agrees(self, asked: Any, answered: Any) -> bool:
-        """Whether an answer is what was asked for, to the resolution of an instrument."""
+    def agrees(self, asked: Any, answered: Any, answer: str = "") -> bool:
+        """Whether an answer, and its text, is what was asked for, to the resolution of the instrument."""
         if self.form is NUMBER:
-            return math.isclose(asked, answered, rel_tol=1e-3, abs_tol=1e-12)
+            return numbers_agree(asked, answered, answer or repr(answered), self.resolution, self._span)
+        if self.form is KEYWORD:
+            return same_keyword(str(asked), answered)
         return bool(asked == answered)
+
+    @property
+    def _span(self) -> float:
+        """Between the limits; 0 where there are none."""
+        span = self.high - self.low
+        return span if math.isfinite(span) else 0.0
+
+    def _on_a_step(self, number: float) -> float:
+        """The nearest step within the limits."""
+        if not self.resolution:
+            return number
+        steps = round(number / self.resolution)
+        if steps * self.resolution > self.high * (1 + 1e-12 * math.copysign(1, self.high)):
+            steps -= 1
+        elif steps * self.resolution < self.low * (1 - 1e-12 * math.copysign(1, self.low)):
+            steps += 1
+        return steps * self.resolution
+
+    def _refuse(self, takes: str, value: Any, instrument: ScpiInstrument) -> NoReturn:
+        place = f"{instrument.link.resource}: {self.name} ({self.headed(instrument)})"
+        raise LimitError(f"{place} takes {takes}, not {value!r}; nothing was sent")
 
     def _ramp(self, instrument: ScpiInstrument, goal: float) -> None:
         """All steps but the last, which the caller sends."""

@@ -6,9 +6,12 @@ import re
 from typing import Any
 
 from hwloop.devices.scpi.commands import Command
-from hwloop.devices.scpi.link import ScpiLink, compound
+from hwloop.devices.scpi.link import ScpiLink
+from hwloop.devices.scpi.messages import compound
 from hwloop.devices.scpi.replies import ANSWERS
-from hwloop.errors import BadReading, DeviceError
+from hwloop.errors import BadReading, ConformityError, DeviceError
+
+VOUCHING_FIELDS = 3  # maker, model, serial number; what follows is firmware, options, a date
 
 
 class ScpiInstrument:
@@ -25,9 +28,10 @@ class ScpiInstrument:
     Attributes
     ----------
     models
-        Regular expression that the model in ``*IDN?`` must match.
+        Regular expression that a field of ``*IDN?``, or a word of one, must match: instruments differ in how many
+        fields they give, and in which order.
     asserted
-        Values that were set, by name, in the order in which they were first set.
+        Values that were set, as they were sent, by name, in the order in which they were first set.
     """
 
     models: str = ".*"
@@ -35,6 +39,7 @@ class ScpiInstrument:
     def __init__(self, link: ScpiLink) -> None:
         self.link = link
         self.asserted: dict[str, Any] = {}
+        self._known = ""  # what *IDN? said when it was first asked
         link.on_open = lambda _: self.assert_settings()
 
     def open(self) -> None:
@@ -72,32 +77,60 @@ class ScpiInstrument:
             Another instrument answers, or a setting does not read back.
         """
         self.link.write("*CLS")
-        identity = self.link.identify()
-        model = identity.split(",")[1].strip()
-        if not re.fullmatch(self.models, model):
-            raise DeviceError(
-                f"{self.link.resource} is {identity!r}, but {type(self).__name__} drives models {self.models}; "
-                "check the address"
-            )
+        self._assert_identity()
         self.to_safe_state()
         if self.asserted:
             self.set(**self.asserted)
             self._check_settings()
 
+    def _assert_identity(self) -> None:
+        """It is a model that is driven, and the same instrument as before."""
+        identity = self.link.identify()
+        known = self._known or (identity if not identity.isascii() else "")
+        if known and (vouching(identity) != vouching(known) or not identity.isascii()):
+            identity = self.link.identify()  # once more: it may have been damaged on its way
+        if not any(re.fullmatch(self.models, name) for name in _names(identity)):
+            raise DeviceError(
+                f"{self.link.resource} is {identity!r}, but {type(self).__name__} drives models {self.models}; "
+                "check the address"
+            )
+        if known and vouching(identity) != vouching(known):
+            raise DeviceError(
+                f"{self.link.resource} is {identity!r} now, but was {known!r}; "
+                "connect that instrument again, or make a new device for this one"
+            )
+        self._known = self._known or identity
+
     def _check_settings(self) -> None:
-        """Read back what was set."""
+        """Read back what was set; what differs is set and read once more, for a reply may have been damaged."""
         commands = {name: command for name in self.asserted if (command := self._command(name)).readable}
+        differing = self._differing(commands) if commands else {}
+        if not differing:
+            return
+        self.set(**{name: self.asserted[name] for name in differing})
+        for name, answered in self._differing({name: commands[name] for name in differing}).items():
+            hint = (
+                ". If that is its step, state it in the driver's table of commands (resolution=...); otherwise"
+                if isinstance(answered, float)
+                else ":"
+            )
+            raise ConformityError(
+                f"{self.link.resource}: {name} was set to {self.asserted[name]!r} but reads {answered!r}, twice"
+                f"{hint} the instrument does not take this value, or somebody else controls it too"
+            )
+
+    def _differing(self, commands: dict[str, Command]) -> dict[str, Any]:
+        """What does not read back as it was set, with what it reads."""
         question = compound([f"{command.headed(self)}?" for command in commands.values()])
         answers = self.link.query(question, ANSWERS)
         if len(answers) != len(commands):
             raise BadReading(f"{self.link.resource}: {len(answers)} answers came to {len(commands)} questions")
+        differing = {}
         for (name, command), answer in zip(commands.items(), answers, strict=True):
-            value = command.form.read(answer.encode(), command.header, self.link.resource)
-            if not command.agrees(self.asserted[name], value):
-                raise DeviceError(
-                    f"{self.link.resource}: {name} was set to {self.asserted[name]!r} but reads {value!r}; "
-                    "check that nobody else controls the instrument"
-                )
+            answered = command.form.read(answer.encode(), command.header, self.link.resource)
+            if not command.agrees(self.asserted[name], answered, answer):
+                differing[name] = answered
+        return differing
 
     def identify(self) -> str:
         """``*IDN?``."""
@@ -107,3 +140,14 @@ class ScpiInstrument:
         command = getattr(type(self), name)
         assert isinstance(command, Command)
         return command
+
+
+def vouching(identity: str) -> tuple[str, ...]:
+    """What must stay the same of an identity: the fields that name one instrument, whatever their spacing."""
+    return tuple(" ".join(field.split()) for field in identity.split(",")[:VOUCHING_FIELDS])
+
+
+def _names(identity: str) -> list[str]:
+    """What may be the model: a field, a word of one, or all of it."""
+    fields = [field.strip() for field in identity.split(",")]
+    return [identity.strip(), *fields, *(word for field in fields for word in field.split())]

@@ -12,17 +12,21 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hwloop.deadline import Deadline
-from hwloop.devices.scpi.blocks import as_array, block_header, read_block
+from hwloop.devices.scpi.blocks import as_array, read_blocks
+from hwloop.devices.scpi.line import Line
+from hwloop.devices.scpi.marker import Marker
+from hwloop.devices.scpi.messages import block_message, compound, encoded
+from hwloop.devices.scpi.misfits import MEASURE_AGAIN, NO_RETRY, Conformity, Misfit
 from hwloop.devices.scpi.opening import open_transport
 from hwloop.devices.scpi.replies import COMPLETE, ERROR, IDENTITY, Form
+from hwloop.devices.scpi.stream_transport import StreamTransport
 from hwloop.devices.scpi.transport import Bytes, Transport
-from hwloop.errors import DeviceDisconnected, DeviceError, DeviceTimeout
+from hwloop.errors import BadReading, ConformityError, DeviceDisconnected, DeviceError, DeviceTimeout
 from hwloop.simulators.settings import real_number
 
 T = TypeVar("T")
 
-SLOWEST_BYTES_A_SECOND = 1e6  # of a link that is not broken
-ASK_ERROR = "SYSTem:ERRor?"
+SLOWEST_BYTES_A_SECOND = 1e6  # of a link that is not broken; a serial port has its baud rate
 LONGEST_QUEUE = 64  # errors read at once; an instrument's queue holds 20 to 30
 NO_ERROR = 0
 
@@ -30,16 +34,18 @@ NO_ERROR = 0
 class _State(enum.Enum):
     CLOSED = "closed by its owner"
     READY = "every reply that was asked for has been read"
-    DOUBTFUL = "an exchange was cut short: to be closed and opened before the next"
+    DOUBTFUL = "an exchange was cut short: to be brought into step before the next"
 
 
 class ScpiLink:
     """Questions and answers with one instrument, from any number of threads.
 
     An exchange that does not end well (a time-out, a reply of the wrong form, Ctrl-C) leaves the link doubtful:
-    its reply may still come. Nothing is asked on a doubtful link; the next use closes it, opens it anew and lets
-    ``on_open`` assert the instrument's settings again. No question is repeated here: what it was part of has to be
-    done again as a whole, by :class:`hwloop.devices.retrying.Retrying`.
+    its reply may still come. Nothing is asked on a doubtful link; the next use opens it anew, or clears it where
+    it is one wire whoever opens it (a serial port), or empties the instrument's buffers (USB, GPIB, VXI-11). On
+    the last two a question whose answer cannot be mistaken must be answered before anything is believed. Then
+    ``on_open`` asserts the instrument's settings again. No question is repeated here: what it was part of has to
+    be done again as a whole, by :class:`hwloop.devices.retrying.Retrying`.
 
     Parameters
     ----------
@@ -52,7 +58,9 @@ class ScpiLink:
     visa_library
         ``None`` for the vendor's where one is installed, else ``"@py"``.
     on_open
-        Called with this link each time that it was opened: asserts identity and settings.
+        Called with this link each time that it was opened or brought into step: asserts identity and settings.
+    line
+        Baud rate, terminators, echo and the like: :class:`hwloop.devices.scpi.Line`; ``None`` for their defaults.
     """
 
     def __init__(
@@ -63,15 +71,19 @@ class ScpiLink:
         open_timeout_seconds: float = 0.9,
         visa_library: str | None = None,
         on_open: Callable[[ScpiLink], None] | None = None,
+        line: Line | None = None,
     ) -> None:
         self.resource = resource
         self.timeout_seconds = real_number("timeout_seconds", timeout_seconds, low=1e-3)
         self.open_timeout_seconds = real_number("open_timeout_seconds", open_timeout_seconds, low=1e-3)
         self.visa_library = visa_library
         self.on_open = on_open
+        self.line = Line() if line is None else line
         self._lock = threading.RLock()
         self._state = _State.CLOSED
         self._transport: Transport | None = None
+        self._marker = Marker(self.line.markers, self.timeout_seconds, self.line.write_termination)
+        self._conformity = Conformity()
 
     # -- opening and closing ---------------------------------------------------------------------------
 
@@ -85,11 +97,11 @@ class ScpiLink:
         ConfigError
             The name cannot be read.
         DeviceError
-            Whatever ``on_open`` finds wrong.
+            Another program holds the port, or whatever ``on_open`` finds wrong.
         """
         with self._locked(Deadline.after(self.timeout_seconds + self.open_timeout_seconds)):
             if self._state is not _State.READY:
-                self._reopen()
+                self._make_ready()
 
     def close(self) -> None:
         """Disconnect at once; a use after it is an error. Waits for an exchange under way in another thread."""
@@ -98,14 +110,16 @@ class ScpiLink:
             self._state = _State.CLOSED
 
     def clear(self) -> None:
-        """Begin afresh: drop whatever is under way with the connection, open anew, clear status and errors.
+        """Begin afresh: drop whatever is under way, open anew or bring into step, clear status and errors.
 
-        This is VISA's device clear for links that have none, and it never waits for the peer.
+        This is VISA's device clear for links that have none, and where the link is opened anew it never waits for
+        the peer.
         """
         with self._lock:
             if self._state is _State.CLOSED:
                 raise DeviceDisconnected(f"{self.resource} is closed; open it first")
-            self._drop()
+            if self._transport is not None and not self._transport.lasting:
+                self._drop()
             self._state = _State.DOUBTFUL
             self.write("*CLS")
 
@@ -117,10 +131,16 @@ class ScpiLink:
     # -- exchanges -------------------------------------------------------------------------------------
 
     def write(self, *commands: str, timeout_seconds: float | None = None) -> None:
-        """Send commands as one message."""
-        message = f"{compound(commands)}\n".encode("ascii")
+        """Send commands as one message.
+
+        Raises
+        ------
+        ConfigError
+            They are no ASCII text on one line; nothing was sent.
+        """
+        message = self._encoded(compound(commands))
         with self._exchange(timeout_seconds) as (transport, deadline):
-            transport.send([message], deadline)
+            self._send(transport, [message], deadline)
 
     def execute(self, *commands: str) -> None:
         """Send commands and ask for errors, all in one message.
@@ -131,7 +151,11 @@ class ScpiLink:
             With the instrument's own words.
         """
         with self._locked(Deadline.after(self.timeout_seconds)):
-            self._report(self.query(compound([*commands, ASK_ERROR]), ERROR))
+            if not self.line.error_query:
+                self.write(*commands)
+                return
+            question = compound([*commands, self.line.error_query])
+            self._report(self.query(question, ERROR))
 
     def query(self, question: str, form: Form[T], *, timeout_seconds: float | None = None) -> T:
         """Ask, and read the reply, which must have the form.
@@ -140,41 +164,72 @@ class ScpiLink:
         ------
         BadReading
             The reply has another form, or says that there is no reading.
+        ConformityError
+            It has another form each time, so that no retry mends it.
+        ConfigError
+            The question is no ASCII text on one line; nothing was sent.
         DeviceTimeout, DeviceDisconnected
         """
+        message = self._encoded(question)
         with self._exchange(timeout_seconds) as (transport, deadline):
-            transport.send([f"{question}\n".encode("ascii")], deadline)
-            return form.read(transport.receive_line(deadline), question, self.resource)
+            self._send(transport, [message], deadline)
+            return self._answer(transport, question, form, deadline)
 
     def write_block(self, command: str, data: Bytes | NDArray[Any]) -> None:
         """Send ``command`` and data as a binary block; an array goes out in its own byte order.
 
-        The deadline allows for :data:`SLOWEST_BYTES_A_SECOND` beyond the time-out.
+        The deadline allows for the time that the bytes take, beyond the time-out.
         """
-        parts = _block_message(command, data)
+        parts = block_message(command, data, self.line, self.resource)
         with self._exchange(self._seconds_for(len(parts[2]))) as (transport, deadline):
-            transport.send([*parts, b"\n"], deadline)
+            self._send(transport, [*parts, self._encoded("")], deadline)
 
     def execute_block(self, command: str, data: Bytes | NDArray[Any]) -> None:
         """The same, and ask for errors in the same message; raises as :meth:`execute` does."""
-        parts = _block_message(command, data)
+        if not self.line.error_query:
+            self.write_block(command, data)
+            return
+        parts = block_message(command, data, self.line, self.resource)
+        question = self.line.error_query
         with self._locked(Deadline.after(self.timeout_seconds)):
             with self._exchange(self._seconds_for(len(parts[2]))) as (transport, deadline):
-                transport.send([*parts, f";:{ASK_ERROR}\n".encode("ascii")], deadline)
-                first = ERROR.read(transport.receive_line(deadline), ASK_ERROR, self.resource)
+                self._send(transport, [*parts, self._encoded(f";:{question}")], deadline)
+                first = self._answer(transport, question, ERROR, deadline)
             self._report(first)
 
-    def query_block(self, question: str, dtype: DTypeLike = np.uint8, *, expected_points: int = 0) -> NDArray[Any]:
+    def query_block(
+        self, question: str, dtype: DTypeLike = np.uint8, *, expected_points: int = 0, header: str = ""
+    ) -> NDArray[Any]:
         """Ask, and read a binary block of either kind as numbers, shape (points,).
 
-        The deadline allows for ``expected_points`` at :data:`SLOWEST_BYTES_A_SECOND` beyond the time-out.
+        Parameters
+        ----------
+        question, dtype
+            What to ask, and what a point is.
+        expected_points
+            How many must come; 0 for any number. The deadline allows for the time that they take.
+        header
+            Regular expression of text that comes before the ``#``.
+
+        Raises
+        ------
+        BadReading
+            No block, another number of points, or bytes behind it.
         """
-        with self._exchange(self._seconds_for(expected_points * np.dtype(dtype).itemsize)) as (
-            transport,
-            deadline,
-        ):
-            transport.send([f"{question}\n".encode("ascii")], deadline)
-            return as_array(read_block(transport, deadline), dtype, self.resource)
+        return self.query_blocks(question, dtype, expected_points=(expected_points,), header=header)[0]
+
+    def query_blocks(
+        self, question: str, dtype: DTypeLike = np.uint8, *, expected_points: Sequence[int], header: str = ""
+    ) -> list[NDArray[Any]]:
+        """As many blocks, joined by commas, as ``expected_points`` has numbers; else as :meth:`query_block`."""
+        size = np.dtype(dtype).itemsize
+        expected = [points * size for points in expected_points]
+        message = self._encoded(question)
+        with self._exchange(self._seconds_for(sum(expected))) as (transport, deadline):
+            self._send(transport, [message], deadline)
+            blocks = read_blocks(transport, deadline, expected, header, self._marker.read_endless)
+            transport.check_nothing_follows()
+            return [as_array(block, dtype, self.resource) for block in blocks]
 
     # -- common commands of IEEE 488.2 -----------------------------------------------------------------
 
@@ -194,20 +249,47 @@ class ScpiLink:
         DeviceError
             With the instrument's own words.
         """
+        if not self.line.error_query:
+            return
         with self._locked(Deadline.after(self.timeout_seconds)):
-            self._report(self.query(ASK_ERROR, ERROR))
+            self._report(self.query(self.line.error_query, ERROR))
 
     def check_quiet(self) -> None:
         """Raise :class:`BadReading` if a reply waits that nobody asked for; see :meth:`Transport.check_quiet`."""
         with self._exchange(None):
             pass
 
+    def confirm(self) -> None:
+        """Ask the marker: raises :class:`BadReading` unless replies and questions match.
+
+        One short exchange, at the end of a row or of a call, on a link whose instrument may answer twice.
+        """
+        with self._exchange(None) as (transport, _):
+            self._marker.confirm(transport)
+
+    def _answer(self, transport: Transport, question: str, form: Form[T], deadline: Deadline) -> T:
+        reply = transport.receive_line(deadline)
+        try:
+            value = form.value(reply)
+        except Misfit as misfit:
+            refusal = form.refusal(misfit, question, self.resource)
+            if self._conformity.lasting(question, misfit):
+                raise ConformityError(refusal + NO_RETRY) from misfit
+            raise BadReading(refusal + self._hint(question, reply) + MEASURE_AGAIN) from misfit
+        transport.check_nothing_follows()
+        self._conformity.answered(question)
+        return value
+
+    def _hint(self, question: str, reply: bytes) -> str:
+        echoed = reply.strip() == question.encode("ascii").strip() and not self.line.echo
+        return "the instrument echoes: say so with Line(echo=True), or " if echoed else ""
+
     def _report(self, error: tuple[int, str]) -> None:
         """Raise :class:`DeviceError` if this, which was just read from the queue, is one; with all that follow."""
         errors: list[str] = []
         while error[0] != NO_ERROR and len(errors) < LONGEST_QUEUE:
-            errors.append(f"{error[0]:+d} {error[1]}")
-            error = self.query(ASK_ERROR, ERROR)
+            errors.append(f"{error[0]:+d} {error[1]}".strip())
+            error = self.query(self.line.error_query, ERROR)
         if errors:
             raise DeviceError(
                 f"{self.resource} reports {'; '.join(errors)}. The settings are not what was asked for: "
@@ -215,9 +297,25 @@ class ScpiLink:
             )
 
     def _seconds_for(self, n_bytes: int) -> float:
-        return self.timeout_seconds + n_bytes / SLOWEST_BYTES_A_SECOND
+        serial = self.resource.upper().startswith(("ASRL", "COM"))
+        rate = min(SLOWEST_BYTES_A_SECOND, self.line.bytes_a_second) if serial else SLOWEST_BYTES_A_SECOND
+        return self.timeout_seconds + n_bytes / rate
 
     # -- inside ----------------------------------------------------------------------------------------
+
+    def _encoded(self, text: str) -> bytes:
+        return encoded(text, self.line, self.resource)
+
+    def _send(self, transport: Transport, parts: Sequence[Bytes], deadline: Deadline) -> None:
+        """A message, whose echo is read where there is one."""
+        transport.send(parts, deadline)
+        if self.line.echo:
+            sent, echo = b"".join(parts).strip(), transport.receive_line(deadline).strip()
+            if echo != sent:
+                raise BadReading(
+                    f"{self.resource}: {sent!r} was echoed as {echo[:60]!r}, so replies and questions "
+                    f"do not match; {MEASURE_AGAIN}"
+                )
 
     @contextmanager
     def _locked(self, deadline: Deadline) -> Iterator[None]:
@@ -237,7 +335,7 @@ class ScpiLink:
             if self._state is _State.CLOSED:
                 raise DeviceDisconnected(f"{self.resource} is closed; open it first")
             if self._state is _State.DOUBTFUL:
-                self._reopen()
+                self._make_ready()
             transport = self._transport
             assert transport is not None
             self._state = _State.DOUBTFUL
@@ -245,35 +343,38 @@ class ScpiLink:
             yield transport, Deadline.after(seconds)
             self._state = _State.READY
 
-    def _reopen(self) -> None:
-        self._drop()
+    def _make_ready(self) -> None:
+        """From closed or doubtful to an open link whose next reply is its question's."""
+        if self._transport is None or not self._transport.lasting:
+            self._drop()
         self._state = _State.DOUBTFUL
-        self._transport = open_transport(
-            self.resource, Deadline.after(self.open_timeout_seconds), self.visa_library
-        )
-        if self.on_open is None:
-            self._state = _State.READY
-            return
-        self._state = _State.READY
         try:
-            self.on_open(self)
+            self._bring_into_step(self._transport or self._connect())
+            self._state = _State.READY
+            if self.on_open is not None:
+                self.on_open(self)
         except BaseException:
             self._drop()
             self._state = _State.DOUBTFUL
             raise
 
+    def _connect(self) -> Transport:
+        transport = open_transport(
+            self.resource, Deadline.after(self.open_timeout_seconds), self.visa_library, self.line
+        )
+        self._transport = transport
+        if self.line.banner_seconds and isinstance(transport, StreamTransport):
+            transport.discard_for(self.line.banner_seconds)
+        return transport
+
+    def _bring_into_step(self, transport: Transport) -> None:
+        """Empty what may hold replies to earlier questions; then ask for a sign that none can come any more."""
+        if not transport.fresh:
+            transport.clear(Deadline.after(self.timeout_seconds))
+        if self.line.markers and (not transport.fresh or self.line.marker):
+            self._marker.bring_into_step(transport)
+
     def _drop(self) -> None:
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.close()
-
-
-def compound(commands: Sequence[str]) -> str:
-    """Commands as one message, each from the root of the command tree (SCPI-99 vol. 1, 6.2.4)."""
-    rest = (command if command.startswith(("*", ":")) else f":{command}" for command in commands[1:])
-    return ";".join([*commands[:1], *rest])
-
-
-def _block_message(command: str, data: Bytes | NDArray[Any]) -> tuple[bytes, bytes, Bytes]:
-    block: Bytes = data if not isinstance(data, np.ndarray) else np.ascontiguousarray(data).view(np.uint8).data
-    return command.encode("ascii"), block_header(len(block)), block

@@ -122,6 +122,6 @@ def test_a_setting_that_does_not_read_back_and_another_instrument_are_errors(sup
     supply.link.stuck = {"*IDN": "ACME,LOAD9,7,1.0"}
     with pytest.raises(DeviceError, match="drives models"):
         supply.assert_settings()
-    supply.link.stuck = {"*IDN": "no identity"}
+    supply.link.stuck = {"*IDN": "+3.5"}
     with pytest.raises(BadReading):
         supply.assert_settings()

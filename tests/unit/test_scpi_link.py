@@ -189,10 +189,23 @@ def test_clear_returns_at_once_also_when_the_peer_is_gone_or_never_stops_talking
     assert time.monotonic() - began < 1
 
 
-def test_a_left_over_reply_makes_the_next_question_fail_rather_than_lie(link_to):
+def test_more_than_the_reply_is_refused_before_its_value_is_handed_out(link_to):
     link, _ = link_to(lambda line: b"1\n2\n" if line == "TWICE?" else echo_number(line))
-    link.query("TWICE?", INTEGER)
-    time.sleep(0.05)
+    with pytest.raises(BadReading, match="nobody asked"):
+        link.query("TWICE?", INTEGER)
+    assert link.query("NEXT3?", INTEGER) == 3
+
+
+def test_a_left_over_reply_makes_the_next_question_fail_rather_than_lie(link_to):
+    def late_again(line):
+        if line == "TWICE?":
+            threading.Timer(0.05, lambda: server._open[-1].sendall(b"2\n")).start()
+            return b"1\n"
+        return echo_number(line)
+
+    link, server = link_to(late_again)
+    assert link.query("TWICE?", INTEGER) == 1
+    time.sleep(0.15)
     with pytest.raises(BadReading, match="nobody asked"):
         link.query("NEXT3?", INTEGER)
     assert link.query("NEXT3?", INTEGER) == 3
@@ -226,7 +239,7 @@ def test_a_queue_that_never_empties_ends(link_to):
 def test_blocks_of_both_kinds_hold_any_byte(link_to, header):
     points = np.arange(2000, dtype="<i4")
     points[:4] = int.from_bytes(b"\n\n\n\n", "little")
-    link, _ = link_to(lambda line: header + points.tobytes() + b"\n")
+    link, _ = link_to(lambda line: echo_number(line) if "*ESE" in line else header + points.tobytes() + b"\n")
     for _ in range(2):
         np.testing.assert_array_equal(link.query_block("DATA?", "<i4"), points)
 

@@ -125,7 +125,7 @@ class Blocks(Schedule):
             stage=block[-1].number + 1,
             resumable=True,
             is_last=block[-1].number + 1 == len(task.network),
-            tensors={"z": z, **builder.tensors()},
+            tensors=lambda: {"z": z, **builder.tensors()},
             values={"members": builder.members},
         )
         task.checkpoint(state)

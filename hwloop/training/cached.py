@@ -51,7 +51,7 @@ class Cached(Schedule):
                     stage=number + 1,
                     resumable=self.resumable,
                     is_last=number + 1 == len(task.network),
-                    tensors=objectives,
+                    tensors=partial(dict, objectives),
                 )
                 task.checkpoint(state)
             elif number + 1 == trained and task.saved is not None:

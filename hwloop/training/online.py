@@ -111,10 +111,13 @@ class Online(Schedule):
 
     def _reached(self, task: Task, states: list[_StageState], epoch: int) -> TrainingState:
         """Where the fit stands after an epoch."""
-        tensors: dict[str, Tensor] = {}
-        for number, state in enumerate(states):
-            tensors |= named(f"objective.{number}.", state.objective)
-            tensors[f"activity.{number}"] = state.activity
+
+        def tensors() -> dict[str, Tensor]:
+            found = {f"activity.{number}": state.activity for number, state in enumerate(states)}
+            for number, state in enumerate(states):
+                found |= named(f"objective.{number}.", state.objective)
+            return found
+
         return TrainingState(
             epoch,
             task.rng,

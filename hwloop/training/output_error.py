@@ -208,7 +208,11 @@ class _Descent:
 
     def _reached(self, epoch: int) -> TrainingState:
         """Where the fit stands after an epoch."""
-        credit = {f"credit.{name}": tensor for name, tensor in self.credit.state().items()}
+
+        def tensors() -> dict[str, Tensor]:
+            credit = {f"credit.{name}": tensor for name, tensor in self.credit.state().items()}
+            return named("head.", self.head) | credit
+
         return TrainingState(
             epoch,
             self.task.rng,
@@ -216,7 +220,7 @@ class _Descent:
             optimisers={number: optimiser for number, (optimiser, _) in enumerate(self._learners)},
             resumable=self.credit.resumable and all(rate is not None for _, rate in self._learners),
             is_last=epoch == self.settings.epochs,
-            tensors=named("head.", self.head) | credit,
+            tensors=tensors,
             values={"optimisers": [optimiser_values(*learner) for learner in self._learners]},
         )
 

@@ -74,8 +74,8 @@ class _Rows:
         found = {}
         for number, (stimuli, responses) in enumerate([*self._batches, *([self._fitted] if self._fitted else [])]):
             name = "fitted" if number == len(self._batches) else str(number)
-            found[f"{name}.stimuli"] = torch.from_numpy(stimuli)
-            found[f"{name}.responses"] = torch.from_numpy(responses)
+            found[f"{name}.stimuli"] = torch.from_numpy(stimuli.copy())
+            found[f"{name}.responses"] = torch.from_numpy(responses.copy())
         return found
 
     def restore(self, state: Mapping[str, Tensor]) -> None:

@@ -127,18 +127,17 @@ class DeviceRows:
         self.fitted = rows
         self.twin = fit_twin(*rows, candidates)
 
-    def state(self, rows: int) -> tuple[dict[str, Tensor], int | None]:
-        """The last so many rows, those that the twin was fitted to, and its seed, which make it again."""
+    def state(self, rows: int) -> dict[str, Tensor]:
+        """The last so many rows, and those that the twin was fitted to, which with its seed make it again."""
         if not self.stimuli:
-            return {}, None
+            return {}
         kept = {
             "stimuli": np.concatenate(self.stimuli)[-rows:],
             "responses": np.concatenate(self.responses)[-rows:],
         }
-        seed = None
         if self.fitted is not None:
-            kept["fitted_stimuli"], kept["fitted_responses"], seed = self.fitted
-        return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in kept.items()}, seed
+            kept["fitted_stimuli"], kept["fitted_responses"], _ = self.fitted
+        return {name: torch.from_numpy(array.copy()) for name, array in kept.items()}
 
     def restore(self, state: Mapping[str, Tensor], seed: int | None, candidates: tuple[Candidate, ...]) -> None:
         """Take up what :meth:`state` gave; the twin is fitted again."""
@@ -210,12 +209,14 @@ class Rehearsal(Schedule):
 
     def _reached(self, task: Task, known: list[Rehearsed], devices: list[DeviceRows]) -> TrainingState:
         """Where the fit stands after a stage."""
-        tensors = {f"features.{number}": one.features for number, one in enumerate(known)}
-        seeds = []
-        for number, device in enumerate(devices):
-            kept, seed = device.state(self.settings.twin_rows)
-            tensors |= {f"device.{number}.{name}": tensor for name, tensor in kept.items()}
-            seeds.append(seed)
+
+        def tensors() -> dict[str, Tensor]:
+            found = {f"features.{number}": one.features for number, one in enumerate(known)}
+            for number, device in enumerate(devices):
+                kept = device.state(self.settings.twin_rows)
+                found |= {f"device.{number}.{name}": tensor for name, tensor in kept.items()}
+            return found
+
         return TrainingState(
             len(known),
             task.rng,
@@ -223,7 +224,7 @@ class Rehearsal(Schedule):
             resumable=True,
             is_last=len(known) == len(task.network),
             tensors=tensors,
-            values={"twin_seeds": seeds},
+            values={"twin_seeds": [device.fitted and device.fitted[2] for device in devices]},
         )
 
     def _taken_up(

@@ -37,7 +37,7 @@ class TrainingState:
     is_last
         Whether no point that can be gone on from follows.
     tensors, values
-        Whatever else the schedule goes on from: tensors by name, and plain JSON values.
+        Whatever else the schedule goes on from: tensors by name, made when asked for, and plain JSON values.
     places
         Where each session stands, in the order of ``network.distinct_sessions``. The fit enters it.
     history
@@ -51,7 +51,7 @@ class TrainingState:
     optimisers: Mapping[int, torch.optim.Optimizer] = field(default_factory=dict)
     resumable: bool = False
     is_last: bool = False
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    tensors: Callable[[], Mapping[str, Tensor]] = dict
     values: Mapping[str, Any] = field(default_factory=dict)
     places: tuple[Place, ...] = ()
     history: tuple[Mapping[str, Any], ...] = ()
@@ -63,7 +63,7 @@ class TrainingState:
 
     def all_tensors(self) -> dict[str, Tensor]:
         """Random state, optimisers and what the schedule adds, by name; copies, for training goes on."""
-        found = {RNG: self.rng.get_state(), **{name: value.detach() for name, value in self.tensors.items()}}
+        found = {RNG: self.rng.get_state(), **{name: value.detach() for name, value in self.tensors().items()}}
         for stage, optimiser in self.optimisers.items():
             found |= optimiser_tensors(f"optimiser.{stage}.", optimiser)
         return {name: tensor.contiguous().clone() for name, tensor in found.items()}

@@ -97,7 +97,7 @@ class Streamed(Schedule):
             for name, tensor in named(f"objective.{number}.", objective).items()
         }
         state = TrainingState(
-            1, task.rng, stage=len(objectives), resumable=self.resumable, is_last=True, tensors=tensors
+            1, task.rng, stage=len(objectives), resumable=self.resumable, is_last=True, tensors=lambda: tensors
         )
         task.checkpoint(state)
 

@@ -65,7 +65,7 @@ class LinearInstrument(Device):
     #: The setting, in seconds, that trades time for settling; ``hwloop calibrate --settling`` may sweep it.
     settling_setting: ClassVar[str] = "hold_seconds"
 
-    harmless_settings: ClassVar = {"clock": "waits"}
+    harmless_settings: ClassVar = {"clock": "waits for the time that a call and its rows take"}
 
     def __init__(
         self,

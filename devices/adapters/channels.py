@@ -97,7 +97,7 @@ class ChannelDevice(Device):
         rest (to switch them off).
     """
 
-    self_described: ClassVar = frozenset({"settables", "gettables", "instrument", "identity"})
+    self_described: ClassVar = frozenset({"settables", "gettables", "identity"})
     harmless_settings: ClassVar = {
         "row_seconds": "the pace that is expected; it stands in the spec",
         "on_close": "called after the last row",

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -45,6 +45,8 @@ class PyMeasureDevice(ChannelDevice):
     ValueError
         Limits are missing, or wider than the property's own.
     """
+
+    self_described: ClassVar = ChannelDevice.self_described | {"instrument"}
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -114,20 +115,20 @@ class Device(ABC):
     def describe(self, identity: str = "") -> DeviceDescription:
         """What this device is, for whoever asks whether it is the same as another; ask when it is open.
 
+        One that cannot say who it is while it is closed has no identity until then.
+
         Parameters
         ----------
         identity
             What :meth:`identify` has just answered, so that the hardware is not asked twice; empty to ask it.
-
-        Raises
-        ------
-        DeviceError
-            It cannot say who it is.
         """
         inside = self._described_inside()
         kind = type(self)
         plain = kind.unit is Device.unit and kind.identify is not Device.identify
-        identity = identity if identity and plain else self.unit()
+        if not (identity and plain):
+            with contextlib.suppress(DeviceError):
+                identity = ""
+                identity = self.unit()
         return DeviceDescription(
             name=qualified(kind),
             settings=self.described_settings(),

@@ -120,7 +120,7 @@ class DeviceDescription:
 
         Empty for the same device.
         """
-        return [] if self == other else list(self._differences(other)) or ["the order of its settings"]
+        return [] if self == other else list(self._differences(other))
 
     def _differences(self, other: DeviceDescription) -> Iterator[str]:
         short = self.short_name
@@ -168,6 +168,8 @@ def _of_mappings(where: str, mine: Mapping[str, Any], theirs: Mapping[str, Any])
     for key in dict.fromkeys((*mine, *theirs)):
         first, second = mine.get(key), theirs.get(key)
         if first == second:
+            if _text(first) != _text(second):
+                yield f"{where}.{key}: {_shown(first)}, not in the order {_shown(second)}"
             continue
         if isinstance(first, Mapping) and isinstance(second, Mapping) and set(first) == set(second):
             yield from _of_mappings(f"{where}.{key}", first, second)
@@ -175,11 +177,15 @@ def _of_mappings(where: str, mine: Mapping[str, Any], theirs: Mapping[str, Any])
             yield f"{where}.{key}: {_shown(first)}, not {_shown(second)}"
 
 
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _shown(value: Any) -> str:
     """A plain value in few characters; of two long texts the digest tells them apart."""
     if value is None:
         return "unset"
-    text = json.dumps(value, ensure_ascii=False)
+    text = _text(value)
     if len(text) <= LONGEST_SHOWN:
         return text
     return f"{text[: LONGEST_SHOWN - 20]}… (sha256:{hashlib.sha256(text.encode()).hexdigest()[:8]})"

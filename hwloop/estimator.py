@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -19,6 +20,8 @@ from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.fitting_device import open_fitting_device
 from hwloop.registry import TRAINERS, accepted_settings
 from hwloop.session import Session
+from hwloop.session.kept_fit import KeptFit, digest_of_rows, told
+from hwloop.training import History
 from hwloop.training import trainer as make_trainer
 
 DEFAULT_OUTPUTS = 200
@@ -46,6 +49,11 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Seed of every random choice; with a device given by name, of the device too.
     verbose
         1 prints the forecast and every trained stage.
+    journal
+        Folder in which everything that is measured is kept, predictions too. A fit on the same data, with the same
+        options and on the same device goes on from what it finds there, to the last bit as if it had never been
+        stopped; a finished one measures nothing (for new measurements give another folder). By default a
+        temporary folder, which an error names and from which the next fit goes on; it is removed after a success.
 
     Attributes
     ----------
@@ -81,6 +89,7 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         budget: int | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
+        journal: str | os.PathLike[str] | None = None,
     ) -> None:
         self.device = device
         self.stages = stages
@@ -92,6 +101,7 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.budget = budget
         self.random_state = random_state
         self.verbose = verbose
+        self.journal = journal
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train on rows X (rows, features) with class labels y (rows,) of any type.
@@ -110,22 +120,53 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes, labels = np.unique(targets, return_inverse=True)
         if len(classes) < 2:
             raise DatasetError(f"y holds {len(classes)} class only; training needs at least two classes")
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        drawn = None if self.random_state is None else self._drawn()
+        request = {
+            "rows": digest_of_rows(rows),
+            "labels": digest_of_rows(labels),
+            "seed": drawn,
+            **self._options(),
+        }
+        if getattr(self, "_kept", None) is not None:
+            self._kept.close()  # the fit before this one: nobody will ask its network any more
+        with KeptFit(self.journal, "PhysicalClassifier.fit", str(self.device)[:100], request) as kept:
+            seed = kept.drawn("seed", self._drawn) if drawn is None else drawn
+            history, network = self._trained(rows, labels, len(classes), seed, kept)
+        network.class_names = tuple(str(name) for name in classes.tolist())
+        self.history_, self.classes_, self.network_ = history, classes, network
+        self._kept = None if kept.temporary else kept
+        return self
+
+    def _drawn(self) -> int:
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _options(self) -> dict[str, Any]:
+        """What decides, with data and seed, which rows a fit asks for."""
+        devices = [self.device] if isinstance(self.device, str | Device) else list(self.device)
+        return {
+            "device": [told(device) for device in devices],
+            "network": [self.stages, self.width, self.activation],
+            "trainer": [self.trainer, dict(self.trainer_settings or {})],
+            "device_settings": dict(self.device_settings or {}),
+        }
+
+    def _trained(
+        self, rows: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int, seed: int, kept: KeptFit
+    ) -> tuple[History, PhysicalNetwork]:
         settings = dict(self.trainer_settings or {})
         if "seed" in (accepted_settings(TRAINERS.load(self.trainer)) or ("seed",)):
             settings.setdefault("seed", seed)
         method = make_trainer(self.trainer, **settings)
-        planned = method.plan.n_features(rows.shape[1], len(classes))
+        planned = method.plan.n_features(rows.shape[1], n_classes)
         sessions = self._sessions(planned, seed)
         stages = [Stage(self.width, self.activation, scaling=self._scaling(i)) for i in range(self.stages)]
         network = PhysicalNetwork(sessions, stages, seed=seed)
+        kept.record(network.distinct_sessions)
         if self.verbose:
-            cost = method.cost(len(rows), len(classes), self.stages)
+            cost = method.cost(len(rows), n_classes, self.stages)
             print(f"fit: {sessions[0].forecast(cost)}")
         callbacks = [print] if self.verbose > 1 else []
-        self.history_ = method.fit(network, rows, labels, callbacks=callbacks)
-        self.classes_, self.network_ = classes, network
-        return self
+        return method.fit(network, rows, labels, callbacks=callbacks), network
 
     def __sklearn_clone__(self) -> Self:
         """As scikit-learn clones, but for devices: a rig cannot be copied, so clones share it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +22,15 @@ class InMemoryJournal(Journal):
     ----------
     capacity_bytes
         Beyond this size the oldest records are dropped.
+
+    Attributes
+    ----------
+    mirror
+        Another journal that is given everything first, with its own numbers of rows; ``None`` for none. A copy of
+        this journal has none: there is one writer.
     """
+
+    mirror: Journal | None
 
     def __init__(self, capacity_bytes: int = 1 << 30) -> None:
         self.capacity_bytes = capacity_bytes
@@ -29,6 +39,7 @@ class InMemoryJournal(Journal):
         self._notes: list[Note] = []
         self._rows = 0
         self._bytes = 0
+        self.mirror = None
 
     @property
     def rows(self) -> int:
@@ -37,6 +48,8 @@ class InMemoryJournal(Journal):
 
     def append(self, record: Record) -> None:
         """Keep a record, and drop the oldest beyond the capacity."""
+        if self.mirror is not None:
+            self.mirror.append(replace(record, first_row=self.mirror.rows))
         self._records.append(record)
         self._first_rows.append(self._rows)
         self._rows += len(record.stimuli)
@@ -47,7 +60,26 @@ class InMemoryJournal(Journal):
 
     def note(self, note: Note) -> None:
         """Keep a note."""
+        if self.mirror is not None:
+            self.mirror.note(note)
         self._notes.append(note)
+
+    def take_over(self, journal: Journal) -> None:
+        """Keep everything that another journal holds, as it was recorded there; nothing of it is dropped."""
+        for note in journal.notes():
+            self._notes.append(note)
+        for record in journal.records():
+            self.capacity_bytes += _bytes(record)
+            self.append(replace(record, first_row=self._rows))
+
+    def sync(self) -> None:
+        """Sync the mirror."""
+        if self.mirror is not None:
+            self.mirror.sync()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the mirror."""
+        return {**self.__dict__, "mirror": None}
 
     def readable(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Those that were not dropped."""

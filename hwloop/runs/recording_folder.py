@@ -18,6 +18,7 @@ from hwloop.runs.layout import JOURNAL
 from hwloop.runs.state import FAILED, FINISHED, INTERRUPTED, RUNNING, RunState, read_state
 
 REQUEST = "request.json"
+BEGUN = {"lock", "lock.guard", f"{REQUEST}.part"}
 
 
 class RecordingFolder:
@@ -36,6 +37,8 @@ class RecordingFolder:
         What the device is called.
     request
         Everything that decides which rows are asked for, as plain values.
+    finished_too
+        Take up one that was finished as well: the same request measures nothing anew.
 
     Attributes
     ----------
@@ -50,8 +53,11 @@ class RecordingFolder:
         Another process is writing it.
     """
 
-    def __init__(self, path: Path, what: str, device: str, request: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, what: str, device: str, request: Mapping[str, Any], finished_too: bool = False
+    ) -> None:
         self.path, self._what, self._device = path, what, device
+        self._finished_too = finished_too
         self._journals: dict[str, DiskJournal] = {}
         self.set_aside: Path | None = None
         wanted = json.loads(json.dumps(dict(request)))
@@ -71,16 +77,17 @@ class RecordingFolder:
             raise ConfigError(f"{path} cannot be written ({error.strerror}); choose another place") from error
 
     def _can_be_taken_up(self, wanted: Mapping[str, Any]) -> bool:
-        """Whether the folder holds the same request, unfinished."""
+        """Whether the folder holds the same request, unfinished where that matters."""
         if not self.path.is_dir() or self.path.is_symlink():
             raise ConfigError(f"{self.path} is no folder; it would keep what is measured. Move it away")
-        if not any(self.path.iterdir()):
-            return True
+        if {each.name for each in self.path.iterdir()} <= BEGUN:
+            return True  # new, or killed before it had said what it was to hold
         if not (self.path / REQUEST).is_file():
             raise ConfigError(f"{self.path} is to keep what is measured, but holds something else; move it away")
         WriterLock(self.path).release()  # refused while another process writes it
         try:
-            return read_object(self.path / REQUEST) == wanted and read_state(self.path).state != FINISHED
+            unfinished = self._finished_too or read_state(self.path).state != FINISHED
+            return unfinished and read_object(self.path / REQUEST) == wanted
         except UnreadableError:
             return False
 
@@ -94,6 +101,11 @@ class RecordingFolder:
     def rows(self) -> int:
         """Rows in the journals that were asked for."""
         return sum(journal.rows for journal in self._journals.values())
+
+    def _holds_other_journals(self) -> bool:
+        """Whether an earlier attempt has left journals that this one did not come to."""
+        parent = self.path / JOURNAL
+        return parent.is_dir() and any(each.name not in self._journals for each in parent.iterdir())
 
     def finish(self) -> None:
         """Everything that was asked for is measured and written: the next request begins anew."""
@@ -112,7 +124,7 @@ class RecordingFolder:
             rows = self.rows
             for journal in self._journals.values():
                 journal.close()
-            if error is not None and not rows:
+            if error is not None and not rows and not self._holds_other_journals():
                 shutil.rmtree(self.path)
             elif error is not None:
                 state = INTERRUPTED if was_interrupted(error) else FAILED

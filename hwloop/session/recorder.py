@@ -67,6 +67,16 @@ class Recorder:
         """Whether the next row comes from the journal."""
         return self._position < self._recorded_before
 
+    def replay_journal(self) -> None:
+        """Answer first, in order, what the journal has come to hold since this session was made."""
+        self._recorded_before = self.journal.rows
+
+    def end_replay(self) -> range:
+        """Replay no more; the rows that the journal holds and nobody has asked for."""
+        left = range(self._position, max(self._position, self._recorded_before))
+        self._position = left.stop
+        return left
+
     def next_recorded_stimulus(self) -> Float64Array | None:
         """The stimulus that an earlier run asked for next, shape (n_inputs,); ``None`` where its journal ends."""
         return self.journal.read_rows(np.array([self._position]))[0][0] if self.is_replaying else None

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 from hwloop.deadline import Deadline
 from hwloop.device import Device, DeviceDescription
 from hwloop.device.checks import checked_stimuli
 from hwloop.device.spec import Float64Array
-from hwloop.errors import ConfigError, HwloopError, HwloopWarning
+from hwloop.errors import ConfigError, HwloopError, HwloopWarning, JournalError
 from hwloop.events import DeviceDoubted, EarlierRowsFound, Event, Listener, ReferenceMeasured
 from hwloop.journal import InMemoryJournal, Journal, Note
 from hwloop.open_devices import abort
@@ -32,9 +34,12 @@ from hwloop.session.phase import MeasuringPhase
 from hwloop.session.place import Place
 from hwloop.session.recorder import Recorder
 from hwloop.session.reference_monitor import NoMonitor, ReferenceMonitor
+from hwloop.session.row_index import row_keys
 from hwloop.session.row_measurer import RowMeasurer
 from hwloop.session.same_device import DeviceAtHand, in_words
 from hwloop.session.tell_session import TellSession
+
+ROWS_REMEMBERED_AT_ONCE = 4096
 
 
 class Session:
@@ -307,6 +312,44 @@ class Session:
         with self, self._lock:
             self._opened().call(lambda: self._measurer.pass_over(place))
 
+    # -- keeping what a fit measures -------------------------------------------------------------------
+
+    def record_also_in(self, disk: Journal) -> None:
+        """Write everything into another journal too, from here on.
+
+        A session that has measured nothing yet first answers what that journal holds, in the recorded order, as if
+        it had been made with it. Only a session whose own journal is in memory can do so.
+
+        Raises
+        ------
+        ConfigError
+            This session has a journal on disk already.
+        JournalError
+            The other journal was recorded on another device.
+        """
+        own = self.journal
+        if not isinstance(own, InMemoryJournal):
+            raise ConfigError(f"the session of {self.identity or self.device} keeps a journal on disk already")
+        with self._lock:
+            if not own.rows:
+                own.take_over(disk)
+                own.mirror = disk
+                self._recorder.replay_journal()
+                # Whoever answers is compared with whom the journal names.
+                self._recorder.settings = self._recorder.described_as = ""
+                if self._owner is not None:
+                    self._owner.call(self._identified)
+            else:
+                _note_same_device(own, disk)
+                own.mirror = disk
+
+    def remember_recorded(self) -> None:
+        """What the journal holds beyond what was asked for is known by its stimuli from here on, in any order."""
+        left = self._recorder.end_replay()
+        for start in range(left.start, left.stop, ROWS_REMEMBERED_AT_ONCE):
+            numbers = np.arange(start, min(start + ROWS_REMEMBERED_AT_ONCE, left.stop))
+            self.memory.remember(row_keys(self.journal.read_rows(numbers)[0]), start)
+
     # -- watching the device ---------------------------------------------------------------------------
 
     def measure_reference(self) -> None:
@@ -406,3 +449,17 @@ class Session:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._start_closed()
+
+
+def _note_same_device(own: Journal, disk: Journal) -> None:
+    """Say in a journal which device answers, and refuse one that was recorded on another."""
+    [*_, mine] = [note for note in own.notes() if note.kind == "device"]
+    theirs = [note for note in disk.notes() if note.kind == "device"]
+    if theirs and theirs[-1].details["settings"] != mine.details["settings"]:
+        raise JournalError(
+            f"the journal was recorded on {theirs[-1].details['identity']}, but this is "
+            f"{mine.details['identity']}; go on with the device and the settings that it was "
+            "recorded on, or into another journal"
+        )
+    if not theirs:
+        disk.note(mine)

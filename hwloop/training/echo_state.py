@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from hwloop.blocks import ExactProduct
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
 from hwloop.layers.sequence import as_sequences
+from hwloop.session.kept_fit import KeptFit, digest_of_rows, told
 from hwloop.torch_state import own_torch_state
 from hwloop.training.reservoir import Reservoir
 from hwloop.training.ridge import fit_ridge
@@ -28,15 +31,24 @@ class EchoState:
         :class:`hwloop.training.reservoir.DigitalRecurrence`, one row a step.
     washout
         Steps at the start of every sequence that are not trained on: the reservoir still knows how it began.
+    journal
+        Folder in which everything that is measured from the fit on is kept; a fit of the same sequences on the
+        same device goes on from what it finds there. By default a temporary folder, which an error names and from
+        which the next fit goes on, unless the session has a journal on disk of its own; it is removed after a
+        success.
 
     Source: Jaeger, "The echo state approach", GMD report 148 (2001).
     """
 
-    def __init__(self, reservoir: Reservoir, washout: int = 0) -> None:
+    def __init__(
+        self, reservoir: Reservoir, washout: int = 0, journal: str | os.PathLike[str] | None = None
+    ) -> None:
         if washout < 0:
             raise ConfigError(f"washout must not be negative, not {washout}")
         self.reservoir = reservoir
         self.washout = washout
+        self.journal = journal
+        self._kept: KeptFit | None = None
         self._readout: ExactProduct | None = None
 
     @own_torch_state()
@@ -47,6 +59,8 @@ class EchoState:
         ------
         ConfigError
             Shapes that do not fit each other or the device, or a washout that leaves nothing.
+        DeviceError
+            If the device fails; the message names the folder that keeps what was measured.
         """
         sequences, targets = as_sequences(sequences), as_sequences(targets)
         if targets.shape[:2] != sequences.shape[:2] or self.washout >= sequences.shape[1]:
@@ -54,6 +68,22 @@ class EchoState:
                 f"sequences {sequences.shape} and targets {targets.shape} need the same rows and steps, and more "
                 f"steps than the washout of {self.washout}"
             )
+        session = self.reservoir.session
+        request = {
+            "sequences": digest_of_rows(sequences),
+            "device": told(session.device),
+            **self.reservoir.settings(),
+        }
+        if self._kept is not None:
+            self._kept.close()
+        with KeptFit(self.journal, "EchoState.fit", type(session.device).__name__, request) as kept:
+            kept.record([session])
+            self._fit(sequences, targets)
+        self._kept = None if kept.temporary else kept
+        self.reservoir.finish()
+        return self
+
+    def _fit(self, sequences: Float64Array, targets: Float64Array) -> None:
         with self.reservoir.session:
             self.reservoir.fit(sequences)
             states = self.reservoir.states(sequences, "train")[:, self.washout :]
@@ -64,7 +94,6 @@ class EchoState:
         aims = targets[:, self.washout :].reshape(-1, targets.shape[2])
         ridge = fit_ridge((flat - self._mean) * self._gain, aims, STRENGTHS)
         self._readout, self._bias = ExactProduct(ridge.weight), ridge.bias
-        return self
 
     @own_torch_state()
     def predict(self, sequences: Float64Array) -> Float64Array:

@@ -11,7 +11,6 @@ import pytest
 
 import hwloop
 from hwloop.errors import CheckpointError, ConfigError, HwloopWarning
-from hwloop.registry import DEVICES
 
 ROWS = np.random.default_rng(0).uniform(-1, 1, (40, 6))
 LABELS = np.arange(40) % 3

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from hwloop.device import Device, DeviceSpec, DeviceWrapper
+from hwloop.device import Device, DeviceSpec, DeviceWrapper, RowHandling
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.settings import whole_number
 
@@ -29,6 +29,7 @@ class Averaged(DeviceWrapper):
     """
 
     identity_states_settings: ClassVar[bool] = True
+    handling = RowHandling(adds_rows=True)
 
     def __init__(self, device: Device, n: int) -> None:
         super().__init__(device)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hwloop.device import Device, DeviceSpec, DeviceWrapper
+from hwloop.device import Device, DeviceSpec, DeviceWrapper, RowHandling
 from hwloop.device.spec import Float64Array
 from hwloop.devices.correction import correction
 from hwloop.simulators.settings import whole_number
@@ -60,6 +60,12 @@ class Calibrated(DeviceWrapper):
         return replace(
             inner, input_low=self._low, input_high=self._high, max_rows=self._max_rows, output_unit=unit
         )
+
+    @property
+    def handling(self) -> RowHandling:  # type: ignore[override]
+        """Rows pass as they are; a range of its own narrows the limits."""
+        own = self.device.spec
+        return RowHandling(narrows_limits=bool((self._low > own.low).any() or (self._high < own.high).any()))
 
     def _measure(self, inputs: Float64Array) -> Float64Array:
         readings = self.device.measure(inputs)

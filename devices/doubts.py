@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -40,10 +41,11 @@ class Doubts:
 
     def __init__(self, checks: Iterable[PlausibilityCheck]) -> None:
         self.checks = list(checks)
+        self._given = tuple(self.checks)
         self.retired: list[PlausibilityCheck] = []
         self._false_alarms: Counter[PlausibilityCheck] = Counter()
         self._before: Exchange | None = None
-        self._witnesses: deque[Exchange] = deque(maxlen=WITNESSES)  # one row each
+        self._witnesses: list[Exchange] = []  # one row each
         self._suspect: Exchange | None = None
         self._times = 0
 
@@ -66,6 +68,30 @@ class Doubts:
             for check in objections:
                 self._count_false_alarm(check)
         self._accept(now)
+
+    def progress(self, with_answer: bool) -> dict[str, Any]:
+        """What later judgements rest on, as plain values; the latest answer itself only where it is wanted.
+
+        Hardware does not repeat an answer from before it was opened again, a simulation of such replies may.
+        """
+        own: dict[str, Any] = {
+            "false_alarms": [self._false_alarms[check] for check in self._given],
+            "witnesses": [_plain(witness) for witness in self._witnesses],
+        }
+        if with_answer and self._before is not None:
+            own["before"] = _plain(self._before)
+        return own
+
+    def resume(self, progress: Mapping[str, Any]) -> None:
+        """Judge as whoever's :meth:`progress` this is."""
+        for check, alarms in zip(self._given, progress.get("false_alarms", ()), strict=False):
+            self._false_alarms[check] = alarms
+            if alarms >= FALSE_ALARMS and check in self.checks:
+                self.checks.remove(check)
+                self.retired.append(check)
+        self._witnesses = [_exchange(witness) for witness in progress.get("witnesses", ())]
+        if "before" in progress:
+            self._before = _exchange(progress["before"])
 
     def _objections(self, now: Exchange) -> dict[PlausibilityCheck, BadReading]:
         objections = {}
@@ -102,8 +128,20 @@ class Doubts:
         self._before = Exchange(now.stimuli.copy(), now.responses)
         self._suspect, self._times = None, 0
         first = Exchange(now.stimuli[:1].copy(), now.responses[:1].copy())
-        if not any(np.array_equal(first.responses, witness.responses) for witness in self._witnesses):
+        # The first that differ will do, and need not be written down again and again.
+        if len(self._witnesses) < WITNESSES and not any(
+            np.array_equal(first.responses, witness.responses) for witness in self._witnesses
+        ):
             self._witnesses.append(first)
+
+
+def _plain(exchange: Exchange) -> list[Any]:
+    return [exchange.stimuli.tolist(), exchange.responses.tolist()]
+
+
+def _exchange(plain: list[Any]) -> Exchange:
+    stimuli, responses = (np.array(values, dtype=np.float64) for values in plain)
+    return Exchange(stimuli, responses)
 
 
 def _equal(one: Exchange, other: Exchange) -> bool:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from hwloop.device import Device, DeviceSpec, DeviceWrapper
+from hwloop.device import Device, DeviceSpec, DeviceWrapper, RowHandling
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.settings import one_of, real_number, whole_number
 from hwloop.simulators.streams import NoiseStream
@@ -84,6 +84,7 @@ class Drifting(DeviceWrapper):
     """
 
     identity_states_settings: ClassVar[bool] = True
+    handling = RowHandling()
 
     def __init__(
         self,

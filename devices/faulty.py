@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hwloop.deadline import MONOTONIC, Clock
-from hwloop.device import Device, DeviceSpec, DeviceWrapper
+from hwloop.device import Device, DeviceSpec, DeviceWrapper, RowHandling
 from hwloop.device.spec import Float64Array
 from hwloop.devices.faults import FAULTS, Fault, FaultSettings
 from hwloop.devices.simulated_link import SimulatedLink
@@ -59,6 +59,7 @@ class Faulty(DeviceWrapper):
     """
 
     harmless_settings: ClassVar = {"clock": "waits for slow answers"}
+    handling = RowHandling()
 
     def __init__(
         self,
@@ -96,6 +97,22 @@ class Faulty(DeviceWrapper):
     def unit(self) -> str:
         """The wrapper; what it does is among its settings."""
         return type(self).__name__
+
+    def progress(self) -> dict[str, Any]:
+        """Calls so far, failed ones too, and the reply that a stale one would repeat."""
+        own = super().progress() | {"attempts": self.calls}
+        if self.plan.get("stale"):
+            reply = self._link.last_read
+            own["last_reply"] = None if reply is None else reply.tolist()
+        return own
+
+    def resume(self, progress: Mapping[str, Any]) -> None:
+        """Faults go on as drawn for the calls to come."""
+        super().resume(progress)
+        self.calls = progress.get("attempts", self.calls)
+        reply = progress.get("last_reply")
+        if reply is not None:
+            self._link.last_read = np.array(reply, dtype=np.float64)
 
     def open(self) -> None:
         """Open the device inside, and the link if it was closed."""

@@ -12,10 +12,11 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from hwloop.device import Device, DeviceDescription, DeviceSpec
+from hwloop.device import Device, DeviceDescription, DeviceSpec, RowHandling
+from hwloop.device.handling import parts
 from hwloop.device.spec import Float64Array
 from hwloop.errors import BadReading, ConfigError, DeviceCrashed, DeviceDisconnected, DeviceError, DeviceTimeout
-from hwloop.events import Event, Listener
+from hwloop.events import Event, Listener, MayStand
 from hwloop.jobs import Job, fulfil, run_jobs
 from hwloop.registry import open_device
 
@@ -53,13 +54,13 @@ class Pool(Device):
 
     path_settings: ClassVar = frozenset({"devices"})
     self_described: ClassVar = frozenset({"devices"})
+    handling = RowHandling(deals_out=True)
 
     def __init__(self, devices: Sequence[Device | str | Mapping[str, Any]]) -> None:
         if isinstance(devices, str) or not len(devices):
             raise ConfigError("a pool needs a list of at least one device")
         members = [_built(device) for device in devices]
-        if len(set(map(id, members))) < len(members):
-            raise ConfigError("a device stands twice in the pool; each member must be a device of its own")
+        _refuse_shared(members)
         self._members = [_Member(number, device) for number, device in enumerate(members)]
         self.spec = _common_spec([device.spec for device in members])
         self._rows = 0  # measured so far
@@ -70,6 +71,17 @@ class Pool(Device):
     def devices(self) -> list[Device]:
         """The members."""
         return [member.device for member in self._members]
+
+    def progress(self) -> dict[str, Any]:
+        """The rows of all, and each member's."""
+        return super().progress() | {"rows": self._rows}
+
+    def stood(self, positions: Mapping[str, Mapping[str, Any]]) -> None:
+        """Each member is told of its own."""
+        for member in self._members:
+            prefix = f"{member.number}/"
+            own = {at.removeprefix(prefix): its for at, its in positions.items() if at.startswith(prefix)}
+            member.device.stood(own)
 
     def open(self) -> None:
         """Open every member; if one cannot be, all are closed to their safe state."""
@@ -126,9 +138,12 @@ class Pool(Device):
     def listener(self, listener: Listener | None) -> None:
         self._listener = listener
         for member in self._members:
-            member.device.listener = None if listener is None else self._in_turn
+            told = partial(self._in_turn, member.number)
+            member.device.listener = None if listener is None else told
 
-    def _in_turn(self, event: Event) -> None:
+    def _in_turn(self, number: int, event: Event) -> None:
+        if isinstance(event, MayStand):
+            event = replace(event, place=f"{number}/{event.place}")
         with self._one_at_a_time:
             self.tell(event)
 
@@ -222,6 +237,16 @@ def _built(device: Device | str | Mapping[str, Any]) -> Device:
     if not is_table or not isinstance(device.get("name"), str):
         raise ConfigError(f"a member of a pool is a name, or a table with name and settings, not {device!r}")
     return open_device(device["name"], **device.get("settings", {}))
+
+
+def _refuse_shared(members: Sequence[Device]) -> None:
+    """Two members must not drive one device, however deep inside of them it is."""
+    seen: set[int] = set()
+    for member in members:
+        own = {id(part) for part, _ in parts(member)}
+        if own & seen:
+            raise ConfigError("a device stands twice in the pool; each member must be a device of its own")
+        seen |= own
 
 
 def _common_spec(specs: Sequence[DeviceSpec]) -> DeviceSpec:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from hwloop.device import Device, DeviceWrapper
+from hwloop.device import Device, DeviceWrapper, RowHandling
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.converters import Converter
 from hwloop.simulators.settings import real_number
@@ -46,6 +46,11 @@ class Quantized(DeviceWrapper):
         self._adc = None if adc_bits is None else Converter(adc_bits, *_range(adc_range))
         if adc_bits is None and adc_range is not None:
             raise ValueError("adc_range is given without adc_bits; give both or neither")
+
+    @property
+    def handling(self) -> RowHandling:  # type: ignore[override]
+        """With a DAC it changes stimuli."""
+        return RowHandling(changes_stimuli=self._dac is not None)
 
     def identify(self) -> str:
         """The device inside and both resolutions."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
 from hwloop.deadline import MONOTONIC, Clock, Deadline
-from hwloop.device import Device, DeviceWrapper
+from hwloop.device import Device, DeviceWrapper, RowHandling
 from hwloop.device.spec import Float64Array
 from hwloop.devices.doubts import Doubts
 from hwloop.devices.plausibility import DEFAULT_CHECKS, Exchange, plausibility_checks
@@ -96,6 +96,7 @@ class Retrying(DeviceWrapper):
         "slow_seconds": "what is told as slow; the answer is kept",
         "clock": "tells the time and waits",
     }
+    handling = RowHandling(adds_rows=True, reopens=True)
 
     def __init__(
         self,
@@ -140,6 +141,18 @@ class Retrying(DeviceWrapper):
         self._released = True
         self._link = _Link.CLOSED
         self.device.close()
+
+    # -- going on ------------------------------------------------------------------------------------
+
+    def progress(self) -> dict[str, Any]:
+        """What is doubted, and why, belongs to it."""
+        own = super().progress()
+        return own | {"doubts": self._doubts.progress(with_answer=_has_replies(own))}
+
+    def resume(self, progress: Mapping[str, Any]) -> None:
+        """Doubt as before."""
+        super().resume(progress)
+        self._doubts.resume(progress.get("doubts", {}))
 
     # -- measuring -------------------------------------------------------------------------------------
 
@@ -257,6 +270,11 @@ class Retrying(DeviceWrapper):
 
 def _seconds_or_never(name: str, value: float | None) -> float:
     return math.inf if value is None else real_number(name, value, low=0.0)
+
+
+def _has_replies(progress: Mapping[str, Any]) -> bool:
+    """Whether something inside keeps replies that may come again (:class:`hwloop.devices.faulty.Faulty`)."""
+    return "last_reply" in progress or any(map(_has_replies, progress.get("inside", ())))
 
 
 def _count(number: int, what: str) -> str:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 
-from hwloop.device import Device, DeviceSpec, DeviceWrapper
+from hwloop.boots import boot
+from hwloop.device import Device, DeviceSpec, DeviceWrapper, RowHandling
+from hwloop.device.handling import check_inside, inside_of
 from hwloop.device.spec import Float64Array
-from hwloop.errors import DeviceError
+from hwloop.devices.ramp import Ramp
+from hwloop.devices.whereabouts import Whereabouts
+from hwloop.errors import BadReading, DeviceDisconnected, DeviceError, HwloopError, JournalError
+from hwloop.events import MayStand
 
 CHUNK_ROWS = 4096  # rows sent at once, to bound memory
+PLACE = "SlewLimited"
 
 
 class SlewLimited(DeviceWrapper):
@@ -19,13 +27,20 @@ class SlewLimited(DeviceWrapper):
 
     For what must not jump: heaters, magnets, piezo stages, high voltages. The rows of a ramp are evenly spaced,
     measured like any other, and their responses are thrown away: they cost the device's time, and are neither
-    counted nor recorded. The first row is reached from ``rest``, where the device must stand when it is opened,
-    and before it is closed it walks back there.
+    counted nor recorded. Before it is closed it walks back to ``rest``.
 
-    It must stand directly around the device: a wrapper inside that opens the device again, such as ``retrying``,
-    would jump to the safe state behind its back. Outside, ``retrying`` is right: it walks again from ``rest``.
-    After a failed call nobody knows where the device stands: no row is sent until it was closed and opened, and
-    closing then goes to the safe state without a walk, as it does when another thread closes it at once.
+    Where it starts: where the device says that it stands (:meth:`hwloop.Device.position`); else where an earlier
+    process left it, by the session's journal; else at ``rest``. The journal is told before the device is moved,
+    and no call of the device leads farther than two steps: so whenever the computer dies, one row is known that
+    is a step away at most, from wherever the device then stands. Where too much is possible (it may have been
+    closed, or have lost its power with the computer), no row is sent until ``stands_at`` tells.
+
+    What stands inside must leave rows as they are: a wrapper that changes them, deals them out to several devices,
+    or opens the device again is refused. Outside, all of them are right: ``retrying`` walks again from ``rest``,
+    and members of a pool are wrapped one by one.
+
+    After a failed call no row is sent until it was closed and opened, and closing then goes to the safe state
+    without a walk, as it does when another thread closes it at once.
 
     Parameters
     ----------
@@ -34,14 +49,33 @@ class SlewLimited(DeviceWrapper):
     per_row_max
         Largest step from a row to the next, in the input's unit: one number, or one a channel. Positive.
     rest
-        Stimulus at which the device stands when it is opened: one number, or one a channel, within the limits.
-        ``None`` for what is nearest to zero.
+        Stimulus of the safe state, at which the device stands when it was closed: one number, or one a channel,
+        within the limits. ``None`` for what is nearest to zero.
+    stands_at
+        Where the device stands when it is opened next, if it does not say so itself and the journal does not know:
+        one number, or one a channel. For the first opening after a crash; remove it then.
+
+    Raises
+    ------
+    ConfigError
+        Something inside would break the promise; the message names the right order.
     """
 
+    handling = RowHandling(adds_rows=True, limits_steps=True)
+    harmless_settings: ClassVar[Mapping[str, str]] = {"stands_at": "where the way to the first row begins"}
+
     def __init__(
-        self, device: Device, per_row_max: float | Sequence[float], rest: float | Sequence[float] | None = None
+        self,
+        device: Device,
+        per_row_max: float | Sequence[float],
+        rest: float | Sequence[float] | None = None,
+        stands_at: float | Sequence[float] | None = None,
     ) -> None:
         super().__init__(device)
+        unwanted = ["changes_stimuli", "deals_out", "limits_steps", "reopens"]
+        if rest is None:
+            unwanted.append("narrows_limits")
+        check_inside(self, "steps of at most per_row_max", "larger steps could reach the device", *unwanted)
         inner = device.spec
         self._step = _by_channel("per_row_max", per_row_max, inner.n_inputs)
         if not (self._step > 0).all():
@@ -51,8 +85,15 @@ class SlewLimited(DeviceWrapper):
             self._rest = _by_channel("rest", rest, inner.n_inputs)
         if not ((self._rest >= inner.low) & (self._rest <= inner.high)).all():
             raise ValueError(f"rest must lie within the device's limits, not {rest!r}")
-        self._longest = self._rows_to(inner.low, inner.high)
-        self._position: Float64Array | None = self._rest.copy()  # None: unknown
+        self._told = None if stands_at is None else _by_channel("stands_at", stands_at, inner.n_inputs)
+        self._ramp = Ramp(self._step, inner.low, inner.high, CHUNK_ROWS)
+        self._longest = self._ramp.rows_to(inner.low, inner.high)
+        self._stands = Whereabouts.at(self._rest)
+        self._announced: Whereabouts | None = None
+        self._is_open = self._closing = self._driven = self._says_so = False
+        self._failed = self._left_unsure = False
+        self._to_resume: dict[str, Any] | None = None
+        self._rows_to_resume: int | None = None
 
     @property
     def spec(self) -> DeviceSpec:  # type: ignore[override]
@@ -72,66 +113,178 @@ class SlewLimited(DeviceWrapper):
         """The wrapper; what it does is among its settings."""
         return type(self).__name__
 
+    # -- opening and closing ---------------------------------------------------------------------------
+
     def open(self) -> None:
-        """Open the device inside, which stands at rest."""
+        """Open the device inside, and find out where it stands."""
         self.device.open()
-        self._position = self._rest.copy()
+        if self._is_open:
+            return
+        found = self._asked()
+        self._says_so = found is not None
+        if found is not None:
+            self._stands = Whereabouts.at(found)
+        elif self._told is not None and not self._driven:
+            self._stands = Whereabouts.at(self._told)
+        self._is_open, self._closing, self._announced = True, False, None
+        self._failed = self._left_unsure = False
+
+    def stood(self, positions: Mapping[str, Mapping[str, Any]]) -> None:
+        """Where an earlier process left the device, unless it says that itself, or this object has moved it."""
+        details = positions.get(PLACE)
+        if details is None or self._says_so or self._driven:
+            return
+        try:
+            left = Whereabouts.from_lists(details["low"], details["high"], len(self._rest))
+            closed, started = bool(details["closed"]), details["boot"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise JournalError(
+                f"where the journal says that {self._name} was left cannot be used ({error}); look at the device, "
+                "and say in a new run where it stands: stands_at"
+            ) from error
+        if not closed and (started != boot() or any(part.rests_when_left for part in inside_of(self))):
+            left = left.around(self._rest)
+        if self._told is None:
+            self._stands = left
+        elif closed and not left.around(self._told).is_within(self._step):
+            raise DeviceError(
+                f"{self._name}: stands_at says {_text(self._told)}, but the device was brought to {left} and "
+                "closed since; remove stands_at"
+            )
 
     def close(self) -> None:
         """Walk back to rest, and close the device inside whatever became of the walk."""
         try:
-            if self._position is not None and (self._position != self._rest).any():
-                self._walk(self._rest[None])
+            if not (self._failed or self._closing or self._is_at(self._rest)) and self._ramp.starts_from(
+                self._stands
+            ):
+                going_on = self.progress()
+                try:
+                    self._walk(self._rest[None])
+                finally:
+                    self._to_resume = going_on
         finally:
-            self._position = None
+            self._close_inside()
+
+    def _close_inside(self) -> None:
+        self._closing = True
+        at_rest = Whereabouts.at(self._rest)
+        possible = at_rest if self._is_at(self._rest) else self._stands.around(self._rest)
+        with contextlib.suppress(HwloopError):  # nothing may keep the device from its safe state
+            self._announce(possible)
+        self._is_open = False
+        try:
             self.device.close()
-            self._position = self._rest.copy()
+        except BaseException:
+            self._left_unsure, self._stands = True, possible
+            raise
+        if not self._left_unsure:  # a device that could not be closed may do nothing the second time
+            self._stands, self._failed = at_rest, False
+            with contextlib.suppress(HwloopError):
+                self._announce(at_rest, closed=True)
+
+    def _asked(self) -> Float64Array | None:
+        """Where the device says that it stands."""
+        found = self.device.position()
+        if found is None:
+            return None
+        position = np.array(found, dtype=np.float64)
+        if position.shape != self._rest.shape or not np.isfinite(position).all():
+            raise BadReading(
+                f"{type(self.device).__name__}.position() gave {found!r}, not {len(self._rest)} finite numbers"
+            )
+        spec = self.device.spec
+        beyond = np.abs(np.clip(position, spec.low, spec.high) - position) > self._step
+        if beyond.any():
+            channel = int(np.argmax(beyond))
+            raise DeviceError(
+                f"{self._name}: channel {channel} stands at {position[channel]:g}, more than a step beyond its "
+                "limits; bring it back by hand"
+            )
+        return position
+
+    # -- going on --------------------------------------------------------------------------------------
+
+    def progress(self) -> dict[str, Any]:
+        """The last row, from which the next ramp begins, belongs to it."""
+        if self._to_resume is not None:
+            return dict(self._to_resume)
+        own = super().progress()
+        return own | {"position": self._stands.low.tolist()} if self._stands.is_exact else own
+
+    def resume(self, progress: Mapping[str, Any]) -> None:
+        """Walk to the last row before the next one, so that the way to it is the same."""
+        self._rows_answered = progress.get("rows", 0)
+        self._to_resume = dict(progress)
+
+    def continue_from(self, rows: int) -> None:
+        """Passed on, once the last row is reached again."""
+        if self._to_resume is None:
+            self.device.continue_from(rows)
+        else:
+            self._rows_to_resume = rows
+
+    def _resume(self) -> None:
+        """Back to where the run was, and then count the rows of the way as if there had been none."""
+        going_on = self._to_resume
+        if going_on is None:
+            return
+        last = np.array(going_on.get("position", self._rest), dtype=np.float64)
+        if not self._is_at(last):
+            self._send(last[None])
+        for inside in going_on.get("inside", ()):
+            self.device.resume(inside)
+        if self._rows_to_resume is not None:
+            self.device.continue_from(self._rows_to_resume)
+        self._to_resume = self._rows_to_resume = None
+
+    # -- measuring -------------------------------------------------------------------------------------
 
     def _measure(self, inputs: Float64Array) -> Float64Array:
         return np.concatenate([self._walk(inputs[i : i + CHUNK_ROWS]) for i in range(0, len(inputs), CHUNK_ROWS)])
 
     def _walk(self, stimuli: Float64Array) -> Float64Array:
         """Responses to stimuli that are reached one after the other."""
-        position = self._position
-        if position is None:
+        if self._failed or self._left_unsure:
+            raise DeviceError(f"{self._name}: after a call that failed, or could not be closed; close and open it")
+        if not self._ramp.starts_from(self._stands):
             raise DeviceError(
-                "SlewLimited does not know where the device stands after a call that failed; close and open it"
+                f"{self._name} does not know where the device stands: {self._stands}, which is more than a step "
+                f"(per_row_max) from any stimulus. Nothing was sent. Bring it to rest, {_text(self._rest)}, by "
+                "hand, or look where it stands, and say so: stands_at"
             )
-        self._position = None  # until the device has answered
+        self._failed = self._driven = True  # until the device has answered
+        self._resume()
+        answers = self._send(stimuli)
+        self._failed = False
+        return answers
+
+    def _send(self, stimuli: Float64Array) -> Float64Array:
         answers = []
-        for sent, kept in self._pieces(position, stimuli):
-            answers.append(self.device.measure(sent)[kept])
-        self._position = stimuli[-1].copy()
+        for piece in self._ramp.pieces(self._stands, stimuli):
+            self._announce(piece.possible)
+            self._stands = piece.possible  # until the device has answered
+            answers.append(self.device.measure(piece.rows)[piece.counts])
+            self._stands = Whereabouts.at(piece.rows[-1])
         return np.concatenate(answers)
 
-    def _pieces(
-        self, position: Float64Array, stimuli: Float64Array
-    ) -> Iterator[tuple[Float64Array, np.ndarray[tuple[int], np.dtype[np.bool_]]]]:
-        """Rows to send, in pieces, and which of their responses count."""
-        rows: list[Float64Array] = []
-        kept: list[bool] = []
-        for stimulus in stimuli:
-            for row, counts in self._ramp(position, stimulus):
-                rows.append(row)
-                kept.append(counts)
-                if len(rows) == CHUNK_ROWS:
-                    yield np.array(rows), np.array(kept)
-                    rows, kept = [], []
-            position = stimulus
-        if rows:
-            yield np.array(rows), np.array(kept)
+    def _announce(self, possible: Whereabouts, closed: bool = False) -> None:
+        """Leave word, before the device is moved, where it may stand from now on."""
+        known = self._announced
+        if closed or known is None or not known.holds(possible):
+            self.tell(MayStand(PLACE, possible.low.tolist(), possible.high.tolist(), closed, boot()))
+            self._announced = None if closed else possible
+        if self._closing and not possible.holds(Whereabouts.at(self._rest)):
+            # Another thread is closing it; what was just said must not be the last word.
+            self._announce(possible.around(self._rest))
+            raise DeviceDisconnected(f"{self._name} was closed by its owner while rows were to be measured")
 
-    def _ramp(self, start: Float64Array, end: Float64Array) -> Iterator[tuple[Float64Array, bool]]:
-        """Rows after ``start``; only that of ``end``, the last, counts."""
-        rows = self._rows_to(start, end)
-        low, high = np.minimum(start, end), np.maximum(start, end)
-        for row in range(1, rows):
-            yield np.clip(start + (end - start) * (row / rows), low, high), False
-        yield end, True
+    def _is_at(self, point: Float64Array) -> bool:
+        return self._stands.is_exact and np.array_equal(self._stands.low, point)
 
-    def _rows_to(self, start: Float64Array, end: Float64Array) -> int:
-        # Rounding of a difference must not cost a row where the step is just the largest.
-        return max(1, int(np.ceil((np.abs(end - start) / self._step).max() * (1 - 1e-12))))
+    @property
+    def _name(self) -> str:
+        return f"SlewLimited({type(self.device).__name__})"
 
 
 def _by_channel(name: str, values: float | Sequence[float], channels: int) -> Float64Array:
@@ -141,3 +294,7 @@ def _by_channel(name: str, values: float | Sequence[float], channels: int) -> Fl
             f"{name} must be one finite number, or one for each of {channels} channels, not {values!r}"
         )
     return np.broadcast_to(array, (channels,)).copy()
+
+
+def _text(values: Float64Array) -> str:
+    return str(Whereabouts.at(values))

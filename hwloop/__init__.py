@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hwloop import adapt, twin
     from hwloop.adapt import Adapter, Anchors
     from hwloop.checkpoint import load_network, save_network
-    from hwloop.device import Device, DeviceSpec, DeviceWrapper
+    from hwloop.device import Device, DeviceSpec, DeviceWrapper, RowHandling
     from hwloop.devices.averaged import Averaged
     from hwloop.devices.calibrated import Calibrated
     from hwloop.devices.drifting import Drifting
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "adapt": ("Adapter", "Anchors"),
     "checkpoint": ("load_network", "save_network"),
-    "device": ("Device", "DeviceSpec", "DeviceWrapper"),
+    "device": ("Device", "DeviceSpec", "DeviceWrapper", "RowHandling"),
     "devices.averaged": ("Averaged",),
     "devices.calibrated": ("Calibrated",),
     "devices.drifting": ("Drifting",),

@@ -127,4 +127,29 @@ class ReferenceMeasured(Event):
     action: str = ""
 
 
+@dataclass(frozen=True)
+class MayStand(Event):
+    """Told before hardware is moved: from now on it may stand anywhere between two stimuli.
+
+    It goes to the journal alone, which has it on the disk before the hardware moves.
+
+    Attributes
+    ----------
+    place
+        Which of the devices of a rig, such as ``1/SlewLimited``: the members of a pool are told apart.
+    low, high
+        By channel, in the unit of the stimuli.
+    closed
+        It was brought to its safe state and closed, and stands there.
+    boot
+        Of the computer, see :func:`hwloop.boots.boot`: after another one the device may have lost its power too.
+    """
+
+    place: str
+    low: list[float]
+    high: list[float]
+    closed: bool = False
+    boot: str = ""
+
+
 Listener = Callable[[Event], None]

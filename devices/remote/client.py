@@ -58,6 +58,7 @@ class RemoteDevice(Device):
         The address is none, or the key file cannot be used.
     """
 
+    rests_when_left = True  # the server closes the device when its client is gone
     path_settings: ClassVar = frozenset({"key_file"})
     harmless_settings: ClassVar = {
         "address": "where the device is reached; it describes itself",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hwloop.device import Device, DeviceDescription, DeviceSpec
+from hwloop.device import Device, DeviceDescription, DeviceSpec, RowHandling
 from hwloop.device.spec import Float64Array
 from hwloop.devices.worker.process import WorkerProcess
 from hwloop.devices.worker.target import Target, python_of
@@ -57,6 +57,8 @@ class WorkerDevice(Device):
         From the first use: the target cannot be imported or refuses its settings, or there is no such environment.
     """
 
+    handling = RowHandling(adds_rows=True, reopens=True)
+    rests_when_left = True  # the worker closes what it serves when this process dies
     path_settings: ClassVar = frozenset({"target", "python", "path"})
     self_described: ClassVar = frozenset({"python"})
     harmless_settings: ClassVar = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hwloop.device import Device
+from hwloop.device import Device, RowHandling
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
 
@@ -17,6 +17,8 @@ class Moving(Device):
     ConfigError
         They differ in channels.
     """
+
+    handling = RowHandling()
 
     def __init__(self, positions: Sequence[Device]) -> None:
         shapes = {(part.spec.n_inputs, part.spec.n_outputs) for part in positions}

@@ -13,6 +13,7 @@ import numpy as np
 
 from hwloop.device.checks import checked_stimuli, copy_readings
 from hwloop.device.description import DeviceDescription
+from hwloop.device.handling import RowHandling
 from hwloop.device.made_of import MadeOf, made_of
 from hwloop.device.plain_value import UNDESCRIBED, qualified
 from hwloop.device.spec import DeviceSpec, Float64Array
@@ -51,6 +52,17 @@ class Device(ABC):
     identity_states_settings: ClassVar[bool] = False
     """Whether :meth:`identify` leaves no setting out that changes an answer, so that old journals, which hold
     nothing else, say for certain what they were recorded on."""
+    handling: RowHandling | None = None
+    """What becomes of rows on their way to the devices inside; ``None`` says nothing, and is taken for the worst.
+
+    Only devices that hold devices say it. Some of one class may do less than others: then it is a property.
+    """
+    rests_when_left: ClassVar[bool] = False
+    """True where hardware may go to its safe state without this program, as a watchdog or a server sees to it.
+
+    After a crash it may then stand there as well as where it was last driven.
+    """
+    _rows_answered = 0
     _listener: Listener | None = None
     _made_of: MadeOf | None = None
 
@@ -67,6 +79,8 @@ class Device(ABC):
         super().__init_subclass__(**kwargs)
         if "__new__" in cls.__dict__:  # one of its own that keeps the arguments to itself
             cls.__new__ = staticmethod(_noting_arguments(cls.__dict__["__new__"].__func__))  # type: ignore[method-assign]
+        if "continue_from" in cls.__dict__:  # rows are counted on from there
+            cls.continue_from = _counting_on(cls.__dict__["continue_from"])  # type: ignore[method-assign]
         if cls.measure is not Device.measure:
             raise TypeError(
                 f"{cls.__name__} overrides measure(), which holds the safety checks; write _measure() instead"
@@ -155,6 +169,47 @@ class Device(ABC):
 
         A simulation moves its noise and drift to where they were; hardware has nothing to do.
         """
+        self._rows_answered = rows
+
+    def progress(self) -> dict[str, Any]:
+        """How far this device has come, as plain JSON values; the journal keeps it with every call.
+
+        A later process hands it to :meth:`resume`, and gets for the next row what this object would have answered.
+        By default it is the rows that were answered (``rows_measured``, where a simulation counts them itself) and
+        the progress of every device inside: these may have measured other rows, or more. A device with more state
+        adds it. What stands under ``attempts`` counts calls that failed too, and never goes back.
+        """
+        own: dict[str, Any] = {"rows": int(getattr(self, "rows_measured", self._rows_answered))}
+        inside = [device.progress() for device in self.devices_inside]
+        return own | {"inside": inside} if inside else own
+
+    def resume(self, progress: Mapping[str, Any]) -> None:
+        """Go on as a device of the same description did when this was its :meth:`progress`.
+
+        Called before the first row, once the device is open. By default :meth:`continue_from`, then the same for
+        every device inside.
+        """
+        if "rows" in progress:
+            self.continue_from(progress["rows"])
+        for device, its in zip(self.devices_inside, progress.get("inside", ()), strict=False):
+            device.resume(its)
+
+    def stood(self, positions: Mapping[str, Mapping[str, Any]]) -> None:
+        """Told after opening where the hardware may stand, as an earlier process left word in the journal.
+
+        ``positions`` holds the details of :class:`hwloop.events.MayStand` by place. By default every device inside
+        is told.
+        """
+        for device in self.devices_inside:
+            device.stood(positions)
+
+    def position(self) -> Float64Array | None:
+        """Where the hardware stands now, shape (n_inputs,), in the unit of the stimuli; ``None`` if nobody knows.
+
+        Asked when the device has been opened, by :class:`hwloop.devices.slew_limited.SlewLimited`: a driver that
+        can read its settings back, or that sets them when it opens, answers it.
+        """
+        return None
 
     @property
     def listener(self) -> Listener | None:
@@ -202,6 +257,7 @@ class Device(ABC):
         for start in range(0, rows, step):
             part = slice(start, start + step)
             copy_readings(self._call_driver(stimuli[part]), responses[part], spec, name)
+            self._rows_answered += len(responses[part])
         return responses
 
     def _call_driver(self, stimuli: Float64Array) -> Any:
@@ -241,3 +297,14 @@ def _noting_arguments(new: Any) -> Any:
         return device
 
     return noting
+
+
+def _counting_on(continue_from: Any) -> Any:
+    """A driver's ``continue_from``, which need not call its base class's."""
+
+    @functools.wraps(continue_from)
+    def counting(self: Device, rows: int) -> None:
+        self._rows_answered = rows
+        continue_from(self, rows)
+
+    return counting

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hwloop.device.base import Device
-from hwloop.device.spec import DeviceSpec
+from hwloop.device.handling import declared
+from hwloop.device.spec import DeviceSpec, Float64Array
 from hwloop.events import Listener
 
 
@@ -15,6 +16,10 @@ class DeviceWrapper(Device):
 
     A wrapper calls ``self.device.measure``, never ``_measure``: so the limits of the device inside are
     checked on what really reaches it, whatever the wrapper does to a stimulus.
+
+    A wrapper says in ``handling`` what becomes of rows on their way to the device inside. One that does not can
+    only stand outside of those that promise something of these rows, such as
+    :class:`hwloop.devices.slew_limited.SlewLimited`.
     """
 
     def __init__(self, device: Device) -> None:
@@ -40,6 +45,11 @@ class DeviceWrapper(Device):
     def continue_from(self, rows: int) -> None:
         """Passed on; a wrapper that changes the number of rows overrides this."""
         self.device.continue_from(rows)
+
+    def position(self) -> Float64Array | None:
+        """That of the device inside, where the wrapper leaves stimuli as they are."""
+        handling = declared(self)
+        return None if handling is None or handling.changes_stimuli else self.device.position()
 
     @property
     def listener(self) -> Listener | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from hwloop.journal.chunk import ChunkFile, Located, chunk_path
 from hwloop.journal.frame import FrameError
 from hwloop.journal.gather import gather
 from hwloop.journal.header import ROWS
+from hwloop.journal.kept_state import STATES, KeptState
 from hwloop.journal.record import Note, Record
 
 CACHE_BYTES = 16 << 20
@@ -32,11 +33,12 @@ class Catalogue:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._state: KeptState | None = KeptState()
         self._first_rows, self._counts = array("q"), array("q")
         self._chunks, self._offsets = array("i"), array("q")
         self._started, self._durations = array("d"), array("d")
         self._devices, self._device_names = array("i"), dict[str, int]()
-        self._note_chunks, self._note_offsets = array("i"), array("q")
+        self._note_chunks, self._note_offsets, self._note_shown = array("i"), array("q"), array("b")
         self._files: dict[int, ChunkFile] = {}
         self._cache: OrderedDict[int, tuple[Float64Array, Float64Array]] = OrderedDict()
         self._cached_bytes = 0
@@ -57,6 +59,8 @@ class Catalogue:
         if header["kind"] != ROWS:
             self._note_chunks.append(located.chunk)
             self._note_offsets.append(located.offset)
+            self._note_shown.append(header["kind"] not in STATES)
+            self._enter_state(header)
             return
         self._first_rows.append(header["first_row"])
         self._counts.append(header["rows"])
@@ -65,18 +69,40 @@ class Catalogue:
         self._started.append(header["started_seconds"])
         self._durations.append(header["duration_seconds"])
         self._devices.append(self._device_names.setdefault(header["device"], len(self._device_names)))
+        self._enter_state(header)
 
     def forget_from(self, chunk: int, offset: int) -> None:
         """Forget every record that begins there or behind, also one of which only a part was noted."""
-        notes: tuple[array[int], ...] = (self._note_chunks, self._note_offsets)
+        notes: tuple[array[int], ...] = (self._note_chunks, self._note_offsets, self._note_shown)
         rows: tuple[array[Any], ...] = (self._chunks, self._offsets, self._first_rows, self._counts)
         rows += (self._started, self._durations, self._devices)
         for columns in (notes, rows):
             length = min(map(len, columns))
             while length and (columns[0][length - 1], columns[1][length - 1]) >= (chunk, offset):
                 length -= 1
+            if any(len(column) > length for column in columns):
+                self._state = None  # it may hold what the record said
             for column in columns:
                 del column[length:]
+
+    @property
+    def state(self) -> KeptState:
+        """What all records together say of the state of the device."""
+        if self._state is None:
+            places = [*zip(self._chunks, self._offsets, strict=True)]
+            places += zip(self._note_chunks, self._note_offsets, strict=True)
+            self._state = KeptState()
+            for place in sorted(places):
+                self._enter_state(self._read(*place)[0])
+        return self._state
+
+    def _enter_state(self, header: Mapping[str, Any]) -> None:
+        if self._state is None:
+            return
+        if header["kind"] == ROWS:
+            self._state.enter_rows(header.get("progress", {}))
+        else:
+            self._state.enter_note(header["kind"], header["details"])
 
     def readable(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which rows a whole record holds."""
@@ -120,6 +146,7 @@ class Catalogue:
             duration_seconds=header["duration_seconds"],
             stimuli=arrays["stimuli"],
             responses=arrays["responses"],
+            progress=header.get("progress", {}),
         )
 
     @property
@@ -128,8 +155,11 @@ class Catalogue:
         return len(self._first_rows)
 
     def notes(self) -> Iterator[Note]:
-        """Every note, oldest first."""
-        for chunk, offset in zip(tuple(self._note_chunks), tuple(self._note_offsets), strict=True):
+        """Every note, oldest first, but those of states."""
+        columns = (tuple(self._note_chunks), tuple(self._note_offsets), tuple(self._note_shown))
+        for chunk, offset, shown in zip(*columns, strict=True):
+            if not shown:
+                continue
             header, _ = self._read(chunk, offset)
             yield Note(header["kind"], header["details"], header["started_seconds"])
 

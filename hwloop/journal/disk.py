@@ -231,8 +231,18 @@ class DiskJournal(Journal):
                 record = self._catalogue.record_of_rows(entry)
             yield record
 
+    def progress(self) -> dict[str, Any]:
+        """How far the device had come behind the last row."""
+        with self._mutex:
+            return dict(self._catalogue.state.progress)
+
+    def positions(self) -> dict[str, dict[str, Any]]:
+        """Where hardware may stand."""
+        with self._mutex:
+            return dict(self._catalogue.state.positions)
+
     def notes(self) -> Iterator[Note]:
-        """Every note, oldest first."""
+        """Every note, oldest first, but those of progress and positions."""
         with self._mutex:
             return iter(list(self._catalogue.notes()))
 

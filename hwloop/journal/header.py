@@ -22,7 +22,7 @@ def rows_header(record: Record) -> dict[str, Any]:
     FrameError
         No reader would accept it.
     """
-    header = {
+    header: dict[str, Any] = {
         "kind": ROWS,
         "purpose": record.purpose,
         "step": record.step,
@@ -32,6 +32,8 @@ def rows_header(record: Record) -> dict[str, Any]:
         "started_seconds": record.started_seconds,
         "duration_seconds": record.duration_seconds,
     }
+    if record.progress:
+        header["progress"] = record.progress
     check_header(header, (record.stimuli.shape, record.responses.shape))
     return header
 
@@ -67,6 +69,7 @@ def check_header(header: Mapping[str, Any], shapes: tuple[tuple[int, ...], ...])
     _require(type(first) is int and 0 <= first <= MAX_ROW, f"its first row is {first!r}")
     _require(type(rows) is int and 1 <= rows <= MAX_ROW, f"it has {rows!r} rows")
     _require(_is_time(duration) and float(str(duration)) >= 0, "its duration is no time")
+    _require(isinstance(header.get("progress", {}), dict), "its progress is no table")
     (stimuli, responses) = shapes
     sound = len(stimuli) == len(responses) == 2 and stimuli[0] == responses[0] == rows
     _require(sound and stimuli[1] >= 1 and responses[1] >= 1, f"its {rows} rows are arrays of {shapes}")

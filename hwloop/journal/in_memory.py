@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device.spec import Float64Array
+from hwloop.journal.kept_state import STATES, KeptState
 from hwloop.journal.record import Journal, Note, Record
 
 
@@ -37,6 +38,7 @@ class InMemoryJournal(Journal):
         self._records: deque[Record] = deque()
         self._first_rows: deque[int] = deque()
         self._notes: list[Note] = []
+        self._state = KeptState()
         self._rows = 0
         self._bytes = 0
         self.mirror = None
@@ -50,6 +52,7 @@ class InMemoryJournal(Journal):
         """Keep a record, and drop the oldest beyond the capacity."""
         if self.mirror is not None:
             self.mirror.append(replace(record, first_row=self.mirror.rows))
+        self._state.enter_rows(record.progress)
         self._records.append(record)
         self._first_rows.append(self._rows)
         self._rows += len(record.stimuli)
@@ -62,7 +65,9 @@ class InMemoryJournal(Journal):
         """Keep a note."""
         if self.mirror is not None:
             self.mirror.note(note)
-        self._notes.append(note)
+        self._state.enter_note(note.kind, note.details)
+        if note.kind not in STATES:
+            self._notes.append(note)
 
     def take_over(self, journal: Journal) -> None:
         """Keep everything that another journal holds, as it was recorded there; nothing of it is dropped."""
@@ -71,6 +76,8 @@ class InMemoryJournal(Journal):
         for record in journal.records():
             self.capacity_bytes += _bytes(record)
             self.append(replace(record, first_row=self._rows))
+        self._state.progress.update(journal.progress())
+        self._state.positions.update(journal.positions())
 
     def sync(self) -> None:
         """Sync the mirror."""
@@ -106,8 +113,16 @@ class InMemoryJournal(Journal):
         """Every record kept, oldest first."""
         return iter(tuple(self._records))
 
+    def progress(self) -> dict[str, Any]:
+        """How far the device had come behind the last row."""
+        return dict(self._state.progress)
+
+    def positions(self) -> dict[str, dict[str, Any]]:
+        """Where hardware may stand."""
+        return dict(self._state.positions)
+
     def notes(self) -> Iterator[Note]:
-        """Every note, oldest first."""
+        """Every note, oldest first, but those of progress and positions."""
         return iter(tuple(self._notes))
 
     def _locate(self, number: int) -> tuple[Record, int]:

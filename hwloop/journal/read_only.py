@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,8 +77,16 @@ class ReadOnlyJournal(Journal):
         """Every record of rows, oldest first."""
         return (self._catalogue.record_of_rows(entry) for entry in range(self._catalogue.records_of_rows))
 
+    def progress(self) -> dict[str, Any]:
+        """How far the device had come behind the last row."""
+        return dict(self._catalogue.state.progress)
+
+    def positions(self) -> dict[str, dict[str, Any]]:
+        """Where hardware may stand."""
+        return dict(self._catalogue.state.positions)
+
     def notes(self) -> Iterator[Note]:
-        """Every note, oldest first."""
+        """Every note, oldest first, but those of progress and positions."""
         return self._catalogue.notes()
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device.spec import Float64Array
+from hwloop.journal.kept_state import KeptState
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class Record:
         Arrays of shape (rows, n_inputs) and (rows, n_outputs), float64.
     step
         Where in the run the rows were asked for, in words.
+    progress
+        How far the device had come behind these rows, by path: what changed since the record before.
+        :meth:`hwloop.Device.resume` takes all of it.
     """
 
     purpose: str
@@ -42,6 +46,7 @@ class Record:
     stimuli: Float64Array
     responses: Float64Array
     step: str = ""
+    progress: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,22 @@ class Journal(ABC):
 
     def begin_sync(self) -> None:
         """Begin to make everything kept so far survive a loss of power, and return at once."""
+
+    def progress(self) -> dict[str, Any]:
+        """How far the device had come behind the last row, by path; empty where the number of rows says it all."""
+        kept = KeptState()
+        for record in self.records():
+            kept.enter_rows(record.progress)
+        for note in self.notes():
+            kept.enter_note(note.kind, note.details)
+        return kept.progress
+
+    def positions(self) -> dict[str, dict[str, Any]]:
+        """Where hardware may stand: the last note of the kind ``position`` of each place."""
+        kept = KeptState()
+        for note in self.notes():
+            kept.enter_note(note.kind, note.details)
+        return kept.positions
 
     def sync(self) -> None:
         """Make everything kept so far survive a loss of power."""

@@ -16,6 +16,7 @@ from hwloop.open_devices import OPEN_DEVICES, Abort
 from hwloop.session.recorder import Recorder
 
 T = TypeVar("T")
+LAST_WORD_SECONDS = 0.25
 
 
 class DeviceOwner:
@@ -99,7 +100,19 @@ class DeviceOwner:
         """
         self._recorder.halt()
         self.close_later()
-        steps = (self._close_device, self._recorder.journal.close)
+        at_rest = threading.Event()
+
+        def close_device() -> None:
+            try:
+                self._close_device()
+            finally:
+                at_rest.set()
+
+        def close_journal() -> None:
+            at_rest.wait(LAST_WORD_SECONDS)  # the device may leave word of where it stands
+            self._recorder.journal.close()
+
+        steps = (close_device, close_journal)
         return Abort(type(self.device).__name__, steps, self._thread, self._abort_ended)
 
     def _abort_ended(self, problem: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ import numpy as np
 
 from hwloop.device import Device
 from hwloop.device.spec import Float64Array
-from hwloop.errors import DeviceError, JournalError
+from hwloop.errors import DeviceError, HwloopError, JournalError
 from hwloop.journal import Journal, Record
 from hwloop.session.ledger import Ledger
+from hwloop.session.progress import ProgressKeeper
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Recorder:
         self._records: Iterator[Record] | None = None  # of those that are passed over
         self._record: Record | None = None
         self._continued = False
+        self._progress = ProgressKeeper(device, journal)
         self._halted = False  # a plain attribute: one thread sets it, once
 
     def halt(self) -> None:
@@ -144,18 +147,25 @@ class Recorder:
 
     def _measured(self, stimuli: Float64Array, purpose: str) -> Answer:
         if not self._continued:
+            self._progress.check()
+            self._progress.resume(self._position)
             self._continued = True
-            if self._position:
-                self.device.continue_from(self._position)
         started, begin = time.time(), time.perf_counter()
-        responses = self.device.measure(stimuli)
+        try:
+            responses = self.device.measure(stimuli)
+        except DeviceError:
+            with contextlib.suppress(HwloopError):  # the device's own error explains more
+                self._progress.failed()
+            raise
         end = time.perf_counter()
         self._refuse_if_halted()
         self.ledger.count_measured(purpose, len(stimuli), end - begin)  # spent, even if the journal fails
         first = self.journal.rows
+        changed = self._progress.changed(first + len(stimuli))
         self.journal.append(
-            Record(purpose, self.settings, first, started, end - begin, stimuli, responses, self.step)
+            Record(purpose, self.settings, first, started, end - begin, stimuli, responses, self.step, changed)
         )
+        self._progress.recorded(changed)
         return Answer(responses, first, busy=(begin, end))
 
     def _refuse_if_halted(self) -> None:

@@ -131,7 +131,7 @@ class Session:
     def _opened(self) -> DeviceOwner:
         if self._owner is None:
             owner = DeviceOwner(self.device, self._recorder)
-            self.device.listener = TellSession(self)
+            self.device.listener = TellSession(self, self.journal)
             self.identity = self._monitor.device = owner.open()
             try:
                 owner.call(self._identified)
@@ -152,6 +152,7 @@ class Session:
         decided = None if recorded is None else recorded.earlier_fingerprints
         found = self._known.find_earlier(device, decided)
         note_device(self._recorder, device, recorded, () if found is None else found.fingerprints)
+        self.device.stood(self.journal.positions())
         self.description = device.description
         if recorded is not None:
             self._doubt("resume", self.journal.rows, recorded.doubts(device))

@@ -7,10 +7,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from hwloop import Device, DeviceError, DeviceSpec, HwloopError
+from hwloop import ConfigError, Device, DeviceError, DeviceSpec, HwloopError
 from hwloop.devices.faults import FAULTS
 from hwloop.registry import WRAPPERS
 
@@ -138,8 +138,11 @@ def request_and_check(data, names):
     spec = data.draw(specs())
     guarded = Guarded(spec)
     device = guarded
-    for name in names:
-        device = WRAPPERS.build(name, device, **data.draw(WRAPPER_SETTINGS[name]))
+    try:
+        for name in names:
+            device = WRAPPERS.build(name, device, **data.draw(WRAPPER_SETTINGS[name]))
+    except ConfigError:
+        assume(False)  # an order that is refused: tests/unit/test_wrapper_orders.py says which
     request = data.draw(requests(spec))
     allowed = request.shape[1] == spec.n_inputs and bool(
         np.all((request.astype(np.float64) >= spec.low) & (request.astype(np.float64) <= spec.high))
@@ -164,7 +167,9 @@ def test_every_registered_wrapper_has_a_strategy():
     assert not missing, f"add settings of {sorted(missing)} to WRAPPER_SETTINGS in this file"
 
 
-QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
 FULL = settings(QUICK, max_examples=10_000)
 EVERY_WRAPPER = sorted(WRAPPERS.entries())
 

@@ -83,6 +83,11 @@ class Pool(Device):
             own = {at.removeprefix(prefix): its for at, its in positions.items() if at.startswith(prefix)}
             member.device.stood(own)
 
+    @property
+    def reproducible(self) -> bool:  # type: ignore[override]
+        """Whether every member is."""
+        return all(device.reproducible for device in self.devices)
+
     def open(self) -> None:
         """Open every member; if one cannot be, all are closed to their safe state."""
         try:

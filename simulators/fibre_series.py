@@ -39,6 +39,7 @@ class FibreSeries(Device):
         There is no turn, the shapes differ, or a setting is not allowed.
     """
 
+    reproducible = True
     rows_together = OpticalFibre.rows_together
 
     def __init__(self, turns: Sequence[Turn], **optics: Any) -> None:

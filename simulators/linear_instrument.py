@@ -66,6 +66,7 @@ class LinearInstrument(Device):
     settling_setting: ClassVar[str] = "hold_seconds"
 
     harmless_settings: ClassVar = {"clock": "waits for the time that a call and its rows take"}
+    reproducible = True
 
     def __init__(
         self,

@@ -38,6 +38,8 @@ class ReluLayer(Device):
         A setting that is not allowed.
     """
 
+    reproducible = True
+
     def __init__(self, *, n_inputs: int = 64, n_outputs: int = 200, bias: float = 0.5, seed: int = 0) -> None:
         n_inputs = whole_number("n_inputs", n_inputs, 1, MAX_CHANNELS)
         n_outputs = whole_number("n_outputs", n_outputs, 1, MAX_CHANNELS)

@@ -28,6 +28,8 @@ class ReluUnits(Device):
         A number that is not allowed.
     """
 
+    reproducible = True
+
     def __init__(self, *, n_inputs: int = 64) -> None:
         n_inputs = whole_number("n_inputs", n_inputs, 1, MAX_CHANNELS)
         self.spec = DeviceSpec(n_inputs, n_inputs, -1.0, 1.0, deterministic=True)

@@ -60,6 +60,7 @@ class Substrate(Device):
         Rows that are computed together.
     """
 
+    reproducible = True
     quiet_settings: ClassVar[Mapping[str, Any]] = {}
     harmless_settings: ClassVar[Mapping[str, str]] = {
         "torch_device": "the same equations in the same precision; only rounding may differ, far below any noise"

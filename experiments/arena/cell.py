@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from hwloop.errors import DeviceError, HwloopError
+from hwloop.errors import DeviceError, HwloopError, JournalError
 from hwloop.events import Event
 from hwloop.experiment import results
 from hwloop.experiment.config import ExperimentConfig
@@ -16,8 +17,9 @@ from hwloop.experiment.forecast import seed_rows
 from hwloop.experiment.loading import validated
 from hwloop.experiment.partition import Partition
 from hwloop.experiment.physical_floors import build_trainer
-from hwloop.experiment.rigs import PlannedRig
+from hwloop.experiment.rigs import PlannedRig, Rig
 from hwloop.experiment.seed_run import prepare_seed
+from hwloop.experiments.arena.cell_rig import CellRig
 from hwloop.experiments.arena.splits import arena_partition, judged_on_validation, without_validation
 from hwloop.registry import DATASETS
 
@@ -87,27 +89,33 @@ class CellResult:
         return self.accuracy.get(results.NETWORK, 0.0)
 
 
-def run_cell(experiment: Mapping[str, Any], cell: Cell) -> CellResult:
+def run_cell(experiment: Mapping[str, Any], cell: Cell, rows: Path | None = None) -> CellResult:
     """Train and score one cell.
 
     Parameters
     ----------
     experiment
         The arena's experiment as a table, with validation rows.
+    rows
+        Folder for the rows of cells, each in one of its own; a cell that was stopped goes on at its row. Those of
+        a reproducible device are removed when the cell is done. ``None``: in memory.
 
     Raises
     ------
-    DeviceError
-        A device failed. Whatever else a trainer says against the task is a refusal in the result.
+    DeviceError, JournalError
+        A device or the disk failed. Whatever else a trainer says against the task is a refusal in the result.
     """
     config = cell_config(experiment, cell)
     data = cell_data(config, cell)
-    try:
-        return _run(config, data, cell)
-    except DeviceError:
-        raise
-    except HwloopError as error:
-        return CellResult({}, refused=str(error))
+    with CellRig(config, None if rows is None else rows / cell.key) as rig:
+        try:
+            result = _run(config, data, cell, rig)
+        except (DeviceError, JournalError):
+            raise
+        except HwloopError as error:
+            result = CellResult({}, refused=str(error))
+    rig.drop_reproducible()
+    return result
 
 
 def require_rig(experiment: Mapping[str, Any], seed: int) -> None:
@@ -142,10 +150,10 @@ def cell_data(config: ExperimentConfig, cell: Cell) -> Partition:
     return judged_on_validation(data) if cell.judged_on == VALIDATION else without_validation(data)
 
 
-def _run(config: ExperimentConfig, data: Partition, cell: Cell) -> CellResult:
+def _run(config: ExperimentConfig, data: Partition, cell: Cell, rig: Rig) -> CellResult:
     # The rows that the trainer announced are all that it gets: one that says too little is stopped.
     announced = seed_rows(config, build_trainer(config, data.seed), data, first=False)
-    seed = prepare_seed(config, data, PlannedRig(config), announced, _unheard)
+    seed = prepare_seed(config, data, rig, announced, _unheard)
     result, _ = seed.run(0)
     network = result.scores[results.NETWORK]
     accuracy = {name: score.accuracy for name, score in result.scores.items()}

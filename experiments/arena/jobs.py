@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hwloop.experiments.arena.cell import VALIDATION, Cell, CellResult, cell_config, cell_data, run_cell
@@ -28,6 +29,7 @@ class Search:
     seed: int
     known: Mapping[str, CellResult] = field(default_factory=dict)
     keep: Keep = keep_nothing
+    rows: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def searched(search: Search) -> Found:
         cell = Cell(search.trainer, options, search.seed, VALIDATION)
         result = search.known.get(cell.key)
         if result is None:
-            result = run_cell(search.experiment, cell)
+            result = run_cell(search.experiment, cell, search.rows)
             ran.append((cell, result))
             search.keep(cell, result)
         return result.network_accuracy
@@ -69,8 +71,9 @@ class CellJob:
 
     experiment: Mapping[str, Any]
     cell: Cell
+    rows: Path | None = None
 
 
 def cell_ran(job: CellJob) -> tuple[Cell, CellResult]:
     """A cell with its result."""
-    return job.cell, run_cell(job.experiment, job.cell)
+    return job.cell, run_cell(job.experiment, job.cell, job.rows)

@@ -104,6 +104,7 @@ class _Arena:
                 seed,
                 {} if same_process else self.store.results(),
                 self.store.keep if same_process else keep_nothing,
+                self.store.rows_folder,
             )
             for trainer, budget in admitted
         ]
@@ -125,7 +126,7 @@ class _Arena:
 
     def _measure(self, table: Mapping[str, Any], cells: list[Cell]) -> None:
         missing = {cell.key: cell for cell in cells if self.store.find(cell) is None}
-        jobs = [CellJob(table, cell) for cell in missing.values()]
+        jobs = [CellJob(table, cell, self.store.rows_folder) for cell in missing.values()]
         for cell, result in self._counted("tested", self.workers.run(cell_ran, jobs), len(jobs)):
             self.store.keep(cell, result)
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 from hwloop.experiments.arena.cell import Cell, CellResult
 from hwloop.experiments.finished_lines import FinishedLines
 
-SETTINGS, CELLS = "arena.json", "cells.jsonl"
+SETTINGS, CELLS, ROWS = "arena.json", "cells.jsonl", "rows"
 
 
 class CellStore:
@@ -28,6 +28,11 @@ class CellStore:
         self._lines = FinishedLines(
             folder, "arena", (SETTINGS, CELLS), settings, _decides, lambda line: CellResult(**line["result"])
         )
+
+    @property
+    def rows_folder(self) -> Path:
+        """Where the rows of cells are kept, by the cell's key."""
+        return self._lines.folder.absolute() / ROWS
 
     def find(self, cell: Cell) -> CellResult | None:
         """What a cell gave, if it is finished."""

@@ -35,6 +35,11 @@ class Device(ABC):
     For simulations, whose memory then stays in the processor's cache. What the hardware can take in one call is
     ``spec.max_rows``.
     """
+    reproducible: bool = False
+    """Whether a new object built alike answers the same rows alike: a simulation with a seed.
+
+    Its rows are no measurements, and may be thrown away when a comparison is done with them.
+    """
     path_settings: ClassVar[frozenset[str]] = frozenset()
     """Settings that are paths: in a file they count from its folder, if what they name lies there.
 

@@ -30,6 +30,11 @@ class DeviceWrapper(Device):
         """The spec of the device inside; a wrapper that changes it overrides this."""
         return self.device.spec
 
+    @property
+    def reproducible(self) -> bool:  # type: ignore[override]
+        """As the device inside."""
+        return self.device.reproducible
+
     def open(self) -> None:
         """Open the device inside."""
         self.device.open()

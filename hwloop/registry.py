@@ -181,6 +181,7 @@ def _from_toml(path: Path, overrides: Mapping[str, Any]) -> Device:
         options = {key: value for key, value in wrap.items() if key != "name"}
         inside, device = device, WRAPPERS.build(wrap["name"], device, **options)
         device.built_as = {**(inside.built_as or {}), "wrap": [*(inside.built_as or {}).get("wrap", []), wrap]}
+    device.built_from = str(path)
     return device
 
 

@@ -52,6 +52,8 @@ class Device(ABC):
     """
     built_as: Mapping[str, Any] | None = None
     """How :func:`hwloop.open_device` built it, as a device file would say it; ``None`` for one built in Python."""
+    built_from: str = ""
+    """The device file that it was built from, for messages; empty for none."""
     self_described: ClassVar[frozenset[str]] = frozenset()
     """Settings that the class puts into words itself, in :meth:`described_settings`: nobody else looks at them."""
     identity_states_settings: ClassVar[bool] = False

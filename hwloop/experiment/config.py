@@ -124,6 +124,17 @@ class RunConfig(Table):
     tensorboard: bool = False
 
 
+class MeasuredWith(Table):
+    """With which device a run measured a seed, as :meth:`hwloop.device.DeviceDescription.as_dict` gives it.
+
+    A run writes these tables into its own ``run.toml``; who runs that file again measures with the same devices.
+    """
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    device: Annotated[int, Field(ge=0, le=MAX_STAGES)]
+    description: dict[str, JsonValue]
+
+
 class ExperimentConfig(Table):
     """An experiment: what is trained, on what, with which device, and how often.
 
@@ -145,6 +156,7 @@ class ExperimentConfig(Table):
     reference: ReferenceConfig | None = None
     run: RunConfig = RunConfig()
     reuse: ReuseConfig = ReuseConfig()
+    measured_with: list[MeasuredWith] = []
 
     @field_validator("device", mode="before")
     @classmethod
@@ -176,8 +188,11 @@ class ExperimentConfig(Table):
         return self
 
     def as_table(self) -> dict[str, Any]:
-        """The configuration as an experiment file would hold it, every default written out."""
-        table = self.model_dump(exclude_none=True)
+        """The configuration as an experiment file would hold it, every default written out.
+
+        What an earlier run was measured with is no part of it.
+        """
+        table = self.model_dump(exclude_none=True, exclude={"measured_with"})
         if len(self.device) == 1:
             table["device"] = table["device"][0]
         return table

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ValidationError
 
 from hwloop.errors import ConfigError
 from hwloop.experiment.config import ExperimentConfig
-from hwloop.experiment.overrides import with_overrides
+from hwloop.experiment.overrides import parse_setting, with_overrides
 from hwloop.experiment.tensorboard_log import require_tensorboard
 from hwloop.registry import DATASETS, DEVICES, TRAINERS, Registry, nearest, paths_beside, read_toml
 
+OF_DEVICES = ("device", "network", "dataset")
 SHOWN_ERRORS = 3
 SHOWN_CHARACTERS = 60
 
@@ -28,7 +29,8 @@ def load_experiment(path: str | Path, settings: Iterable[str] = ()) -> Experimen
         A TOML file. Paths in it, of a device's TOML file or among a device's settings, may be relative to it; they
         become absolute, so that a run goes on from whatever folder it is resumed.
     settings
-        As :func:`hwloop.experiment.overrides.with_overrides` takes them.
+        As :func:`hwloop.experiment.overrides.with_overrides` takes them. Of a run's own file, those that change
+        the devices, or what they must fit, drop what it was measured with.
 
     Raises
     ------
@@ -39,7 +41,10 @@ def load_experiment(path: str | Path, settings: Iterable[str] = ()) -> Experimen
     table = read_toml(path)
     table.setdefault("name", path.stem)
     _find_device_files(table, path.parent)
+    settings = list(settings)
     changed = with_overrides(table, settings)
+    if any(parse_setting(setting)[0][0] in OF_DEVICES for setting in settings):
+        changed.pop("measured_with", None)  # another device is asked for
     _find_device_files(changed, Path())
     return validated(changed, str(path))
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from hwloop.errors import ConfigError
 from hwloop.experiment.config import ReuseConfig
-from hwloop.journal import DiskJournal, ReadOnlyJournal, Record
+from hwloop.journal import DiskJournal, Note, ReadOnlyJournal, Record
 from hwloop.runs.layout import REUSED, journal_folders, require_run
 from hwloop.session.reference_monitor import RESTANDARDISED
+from hwloop.session.same_device import DEVICE
 
 
 def take_earlier_rows(run: Path, reuse: ReuseConfig) -> None:
@@ -35,6 +36,8 @@ def take_earlier_rows(run: Path, reuse: ReuseConfig) -> None:
     shutil.rmtree(part, ignore_errors=True)  # of a run that was killed while it copied
     journal = DiskJournal(part)
     try:
+        for note in _devices(_journals(reuse.runs)):
+            journal.note(note)
         for record in _fresh(_journals(reuse.runs), reuse.max_age_seconds):
             journal.append(replace(record, first_row=journal.rows))
         rows = journal.rows
@@ -59,6 +62,20 @@ def _journals(runs: Sequence[str]) -> list[Path]:
             found.append(run / REUSED)
         found += [journal.path for journal in journal_folders(run)]
     return found
+
+
+def _devices(journals: Sequence[Path]) -> Iterator[Note]:
+    """The notes that say which devices the rows are of, each once."""
+    seen = set()
+    for path in journals:
+        journal = ReadOnlyJournal(path)
+        try:
+            for note in journal.notes():
+                if note.kind == DEVICE and note.details.get("settings") not in seen:
+                    seen.add(note.details.get("settings"))
+                    yield note
+        finally:
+            journal.close()
 
 
 def _fresh(journals: Sequence[Path], max_age_seconds: float | None) -> Iterator[Record]:

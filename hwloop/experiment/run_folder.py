@@ -10,11 +10,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from hwloop.device import Device, DeviceDescription
 from hwloop.errors import ConfigError, JournalError
 from hwloop.events import Event, Listener
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.environment import environment
 from hwloop.experiment.loading import load_experiment
+from hwloop.experiment.measured_with import MeasuredDevices
 from hwloop.experiment.tensorboard_log import TensorBoardLog, require_tensorboard
 from hwloop.experiment.toml_text import toml_text
 from hwloop.journal import DiskJournal
@@ -56,7 +58,8 @@ class RunFolder:
             (path / "plots").mkdir(parents=True, exist_ok=True)
             self._owner = WriterLock(path)
             self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
-            write_whole(path / CONFIG_FILE, toml_text(config.as_table()))
+            self._devices = MeasuredDevices(config.measured_with, CONFIG_FILE)
+            self._write_config()
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
         # Opened last: everything before it can be refused.
@@ -94,6 +97,25 @@ class RunFolder:
         }
         with self._writable():
             write_whole(self.path / "environment.json", json.dumps(found, indent=2) + "\n")
+
+    def identified(self, seed: int, number: int, device: Device, description: DeviceDescription) -> None:
+        """A device is open: write into ``run.toml`` what it is.
+
+        Raises
+        ------
+        ConfigError
+            It is another one than the file says that this seed was measured with.
+        """
+        self._devices.require_same(seed, number, device, description)
+        self._devices.note(seed, number, description)
+        with self._writable():
+            self._write_config()
+
+    def _write_config(self) -> None:
+        table = {**self._config.as_table(), "measured_with": self._devices.as_table()}
+        write_whole(
+            self.path / CONFIG_FILE, toml_text({key: value for key, value in table.items() if value != []})
+        )
 
     def write_state(self, state: str, detail: str = "") -> None:
         """Write ``state.json``."""

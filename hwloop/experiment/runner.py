@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from hwloop.errors import DeviceDrifted, JournalError, was_interrupted
@@ -166,6 +167,7 @@ class _Run:
         if self._folder is None:
             result, responses = seed.run(sweep_rows)
         else:
+            seed.identified = partial(self._folder.identified, data.seed)
             checkpoints = Checkpoints(self._path, data.seed, number, seed.network, self._emit)
             result, responses = seed.run(sweep_rows, checkpoints)
             checkpoints.finish()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.device import Device, DeviceDescription
 from hwloop.events import Event
 from hwloop.experiment import results
 from hwloop.experiment.backprop_ceiling import backpropagated
@@ -29,13 +30,15 @@ from hwloop.training import History, Trainer
 from hwloop.training.state import Checkpoint, keep_nothing
 
 Emit = Callable[[Event], None]
+Identified = Callable[[int, Device, DeviceDescription], None]
 
 
 @dataclass
 class SeedRun:
     """One seed, ready to run: nothing is measured yet.
 
-    ``sessions`` holds one a stage; stages that share a device share its session.
+    ``sessions`` holds one a stage; stages that share a device share its session. ``identified`` is told which
+    device has opened under each number, from 0, before any is asked for a row; it may refuse one.
     """
 
     config: ExperimentConfig
@@ -44,6 +47,7 @@ class SeedRun:
     sessions: list[Session]
     network: PhysicalNetwork
     emit: Emit
+    identified: Identified = lambda number, device, description: None
 
     @property
     def distinct_sessions(self) -> list[Session]:
@@ -64,6 +68,9 @@ class SeedRun:
                 if session.earlier is not None:
                     stack.callback(session.earlier.close)
                 stack.enter_context(session)
+            for number, session in enumerate(self.distinct_sessions):
+                if session.description is not None:
+                    self.identified(number, session.device, session.description)
             history, confusion = self._train_and_test(checkpoint)
             for session in self.distinct_sessions:
                 session.measure_reference()

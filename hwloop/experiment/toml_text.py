@@ -12,6 +12,10 @@ BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 CONTROL = {character: f"\\u{character:04x}" for character in [*range(0x20), 0x7F]}
 
 
+class Inline(dict[str, Any]):
+    """A mapping that stands on one line, where its entries keep their order."""
+
+
 def toml_text(table: Mapping[str, Any]) -> str:
     """A mapping of plain values as a TOML document; entries that are ``None`` are left out.
 
@@ -51,7 +55,7 @@ def _nested(value: Any) -> bool:
     """Whether the value is a table, or a list of nothing but tables."""
     if isinstance(value, list | tuple):
         return bool(value) and all(isinstance(item, Mapping) for item in value)
-    return isinstance(value, Mapping)
+    return isinstance(value, Mapping) and not isinstance(value, Inline)
 
 
 def _key(key: str) -> str:

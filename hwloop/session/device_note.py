@@ -28,7 +28,7 @@ def recorded_device(recorder: Recorder, device: DeviceAtHand) -> RecordedDevice 
     different = recorded.differences(device)
     if different:
         raise JournalError(
-            f"the journal was recorded on {recorded.identity}, but this is {device.identity}; the difference: "
+            f"the journal was recorded on {recorded.identity}, but this is {device.in_words}; recorded, and now: "
             f"{in_words(different)}. Go on with the device and the settings that it was recorded on, or start a "
             "new run"
         )

@@ -32,12 +32,22 @@ class DeviceAtHand:
     identity: str
     old_fingerprint: str
     old_is_certain: bool
+    file: str = ""
+
+    @property
+    def in_words(self) -> str:
+        """Who it says that it is, and the device file that it was built from."""
+        return f"{self.identity} ({self.file})" if self.file else self.identity
 
     @classmethod
     def of(cls, device: Device, identity: str) -> DeviceAtHand:
         """A device that is open and has just said who it is; called on the thread that owns it."""
         return cls(
-            device.describe(identity), identity, settings_hash(identity, device.spec), _states_settings(device)
+            device.describe(identity),
+            identity,
+            settings_hash(identity, device.spec),
+            _states_settings(device),
+            device.built_from,
         )
 
     def note(self, earlier: Iterable[str]) -> Note:

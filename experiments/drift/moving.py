@@ -28,6 +28,11 @@ class Moving(Device):
         self.spec = self.positions[0].spec
         self._now = self.positions[0]
 
+    @property
+    def reproducible(self) -> bool:  # type: ignore[override]
+        """Whether every position is."""
+        return all(position.reproducible for position in self.positions)
+
     def move_to(self, position: int) -> None:
         """Answer as position number ``position``, from 0, from the next row on."""
         self._now = self.positions[position]

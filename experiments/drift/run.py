@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,14 @@ from numpy.typing import NDArray
 
 from hwloop.adapt import Adapter, Anchors
 from hwloop.adapt.adapter import check_step
-from hwloop.device import Device
 from hwloop.errors import ConfigError
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.loading import validated
 from hwloop.experiment.overrides import with_overrides
 from hwloop.experiment.partition import Labelled, partition
-from hwloop.experiment.rigs import PlannedRig
 from hwloop.experiment.seed_run import prepare_seed
 from hwloop.experiments.drift.moving import Moving
+from hwloop.experiments.drift.rig import MovingRig
 from hwloop.experiments.drift.store import CourseStore, SeedCourse
 from hwloop.experiments.splitting import split
 from hwloop.layers import PhysicalNetwork
@@ -114,11 +112,12 @@ def run_drift(settings: DriftSettings, folder: Path, progress: Progress = unhear
         for done, one in enumerate(every, start=1):
             missing = [name for name in settings.policies if store.find(name, one.seed) is None]
             if missing:
-                one.train()
+                for name, course in one.courses(missing, store.rows_folder / f"seed-{one.seed}"):
+                    store.keep(name, one.seed, course)
+                    progress(name, done, len(every))
             for name in settings.policies:
-                if name in missing:
-                    store.keep(name, one.seed, one.follow(name))
-                progress(name, done, len(every))
+                if name not in missing:
+                    progress(name, done, len(every))
         found = {name: [store.find(name, seed) for seed in config.seeds] for name in settings.policies}
     courses = {name: [course for course in per_seed if course is not None] for name, per_seed in found.items()}
     correlation = np.array([course.correlation for course in next(iter(courses.values()))])
@@ -141,10 +140,23 @@ class _Seed:
         self.data = partition(
             DATASETS.build(config.dataset.name, **config.dataset.settings), seed, split, fractions.test, 0.0
         )
-        self._run = prepare_seed(config, self.data, _MovingRig(settings), None, lambda event: None)
+        prepare_seed(config, self.data, self._rig(), None, lambda event: None)  # refused before anything runs
 
-    def train(self) -> None:
-        """At the first position."""
+    def _rig(self, rows: Path | None = None) -> MovingRig:
+        config, settings = self.settings.experiment, self.settings
+        table = config.as_table()
+        return MovingRig(config, [_at(table, settings.key, value) for value in settings.values], rows)
+
+    def courses(self, policies: Sequence[str], rows: Path) -> Iterator[tuple[str, SeedCourse]]:
+        """Train at the first position, then follow with each policy; rows in the folder are not measured again."""
+        with self._rig(rows) as rig:
+            self._run = prepare_seed(self.settings.experiment, self.data, rig, None, lambda event: None)
+            self._train()
+            for name in policies:
+                yield name, self._follow(name, rig.copy_for(name, self._run.network))
+        rig.drop_reproducible()
+
+    def _train(self) -> None:
         train = self.data.train
         self._run.trainer.fit(self._run.network, train.inputs, train.labels)
         self.anchors = Anchors.record(self._run.network, train.inputs, train.labels)
@@ -154,14 +166,18 @@ class _Seed:
         """Of the first stage's responses to the anchors about their means, with those of the first position."""
         network = self._run.network
         device = _moving(network)[0]
-        stimuli = next(iter(network))[1].encoder(self.anchors.stages[0].inputs)
-        answers = [position.measure(stimuli) for position in device.positions]
+        _, stage, session = next(iter(network))
+        stimuli = stage.encoder(self.anchors.stages[0].inputs)
+        answers = []
+        for position in range(len(device.positions)):
+            device.move_to(position)
+            answers.append(session.measure(stimuli, "calibrate"))
+        device.move_to(0)
         first, *_ = centred = [answer - answer.mean(axis=0) for answer in answers]
         return [float(np.sum(first * c) / np.sqrt(np.sum(first**2) * np.sum(c**2))) for c in centred]
 
-    def follow(self, name: str) -> SeedCourse:
+    def _follow(self, name: str, network: PhysicalNetwork) -> SeedCourse:
         """A copy of the trained network through all positions."""
-        network = copy.deepcopy(self._run.network)
         policy, _, rows_seen = name.partition(":")
         adapter = None
         if policy != UNTOUCHED:
@@ -213,20 +229,6 @@ def _accuracy(network: PhysicalNetwork, test: Labelled) -> float:
 
 def _moving(network: PhysicalNetwork) -> list[Moving]:
     return [session.device for session in network.distinct_sessions if isinstance(session.device, Moving)]
-
-
-class _MovingRig(PlannedRig):
-    """Each device of the experiment, at every position."""
-
-    def __init__(self, settings: DriftSettings) -> None:
-        super().__init__(settings.experiment)
-        table = settings.experiment.as_table()
-        configs = [_at(table, settings.key, value) for value in settings.values]
-        self._positions = [PlannedRig(config) for config in configs]
-
-    def device(self, number: int, n_features: int, seed: int) -> Device:
-        """One that moves."""
-        return Moving([position.device(number, n_features, seed) for position in self._positions])
 
 
 def _at(table: Mapping[str, Any], key: str, value: Any) -> ExperimentConfig:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from hwloop.experiments.finished_lines import FinishedLines
 
-SETTINGS, COURSES = "drift-settings.json", "courses.jsonl"
+SETTINGS, COURSES, ROWS = "drift-settings.json", "courses.jsonl", "rows"
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,11 @@ class CourseStore:
         self._lines = FinishedLines(
             folder, "drift run", (SETTINGS, COURSES), settings, _decides, lambda line: SeedCourse(**line["course"])
         )
+
+    @property
+    def rows_folder(self) -> Path:
+        """Where the rows of each seed are kept."""
+        return self._lines.folder.absolute() / ROWS
 
     def find(self, policy: str, seed: int) -> SeedCourse | None:
         """A course, if it is finished."""

@@ -1,5 +1,6 @@
 """``hwloop drift``: its table, its files, and what it refuses before anything is measured."""
 
+import contextlib
 import json
 import os
 import signal
@@ -11,9 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from hwloop.cli.app import app
-from hwloop.errors import ConfigError
+from hwloop.errors import ConfigError, HwloopError
 from hwloop.experiments.drift.run import parsed_positions
 from hwloop.experiments.drift.store import COURSES, CourseStore, SeedCourse
+from hwloop.journal import ReadOnlyJournal
 
 SMALL = [
     "drift", "digits-optical", "--seeds", "2", "--through", "device.settings.drift_per_row=0.0,0.00001",
@@ -95,6 +97,42 @@ def test_an_interrupted_run_goes_on_and_gives_what_an_undisturbed_one_does(tmp_p
     done = drift(*command, "--out", str(stopped))
     assert done.exit_code == 0, done.output
     assert (stopped / "drift.json").read_bytes() == (whole / "drift.json").read_bytes()
+
+
+@pytest.mark.slow
+def test_kills_lose_and_double_no_row_and_change_no_bit(tmp_path):
+    """The rows of simulations are dropped when a seed is done; until then a killed run finds them again."""
+    command = [*SMALL, "--policies", "none,recall,warm", "--set", "device.settings.read_noise=0.01"]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert drift(*command, "--out", str(whole)).exit_code == 0
+    rows, seen = 0, []
+    for _ in range(5):
+        running = subprocess.Popen(
+            [sys.executable, "-m", "hwloop.cli", *command, "--out", str(stopped)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 60
+        while running.poll() is None and time.monotonic() < deadline and _rows(stopped) <= rows + 300:
+            time.sleep(0.02)
+        running.kill()
+        running.wait()
+        rows = _rows(stopped)
+        seen.append(rows)
+    assert max(seen) > 300
+    assert drift(*command, "--out", str(stopped)).exit_code == 0
+    assert not list((stopped / "rows").iterdir())
+    for name in ("drift.json", COURSES):
+        assert (stopped / name).read_text() == (whole / name).read_text()
+
+
+def _rows(folder):
+    """Rows on disk of the seed that is under way, whoever is writing them."""
+    found = 0
+    for journal in folder.glob("rows/*/*/device-*"):
+        with contextlib.suppress(HwloopError, OSError):
+            found += ReadOnlyJournal(journal).rows
+    return found
 
 
 def _lines(folder):

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
+from hwloop.device import DeviceDescription
 from hwloop.errors import ConfigError
+from hwloop.experiment.measured_with import beyond_the_seed
 from hwloop.journal.lock import WriterLock
 from hwloop.journal.whole_file import write_whole
+from hwloop.session.same_device import in_words
 
 Result = TypeVar("Result")
+DEVICES = "devices"
 
 
 class FinishedLines(Generic[Result]):
@@ -35,6 +39,8 @@ class FinishedLines(Generic[Result]):
         The part of the settings that a piece depends on beside its key: what may not differ.
     read
         A result from its table; raises ``ValueError``, ``KeyError`` or ``TypeError`` where it is none.
+    devices
+        What every piece is measured with, as far as closed devices can say; written down beside the settings.
 
     Raises
     ------
@@ -52,6 +58,7 @@ class FinishedLines(Generic[Result]):
         settings: Mapping[str, Any],
         deciding: Callable[[Mapping[str, Any]], Any],
         read: Callable[[Mapping[str, Any]], Result],
+        devices: Sequence[DeviceDescription] = (),
     ) -> None:
         recorded, self._lines = (folder / name for name in files)
         self.folder, self._kind, self._read = folder, kind, read
@@ -67,7 +74,11 @@ class FinishedLines(Generic[Result]):
                     f"{folder} holds a {kind} on another device, dataset or network, or with other settings, "
                     f"see {recorded.name} there; give another folder"
                 )
-            write_whole(recorded, json.dumps(settings, indent=1, sort_keys=True))
+            if recorded.is_file():
+                self._require_same(devices, self._settings(recorded).get(DEVICES), recorded)
+            # A mapping in a description keeps its order, so nothing is sorted.
+            described = [device.as_dict() for device in devices]
+            write_whole(recorded, json.dumps({**settings, DEVICES: described}, indent=1))
             self._done = self._taken_up()
             self._file = self._lines.open("ab")
         except BaseException:
@@ -98,6 +109,17 @@ class FinishedLines(Generic[Result]):
     def __exit__(self, *_: object) -> None:
         self._file.close()
         self._lock.release()
+
+    def _require_same(self, devices: Sequence[DeviceDescription], stored: Any, path: Path) -> None:
+        """Refuse pieces of another device: its file may have been edited, though its name is the same."""
+        known = [DeviceDescription.from_dict(entry) for entry in stored] if isinstance(stored, list) else []
+        for before, now in zip(known, devices, strict=False):
+            different = beyond_the_seed(before.differences(now))
+            if different:
+                raise ConfigError(
+                    f"{self.folder} holds a {self._kind} on another device, see {path.name} there; what was "
+                    f"recorded, and what is: {in_words(different)}. Set that back, or give another folder"
+                )
 
     def _settings(self, path: Path) -> Mapping[str, Any]:
         try:

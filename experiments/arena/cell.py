@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hwloop.device import DeviceDescription
 from hwloop.errors import DeviceError, HwloopError, JournalError
 from hwloop.events import Event
 from hwloop.experiment import results
@@ -118,8 +119,12 @@ def run_cell(experiment: Mapping[str, Any], cell: Cell, rows: Path | None = None
     return result
 
 
-def require_rig(experiment: Mapping[str, Any], seed: int) -> None:
-    """Build device and network of a seed, whoever will train it; nothing is opened or measured.
+def require_rig(experiment: Mapping[str, Any], seed: int) -> list[DeviceDescription]:
+    """Build devices and network of a seed, whoever will train it; nothing is opened or measured.
+
+    Returns
+    -------
+    What the devices are, as far as they can say while they are closed.
 
     Raises
     ------
@@ -128,7 +133,8 @@ def require_rig(experiment: Mapping[str, Any], seed: int) -> None:
     """
     probe = Cell(REFERENCES, {}, seed, TEST)
     config = cell_config(experiment, probe)
-    prepare_seed(config, cell_data(config, probe), PlannedRig(config), None, _unheard)
+    rig = prepare_seed(config, cell_data(config, probe), PlannedRig(config), None, _unheard)
+    return [session.device.describe() for session in rig.distinct_sessions]
 
 
 def cell_config(experiment: Mapping[str, Any], cell: Cell) -> ExperimentConfig:

@@ -53,8 +53,8 @@ def run_arena(
     DeviceError
         A device failed; what was finished stays in the folder, and the same call goes on with it.
     """
-    require_rig(settings.experiment.as_table(), settings.experiment.seeds[0])
-    with CellStore(folder, settings.as_table()) as store:
+    devices = require_rig(settings.experiment.as_table(), settings.experiment.seeds[0])
+    with CellStore(folder, settings.as_table(), devices) as store:
         return _Arena(settings, store, workers or ThisProcess(), progress).run()
 
 

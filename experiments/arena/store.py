@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
+from hwloop.device import DeviceDescription
 from hwloop.experiments.arena.cell import Cell, CellResult
 from hwloop.experiments.finished_lines import FinishedLines
 
@@ -24,9 +25,12 @@ class CellStore:
         Another process is writing it.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], devices: Sequence[DeviceDescription] = ()
+    ) -> None:
+        files = (SETTINGS, CELLS)
         self._lines = FinishedLines(
-            folder, "arena", (SETTINGS, CELLS), settings, _decides, lambda line: CellResult(**line["result"])
+            folder, "arena", files, settings, _decides, lambda line: CellResult(**line["result"]), devices
         )
 
     @property

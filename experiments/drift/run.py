@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hwloop.adapt import Adapter, Anchors
 from hwloop.adapt.adapter import check_step
+from hwloop.device import DeviceDescription
 from hwloop.errors import ConfigError
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.loading import validated
@@ -108,7 +109,7 @@ def run_drift(settings: DriftSettings, folder: Path, progress: Progress = unhear
     config = settings.experiment
     check_step(settings.rows_a_step, settings.gate, config.network.stages, len(config.device))
     every = [_Seed(settings, seed) for seed in config.seeds]
-    with CourseStore(folder, settings.as_table()) as store:
+    with CourseStore(folder, settings.as_table(), every[0].devices) as store:
         for done, one in enumerate(every, start=1):
             missing = [name for name in settings.policies if store.find(name, one.seed) is None]
             if missing:
@@ -140,7 +141,10 @@ class _Seed:
         self.data = partition(
             DATASETS.build(config.dataset.name, **config.dataset.settings), seed, split, fractions.test, 0.0
         )
-        prepare_seed(config, self.data, self._rig(), None, lambda event: None)  # refused before anything runs
+        # What is unusable is refused before anything runs.
+        run = prepare_seed(config, self.data, self._rig(), None, lambda event: None)
+        #: What the devices are, as far as they can say while they are closed.
+        self.devices: list[DeviceDescription] = [each.device.describe() for each in run.distinct_sessions]
 
     def _rig(self, rows: Path | None = None) -> MovingRig:
         config, settings = self.settings.experiment, self.settings

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from hwloop.experiments.finished_lines import FinishedLines
+from hwloop.device import DeviceDescription
+from hwloop.experiments.finished_lines import DEVICES, FinishedLines
 
 SETTINGS, COURSES, ROWS = "drift-settings.json", "courses.jsonl", "rows"
 
@@ -48,9 +49,12 @@ class CourseStore:
         Another process is writing it.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], devices: Sequence[DeviceDescription] = ()
+    ) -> None:
+        files = (SETTINGS, COURSES)
         self._lines = FinishedLines(
-            folder, "drift run", (SETTINGS, COURSES), settings, _decides, lambda line: SeedCourse(**line["course"])
+            folder, "drift run", files, settings, _decides, lambda line: SeedCourse(**line["course"]), devices
         )
 
     @property
@@ -80,7 +84,7 @@ def _key(policy: str, seed: int) -> str:
 
 def _decides(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a course depends on beside its policy and seed."""
-    deciding = {key: value for key, value in settings.items() if key != "policies"}
+    deciding = {key: value for key, value in settings.items() if key not in ("policies", DEVICES)}
     experiment = {**settings.get("experiment", {})}
     for key in ("seeds", "name", "description"):
         experiment.pop(key, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +15,14 @@ from hwloop.adapt.anchors import WATCHED, Anchors
 from hwloop.adapt.named import policy as policy_named
 from hwloop.adapt.policy import Observed, Policy
 from hwloop.device.spec import Float64Array
-from hwloop.errors import BudgetExceeded, ConfigError, DatasetError
+from hwloop.errors import BudgetExceeded, ConfigError, DatasetError, HwloopWarning
 from hwloop.layers import PhysicalNetwork
 from hwloop.layers.network import as_rows
 from hwloop.reference import Responses
 from hwloop.reference.drift import change
 from hwloop.session import Session
 from hwloop.session.budget import is_whole
+from hwloop.session.same_device import in_words
 from hwloop.torch_state import own_torch_state
 from hwloop.training.labels import as_classes
 
@@ -129,6 +131,7 @@ class Adapter:
         self._rng = torch.Generator().manual_seed(seed)
         self._queue = torch.empty(0, dtype=torch.int64)
         self._spent = 0
+        self._told = False
         self.policy.begin(network, anchors, self._rng)
 
     @own_torch_state()
@@ -154,6 +157,7 @@ class Adapter:
         self._require(batch)
         self._spent = 0
         with self.network.opened():
+            self._say_of_other_devices()
             watched = [self._watch(number) for number in self._first_stages]
             drift = max(
                 change(known, Responses(now, 1), self.anchors.stages[number].noise).drift
@@ -166,6 +170,20 @@ class Adapter:
                 self._mend(batch, watched[0])
                 self._known = [Responses(now, 1) for now in watched]
         return AdaptationStep(drift, acts, self._spent, self.policy.uses_model)
+
+    def _say_of_other_devices(self) -> None:
+        """Once: a device that is another one than the anchors' has not drifted."""
+        told, self._told = self._told, True
+        for number, session in enumerate(() if told else self.network.sessions):
+            then, now = self.anchors.stages[number].device, session.description
+            if then is not None and now is not None and then != now:
+                warnings.warn(
+                    f"stage {number}: the anchors were recorded on another device than this one; recorded, and "
+                    f"now: {in_words(then.differences(now))}. What has changed counts as drift, and is mended as "
+                    "far as the policy can; check it on test rows, or train again",
+                    HwloopWarning,
+                    stacklevel=3,
+                )
 
     def _batch(self, labelled: tuple[Any, Any] | None, unlabelled: Any) -> _Batch:
         if labelled is not None and unlabelled is not None:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from hwloop.device import DeviceDescription
 from hwloop.errors import CheckpointError, ConfigError
 from hwloop.journal.whole_file import write_whole
 from hwloop.layers import PhysicalNetwork
@@ -42,6 +43,8 @@ class StageAnchors:
         Mean responses to the first anchors, which tell whether the device has moved.
     noise
         Of one such reading.
+    device
+        What answered; ``None`` in files from before devices were described.
     """
 
     inputs: Tensor
@@ -49,6 +52,7 @@ class StageAnchors:
     outputs: Tensor
     watched: Tensor
     noise: Noise
+    device: DeviceDescription | None = None
 
     def features(self, stage: Any) -> Tensor:
         """The standardised responses, as the stage standardised them when it was trained."""
@@ -106,7 +110,8 @@ class Anchors:
                 passes = passes.reshape(PASSES, WATCHED, -1)
                 outputs = stage.map(stage.features(rows, responses))
                 watched = torch.from_numpy(averaged(passes).mean)
-                recorded.append(StageAnchors(rows, rows_as_tensor(responses), outputs, watched, noise_of(passes)))
+                answers, noise = rows_as_tensor(responses), noise_of(passes)
+                recorded.append(StageAnchors(rows, answers, outputs, watched, noise, session.description))
                 rows = outputs
         return cls(tuple(recorded), classes)
 
@@ -123,7 +128,10 @@ class Anchors:
             parts = {name: getattr(stage, name) for name in ("inputs", "responses", "outputs", "watched")}
             noise = torch.tensor([stage.noise.power, stage.noise.freedom, stage.noise.passes], dtype=torch.float64)
             # Clones: what one stage gives is what the next encodes, and safetensors refuses shared memory.
-            tensors |= {f"{number}.{name}": part.clone() for name, part in (parts | {"noise": noise}).items()}
+            parts["noise"] = noise
+            if stage.device is not None:
+                parts["device"] = torch.from_numpy(stage.device.as_bytes().copy())
+            tensors |= {f"{number}.{name}": part.clone() for name, part in parts.items()}
         try:
             write_whole(Path(path), save(tensors))
         except (OSError, ValueError) as error:
@@ -145,7 +153,7 @@ class Anchors:
             stages = tuple(_stage(tensors, number) for number in range(count))
             labels = tensors.get("labels")
             _check(stages, labels)
-        except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, SafetensorError, ConfigError, ValueError, KeyError, RuntimeError) as error:
             raise CheckpointError(f"{path} cannot be read as anchors ({type(error).__name__}: {error})") from error
         return cls(stages, labels)
 
@@ -155,7 +163,9 @@ def _stage(tensors: dict[str, Tensor], number: int) -> StageAnchors:
         tensors[f"{number}.{name}"] for name in ("inputs", "responses", "outputs", "watched", "noise")
     )
     power, freedom, passes = noise.tolist()
-    return StageAnchors(inputs, responses, outputs, watched, Noise(power, freedom, int(passes)))
+    described = tensors.get(f"{number}.device")
+    device = None if described is None else DeviceDescription.from_bytes(described.numpy())
+    return StageAnchors(inputs, responses, outputs, watched, Noise(power, freedom, int(passes)), device)
 
 
 def _check(stages: tuple[StageAnchors, ...], labels: Tensor | None) -> None:

@@ -1,10 +1,11 @@
-"""The faults of a run, from the events that it wrote: for its report."""
+"""The faults of a run, and what may be doubted of its devices, from the events that it wrote: for its report."""
 
 from __future__ import annotations
 
 import datetime
 import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,23 @@ def read_faults(metrics: Path) -> FaultLog | None:
     if not kinds:
         return None
     return FaultLog(kinds.total(), rows, kinds.most_common(), last)
+
+
+def read_doubts(metrics: Path) -> list[str]:
+    """Why recorded rows may be another device's all the same, in words, each once."""
+    found: dict[str, None] = {}
+    try:
+        lines = metrics.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        if '"DeviceDoubted"' not in line:
+            continue
+        with suppress(ValueError, KeyError, TypeError, RecursionError):  # the line that a killed run was writing
+            entry = json.loads(line)
+            if entry["event"] == "DeviceDoubted":
+                found[f"{entry['doing']}: {entry['rows']:,} rows of {entry['identity']}; {entry['doubts']}"] = None
+    return list(found)
 
 
 def _fault(line: str) -> dict[str, Any] | None:

@@ -48,7 +48,7 @@ class MeasuredDevices:
         if known is None:
             others = [each for (_, of), each in sorted(self._known.items(), key=_place) if of == number]
             found = others[0].differences(description) if others else []
-            different = [words for words in found if not OF_THE_SEED.search(words)]
+            different = beyond_the_seed(found)
         if different:
             name = f"{device.built_from} describes" if device.built_from else "This is"
             raise ConfigError(
@@ -67,6 +67,11 @@ class MeasuredDevices:
             {"seed": seed, "device": number, "description": _laid_out(description.as_dict())}
             for (seed, number), description in sorted(self._known.items(), key=_place)
         ]
+
+
+def beyond_the_seed(differences: Iterable[str]) -> list[str]:
+    """Differences between two descriptions of a run's devices, but those that another seed brings."""
+    return [words for words in differences if not OF_THE_SEED.search(words)]
 
 
 def _place(item: tuple[tuple[int, int], DeviceDescription]) -> tuple[int, int]:

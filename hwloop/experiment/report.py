@@ -16,7 +16,7 @@ import hwloop
 from hwloop.experiment import figures_in_words as words
 from hwloop.experiment import results
 from hwloop.experiment.evidence import Evidence
-from hwloop.experiment.fault_log import FaultLog, read_faults
+from hwloop.experiment.fault_log import FaultLog, read_doubts, read_faults
 from hwloop.experiment.plots import draw_plots
 from hwloop.experiment.response import DeviceResponse
 from hwloop.experiment.toml_text import toml_text
@@ -32,12 +32,18 @@ def write_report(
     plots_folder.mkdir(parents=True, exist_ok=True)
     plots = draw_plots(evidence, responses, class_names, plots_folder)
     path = folder / REPORT
-    path.write_text(_render(evidence, responses, plots, read_faults(folder / "metrics.jsonl")), encoding="utf-8")
+    metrics = folder / "metrics.jsonl"
+    page = _render(evidence, responses, plots, read_faults(metrics), read_doubts(metrics))
+    path.write_text(page, encoding="utf-8")
     return path
 
 
 def _render(
-    evidence: Evidence, responses: Sequence[DeviceResponse], plots: dict[str, Path], faults: FaultLog | None
+    evidence: Evidence,
+    responses: Sequence[DeviceResponse],
+    plots: dict[str, Path],
+    faults: FaultLog | None,
+    doubts: Sequence[str],
 ) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -57,6 +63,7 @@ def _render(
         seeds=_seed_table(evidence),
         ledger=_ledger(evidence),
         faults=faults,
+        doubts=doubts,
         drift=_drift(evidence),
         sparsity=_sparsity(evidence),
         configuration=toml_text(evidence.config.as_table()),

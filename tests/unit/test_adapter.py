@@ -148,6 +148,17 @@ def test_anchors_cost_no_row_that_is_remembered_and_come_back_from_disk(task, tm
     assert hwloop.Adapter(network, "recall", loaded).step().drift == 0
 
 
+def test_anchors_of_another_device_are_said_once_with_the_difference(task, tmp_path):
+    _, anchors, _ = make(task)
+    anchors.save(tmp_path / "anchors.safetensors")
+    other, _, _ = make(task, read_noise=0.5)
+    adapter = hwloop.Adapter(other, "recall", Anchors.load(tmp_path / "anchors.safetensors"), gate=1e6)
+    with pytest.warns(hwloop.errors.HwloopWarning, match=r"OpticalFibre\.read_noise: 0\.01, not 0\.5") as told:
+        adapter.step()
+        adapter.step()
+    assert len(told) == 2  # one a stage
+
+
 @settings(max_examples=30)
 @given(damage=st.binary(max_size=200), cut=st.integers(0, 4000))
 def test_damaged_anchors_are_refused(damage, cut, tmp_path_factory):

@@ -95,6 +95,18 @@ class DeviceFault(Event):
 
 
 @dataclass(frozen=True)
+class StrayLines(Event):
+    """A serial board wrote ``lines`` lines since it was opened that are no frames, and were passed over.
+
+    ``last`` shows the last of them: a debug print, a boot message.
+    """
+
+    port: str
+    lines: int
+    last: str
+
+
+@dataclass(frozen=True)
 class ReferenceMeasured(Event):
     """The reference stimuli were measured; changes since the first time (:class:`hwloop.reference.Change`).
 

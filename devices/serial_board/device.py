@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import ClassVar
 
@@ -18,8 +19,9 @@ from hwloop.devices.serial_board.line_protocol import (
     decode_codes,
     encode_codes,
 )
-from hwloop.devices.serial_board.link import SerialLink
+from hwloop.devices.serial_board.link import DeviceRefusal, SerialLink
 from hwloop.errors import BadReading, DeviceDisconnected, DeviceError, DeviceTimeout
+from hwloop.events import StrayLines
 from hwloop.simulators.settings import real_number, whole_number
 
 BITS_PER_CHARACTER = 10  # start bit, 8 data bits, stop bit
@@ -34,7 +36,8 @@ class SerialBoard(Device):
     mutes its outputs on :meth:`close`, when it is reset, and when no sound line comes for its watchdog's time.
 
     A lost, late, stale or garbled line is noticed and raises; rows are never asked for again on the same
-    connection. That is left to ``Retrying``.
+    connection. That is left to ``Retrying``. What is no frame, such as a debug print of the firmware, is passed
+    over and counted (:class:`hwloop.events.StrayLines`).
 
     Parameters
     ----------
@@ -84,6 +87,7 @@ class SerialBoard(Device):
         self._board: BoardDescription | None = None
         self._spec: DeviceSpec | None = None
         self._identity = ""
+        self._strays_told = 1
 
     @property
     def spec(self) -> DeviceSpec:  # type: ignore[override]
@@ -104,7 +108,7 @@ class SerialBoard(Device):
         """
         if self._link is not None:
             return
-        self._link = SerialLink(self.port, self.baud)
+        self._link, self._strays_told = SerialLink(self.port, self.baud), 1
         try:
             self._greet(self._link)
         except BaseException:
@@ -149,12 +153,38 @@ class SerialBoard(Device):
         codes = np.rint((inputs - board.input_low) / span * FULL_CODE).astype(np.uint16)
         rows = len(codes)
         deadline = Deadline.after(self.reply_seconds + rows * (self.spec.row_seconds or 0.0))
-        words = link.ask("ROWS", str(rows), encode_codes(codes), expect="ROWS", deadline=deadline)
+        try:
+            words = link.ask("ROWS", str(rows), encode_codes(codes), expect="ROWS", deadline=deadline)
+        except DeviceTimeout:
+            self._require_armed(link)
+            raise
+        finally:
+            self._tell_strays(link)
         if len(words) != 2 or words[0] != str(rows):
             answer = " ".join(words[:1])
             raise BadReading(f"the board on {self.port} was asked for {rows} rows and answers {answer}")
         readings = decode_codes(words[1], (rows, len(board.output_low)))
         return board.output_low + readings / FULL_CODE * (board.output_high - board.output_low)
+
+    def _require_armed(self, link: SerialLink) -> None:
+        """A board that was reset in the middle has forgotten that it was armed, and says so; its rows never come.
+
+        Asked with a request that sets no output: an armed board refuses a row without its codes.
+
+        Raises
+        ------
+        DeviceDisconnected
+            The board was reset, or is gone.
+        """
+        with contextlib.suppress(DeviceTimeout, BadReading, DeviceRefusal):
+            link.ask("ROWS", "1", expect="ROWS", deadline=Deadline.after(self.reply_seconds))
+
+    def _tell_strays(self, link: SerialLink) -> None:
+        """Tell of the first stray line, and whenever there are twice as many: a print a row floods nobody."""
+        if link.stray_lines >= self._strays_told:
+            self._strays_told = 2 * link.stray_lines if link.stray_lines else 1
+            if link.stray_lines:
+                self.tell(StrayLines(self.port, link.stray_lines, repr(link.last_stray[:60])))
 
     # -- opening and closing ---------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ SEQUENCE_MODULUS = 2**32
 FULL_CODE = 65_535  # a code is 16 bits wide, whatever the converters are: 0 is the lower limit, this the upper
 CHARACTERS_PER_CODE = 4
 _LINE = re.compile(rb"(-|[0-9]{1,10}) ([!-)+-~]+(?: [!-)+-~]+)*)\*([0-9A-F]{4})\r?\n")
+_BEGIN = re.compile(rb"[-0-9]")
 _CODES = re.compile(r"[0-9a-fA-F]*")
 
 
@@ -58,6 +59,20 @@ def decode_line(raw: bytes) -> Line:
         raise BadReading(f"{_shown(raw)} has a wrong checksum; check cable and baud rate")
     sequence = None if match[1] == b"-" else int(match[1])
     return Line(sequence, tuple(match[2].decode("ascii").split(" ")))
+
+
+def frame_within(raw: bytes) -> bytes | None:
+    """The frame that ends a line, without what another part of the firmware wrote before it on the same line.
+
+    Debug prints and zero bytes are no frame; that a piece is one, its checksum says. A line of a frame's form
+    whose checksum is wrong was one, and is given back whole. ``None`` where nothing has that form.
+    """
+    line = raw.replace(b"\0", b"")
+    for begin in (match.start() for match in _BEGIN.finditer(line)):
+        match = _LINE.fullmatch(line, begin)
+        if match is not None and checksum(line[begin : match.start(3) - 1]) == match[3]:
+            return line[begin:]
+    return line if _LINE.fullmatch(line) else None
 
 
 def encode_codes(codes: NDArray[np.uint16]) -> str:

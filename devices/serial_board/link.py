@@ -8,23 +8,35 @@ from collections.abc import Iterator
 from typing import Any
 
 from hwloop.deadline import Deadline
-from hwloop.devices.serial_board.line_protocol import SEQUENCE_MODULUS, Line, decode_line, encode_line
+from hwloop.devices.serial_board.line_protocol import (
+    SEQUENCE_MODULUS,
+    Line,
+    decode_line,
+    encode_line,
+    frame_within,
+)
 from hwloop.errors import BadReading, DeviceDisconnected, DeviceError, DeviceTimeout
 
 POLL_SECONDS = 0.05
 LONGEST_LINE = 1_000_000  # bytes; what never ends is no line
 
 
+class DeviceRefusal(DeviceError):
+    """The board answers, and does not do what it was asked for."""
+
+
 class SerialLink:
     """Lines to and from the board on ``port``, such as ``/dev/ttyACM0``, or a pyserial URL.
 
     Requests are numbered, from a random number on, so that not even a reply to an earlier program is taken
-    for an answer to this one. ``stale_lines`` counts replies that came too late and were passed over.
+    for an answer to this one. ``stale_lines`` counts replies that came too late and were passed over,
+    ``stray_lines`` what was no frame, such as debug prints of the firmware; ``last_stray`` is the last of them.
     """
 
     def __init__(self, port: str, baud: int) -> None:
         self.port = port
-        self.stale_lines = 0
+        self.stale_lines = self.stray_lines = 0
+        self.last_stray = b""
         self._sequence = secrets.randbelow(SEQUENCE_MODULUS)
         self._received = bytearray()
         try:
@@ -65,7 +77,7 @@ class SerialLink:
         with self._failures("write to"):
             self._serial.write(encode_line(self._sequence, words))
         while True:
-            line = decode_line(self._next_line(words[0], deadline))
+            line = decode_line(self._next_frame(words[0], deadline))
             if line.sequence is None:
                 raise BadReading(f"the board on {self.port} could not read a line: {' '.join(line.words)}")
             if line.sequence == self._sequence:
@@ -80,10 +92,29 @@ class SerialLink:
                 raise DeviceDisconnected(
                     f"the board on {self.port} was reset since it was opened; open it again to set it up again"
                 )
-            raise DeviceError(f"the board on {self.port} refuses {request}: {reason}; check its firmware")
+            raise DeviceRefusal(f"the board on {self.port} refuses {request}: {reason}; check its firmware")
         if kind != expect:
             raise BadReading(f"the board on {self.port} answers {request} with {kind}, not {expect}")
         return rest
+
+    def _next_frame(self, request: str, deadline: Deadline) -> bytes:
+        """Pass over what is no frame, and count it."""
+        strays = self.stray_lines
+        while True:
+            try:
+                line = self._next_line(request, deadline)
+            except DeviceTimeout as error:
+                if self.stray_lines == strays:
+                    raise
+                raise DeviceTimeout(
+                    f"{error}; it wrote {self.stray_lines - strays} lines that are no frames, the last "
+                    f"{self.last_stray[:60]!r}: it may have been reset, or the baud rate is wrong"
+                ) from error
+            frame = frame_within(line)
+            if frame is not None:
+                return frame
+            if line.strip(b"\0\r\n"):  # an empty line is nothing
+                self.stray_lines, self.last_stray = self.stray_lines + 1, line
 
     def _next_line(self, request: str, deadline: Deadline) -> bytes:
         while (end := self._received.find(b"\n")) < 0:

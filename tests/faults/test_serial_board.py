@@ -188,6 +188,59 @@ def test_a_garbled_line_is_no_reading(board, device):
         device.measure(rows(1))
 
 
+CHATTER = {
+    "a debug print": [b"adc=512\r\n"],
+    "zero bytes": [b"\0", b"\0\0"],
+    "a print without its line's end": [b"t=1234 "],
+    "digits right before the frame": [b"t=1234"],
+    "something like a frame": [b"12 ROWS 1 ffff*\n", b"- \n", b"*29B1\n"],
+    "not even text": [bytes(range(128, 256)) + b"\n"],
+    "empty lines": [b"\n", b"\r\n"],
+}
+
+
+@pytest.mark.parametrize("chatter", CHATTER.values(), ids=CHATTER)
+def test_what_the_firmware_prints_between_frames_is_passed_over_and_counted(chatter, board, device):
+    told = []
+    device.listener = told.append
+    board.wire = lambda line: [*chatter, line]
+    for seed in range(5):
+        assert_measured(device.measure(rows(20, seed)), rows(20, seed))
+    lines = sum(piece.endswith(b"\n") and len(piece) > 2 for piece in chatter)
+    assert [event.lines for event in told] == [lines * n for n in (1, 2, 4, 8) if lines]
+    device.listener = None
+
+
+@pytest.mark.slow
+def test_random_bytes_between_frames_never_make_a_reading(board, device):
+    rng = np.random.default_rng(0)
+    board.wire = lambda line: [rng.bytes(int(rng.integers(1, 40))), line]
+    right = 0
+    for seed in range(300):
+        try:
+            assert_measured(device.measure(rows(2, seed)), rows(2, seed))
+            right += 1
+        except (BadReading, DeviceTimeout):
+            device.close()
+            board.wire, bad = (lambda line: [line]), board.wire
+            device.open()
+            board.wire = bad
+    assert right > 250
+
+
+def test_a_reset_in_the_middle_of_a_row_is_called_a_reset(board, device):
+    device.measure(rows(1))
+
+    def reset(line):
+        board.reset()
+        board.wire = lambda line: [line]
+        return [b"boot v1.2\r\n"]  # in place of the answer
+
+    board.wire = reset
+    with pytest.raises(DeviceDisconnected, match="was reset"):
+        device.measure(rows(1))
+
+
 def test_a_late_reply_is_nobody_elses_answer(board, device):
     held = []
     board.wire = lambda line: held.append(line) or []

@@ -24,7 +24,7 @@ class Record:
     purpose
         What the rows were measured for, one of :data:`hwloop.session.PURPOSES`.
     device
-        Fingerprint of the device and its settings, see :func:`hwloop.session.settings.settings_hash`.
+        Fingerprint of the device: the digest of its description, see :class:`hwloop.device.DeviceDescription`.
     first_row
         Number of rows that the session had measured before this call.
     started_seconds, duration_seconds

@@ -143,7 +143,7 @@ def in_words(differences: Sequence[str]) -> str:
 
 
 def settings_hash(identity: str, spec: DeviceSpec) -> str:
-    """What a device was known by in a journal before devices were described in full (docs/decisions/0040)."""
+    """What a device was known by in a journal before devices were described in full (docs/decisions/0042)."""
     text = json.dumps([identity, spec.as_dict()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

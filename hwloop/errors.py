@@ -65,6 +65,10 @@ class DatasetError(HwloopError, ValueError):
     """A dataset is absent, damaged, or cannot be trained on."""
 
 
+class TrainingDiverged(HwloopError):
+    """Training left the finite numbers; the device has nothing to do with it, and going on cannot mend it."""
+
+
 class CheckpointError(HwloopError):
     """A checkpoint cannot be read or written, or belongs to another device."""
 

@@ -73,12 +73,25 @@ class EpochFinished(Event):
 
 @dataclass(frozen=True)
 class StageFinished(Event):
-    """A stage is trained; accuracies in [0, 1], of the readout up to this stage, ``None`` if not known."""
+    """A stage is trained."""
 
     stage: int
     n_stages: int
-    train_accuracy: float | None = None
-    validation_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class ValidationScored(Event):
+    """Accuracy in [0, 1] on the validation rows of the readout up to a stage; after the last training row."""
+
+    stage: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Noticed(Event):
+    """Something about data or devices that the user should know, in words, though it stops nothing."""
+
+    text: str
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from hwloop.events import EarlierRowsFound, Event, RowsMeasured, StageFinished, StageStarted
+from hwloop.events import EarlierRowsFound, Event, Noticed, RowsMeasured, StageStarted, ValidationScored
 from hwloop.experiment import results
 from hwloop.experiment.events import MethodScored, RunForecast, SeedFinished, SeedStarted
 from hwloop.session.forecast import readable_time
@@ -33,6 +33,7 @@ class RunProgress:
         self._seed_rows = 1
         self._seed_measured = 0
         self._accuracies: list[float] = []
+        self._notices: set[str] = set()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -70,12 +71,19 @@ class RunProgress:
                 case RowsMeasured():
                     self._seed_measured += event.rows + event.reused
                     self._update()
-                case StageFinished() if event.validation_accuracy is not None:
-                    self._update(accuracy=f"validation {100 * event.validation_accuracy:.1f} %")
+                case ValidationScored():
+                    self._update(accuracy=f"validation {100 * event.accuracy:.1f} %")
+                case Noticed():
+                    self._noticed(event.text)
                 case MethodScored():
                     self._scored(event)
                 case SeedFinished():
                     self._seed_finished(event)
+
+    def _noticed(self, text: str) -> None:
+        if text not in self._notices:  # every seed meets the same data and device
+            self._notices.add(text)
+            self._console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
 
     def _forecast(self, event: RunForecast) -> None:
         self._n_seeds = event.n_seeds

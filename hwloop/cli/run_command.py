@@ -98,6 +98,7 @@ def replay_and_show(folder: Path) -> None:
 def _run_and_show(run: Callable[[list[Listener]], Evidence], as_json: bool, kept: ProgressKept) -> None:
     from hwloop.cli.evidence_table import show_evidence
     from hwloop.cli.progress import RunProgress
+    from hwloop.errors import TrainingDiverged
     from hwloop.events import Event
     from hwloop.experiment.events import RunStopped
     from hwloop.experiment.report import REPORT
@@ -106,10 +107,9 @@ def _run_and_show(run: Callable[[list[Listener]], Evidence], as_json: bool, kept
 
     def note_what_is_kept(event: Event) -> None:
         if isinstance(event, RunStopped) and Path(event.run_dir).is_dir():
-            kept.note = (
-                f"{event.seeds_finished} of {event.n_seeds} seeds finished, kept in {event.run_dir}; "
-                f"go on with: hwloop resume {event.run_dir}"
-            )
+            kept.note = f"{event.seeds_finished} of {event.n_seeds} seeds finished, kept in {event.run_dir}"
+            if not event.reason.startswith(TrainingDiverged.__name__):  # resuming would only repeat it
+                kept.note += f"; go on with: hwloop resume {event.run_dir}"
 
     with shown_warnings(errors), RunProgress(errors) as progress:
         evidence = run([progress, note_what_is_kept])

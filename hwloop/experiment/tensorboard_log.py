@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from hwloop.errors import ConfigError
-from hwloop.events import DeviceFault, EpochFinished, Event, RowsMeasured, StageFinished
+from hwloop.events import DeviceFault, EpochFinished, Event, RowsMeasured, ValidationScored
 from hwloop.experiment.events import MethodScored, SeedStarted
 
 FOLDER = "tensorboard"
@@ -79,11 +79,8 @@ class TensorBoardLog:
                     self._draw_rows(now)
             case EpochFinished():
                 self._draw(f"{self._stage(event.stage)}/loss", event.loss, event.epoch)
-            case StageFinished():
-                for name in ("train_accuracy", "validation_accuracy"):
-                    accuracy = getattr(event, name)
-                    if accuracy is not None:
-                        self._draw(f"seed-{self._seed}/{name}", accuracy, event.stage + 1)
+            case ValidationScored():
+                self._draw(f"seed-{self._seed}/validation_accuracy", event.accuracy, event.stage + 1)
             case MethodScored():
                 self._draw(f"test_accuracy/{event.method}", event.accuracy, event.seed)
             case DeviceFault():

@@ -11,15 +11,18 @@ from torch import Tensor, nn
 
 from hwloop.device import DeviceSpec
 from hwloop.device.spec import Float64Array
-from hwloop.errors import ConfigError, LimitError
+from hwloop.errors import ConfigError, LimitError, TrainingDiverged
 from hwloop.layers.rowwise import exact_product, mean_in_any_order
 from hwloop.layers.scaling import scaling
+from hwloop.layers.standardise import RESOLUTION
 
 logger = logging.getLogger(__name__)
 
 # One reference channel for this many data channels brings the reference field to about the strength of the
 # data's own: the data fill a third of their range (root mean square), the reference all of it.
 DATA_CHANNELS_A_REFERENCE = 10
+# A spread of this share of the mean or less: the mean needs care.
+TIGHT = 1e-9
 # Features beyond this magnitude count as this large, so that no sum or product of them overflows.
 LARGEST_FEATURE = 1e150
 
@@ -108,11 +111,15 @@ class Encoder(nn.Module):
     def fit(self, features: Tensor) -> None:
         """Fit mean and gain on training rows, shape (rows, n_features)."""
         data = self._projected(features)
+        low, high = data.amin(dim=0), data.amax(dim=0)
         # Shuffled rows must give the same stimuli to the last bit: the session knows a row by its bits.
         self.mean = mean_in_any_order(data)
+        # Where the spread is so small that rounding of the mean shows beside it, the mean above the least value.
+        tight = high - low <= TIGHT * self.mean.abs()
+        if bool(tight.any()):
+            self.mean[tight] = low[tight] + mean_in_any_order(data[:, tight] - low[tight])
         deviations = data - self.mean
-        # Rounding moves the mean of a constant: what stays this close to it has not varied.
-        varies = deviations.abs().amax(dim=0) > 1e-9 * self.mean.abs()
+        varies = high - low > RESOLUTION * torch.maximum(low.abs(), high.abs())
         full_scale = torch.where(varies, self._scaling.full_scale(deviations * varies), 0.0)
         half_range = torch.from_numpy((self._high - self._low) / 2)[: self.n_data]
         # A feature that never varied in training says nothing: it rests at mid-range, also when it varies later.
@@ -124,6 +131,11 @@ class Encoder(nn.Module):
         deviations = (self._projected(features) - self.mean) * self.gain
         stimuli[:, : self.n_data] = self._middle[: self.n_data] + deviations.numpy()
         return np.clip(stimuli, self._low, self._high)
+
+    def excursions(self, features: Tensor) -> Tensor:
+        """How far features (rows, n_features) lie from mid-range, (rows, n_data): beyond 1 they are clipped."""
+        half_range = torch.from_numpy((self._high - self._low) / 2)[: self.n_data]
+        return ((self._projected(features) - self.mean) * self.gain).abs() / half_range
 
     def pull_back(self, stimuli: Float64Array, gradients: Tensor) -> Tensor:
         """Derivative by the features (rows, n_features), from that by the stimuli (rows, n_inputs).
@@ -142,6 +154,8 @@ class Encoder(nn.Module):
                 f"the network was built for {self.n_features} features a row, "
                 f"but the data have shape {tuple(features.shape)}"
             )
+        if bool(features.isnan().any()):  # data are checked before they come here, so it is a map that gave them
+            raise TrainingDiverged("what the stage is to encode is not a number")
         if self.is_direct:
             return features
         return exact_product(features, self.projection)

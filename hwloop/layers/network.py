@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hwloop.errors import ConfigError, StimulusError
+from hwloop.errors import ConfigError, StimulusError, TrainingDiverged
 from hwloop.layers.given import as_float64
 from hwloop.layers.pipeline import pipelined_passes
 from hwloop.layers.stage import Stage
@@ -141,13 +141,22 @@ class PhysicalNetwork(nn.Module):
         ------
         ConfigError
             If the network is not trained yet.
+        TrainingDiverged
+            If its weights give no numbers.
         """
         if self.readout is None:
             raise ConfigError("the network has no readout yet; train it first (trainer.fit)")
         rows = as_rows(inputs)
         with self.opened(), torch.no_grad():
             scores = self.readout.log_probabilities(self, rows)
-        return torch.softmax(scores.to(torch.float64), dim=1).numpy()
+        probabilities = torch.softmax(scores.to(torch.float64), dim=1)
+        if bool(probabilities.isnan().any()):
+            row = int(probabilities.isnan().any(dim=1).nonzero()[0])
+            raise TrainingDiverged(
+                f"the prediction of row {row} is not a number: the training of this network diverged, or its "
+                "weights were changed since; train it again with a lower learning rate"
+            )
+        return probabilities.numpy()
 
     def predict(self, inputs: Any) -> NDArray[np.int64]:
         """The most probable class of each row, as an index from 0; shape (rows,)."""

@@ -8,12 +8,21 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.blocks import DOUBLE_BITS, ExactProduct, in_fixed_blocks
+from hwloop.errors import TrainingDiverged
 from hwloop.layers.interface import InterfaceMap
 
 
 def exact_linear(linear: nn.Linear, rows: Tensor) -> Tensor:
-    """W x + b for every row, without gradient; to the last bit the same in every batch and on every machine."""
+    """W x + b for every row, without gradient; to the last bit the same in every batch and on every machine.
+
+    Raises
+    ------
+    TrainingDiverged
+        Weights that are not finite.
+    """
     weight = linear.effective_weight if isinstance(linear, InterfaceMap) else linear.weight.detach()
+    if not bool(torch.isfinite(weight).all()):
+        raise TrainingDiverged("a stage's weights are not finite")
     product = exact_product(rows, weight.T)
     return (product + linear.bias.detach()).to(torch.float32)
 

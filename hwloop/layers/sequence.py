@@ -65,6 +65,10 @@ class SequenceEncoder(Encoder):
         steps = super().forward(self._steps_of(features))
         return np.ascontiguousarray(steps.reshape(len(features), -1))
 
+    def excursions(self, features: Tensor) -> Tensor:
+        """As of an :class:`Encoder`, a row a step."""
+        return super().excursions(self._steps_of(features))
+
     def _steps_of(self, features: Tensor) -> Tensor:
         expected = self.steps * self.n_features
         if features.ndim != 2 or features.shape[1] != expected:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+# What varies by less than this share of its own mean has varied by rounding alone.
+RESOLUTION = 2.0**-43
 # A reading this many standard deviations off is a glitch; unbounded, it overflows float32 further on.
 LARGEST = 1e6
 
@@ -38,7 +40,7 @@ class Moments:
 class Standardiser(nn.Module):
     """Maps responses (rows, n_outputs) to features with zero mean and unit variance on the fitted rows.
 
-    A channel that never varied carries nothing and becomes zero.
+    A channel that never varied, but for rounding, carries nothing and becomes zero.
     """
 
     mean: Tensor
@@ -59,7 +61,7 @@ class Standardiser(nn.Module):
 
     def _set(self, mean: Tensor, std: Tensor) -> None:
         self.mean = mean
-        floor = 1e-9 * self.mean.abs().clamp_min(1e-30)
+        floor = RESOLUTION * self.mean.abs().clamp_min(1e-30)
         self.inverse_std = torch.where(std > floor, 1.0 / std.clamp_min(1e-300), 0.0)
 
     def forward(self, responses: Tensor) -> Tensor:

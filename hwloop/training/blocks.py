@@ -92,6 +92,11 @@ class Blocks(Schedule):
 
     resumable = True
 
+    @property
+    def learning_rates(self) -> Mapping[str, float]:
+        """AdamW's."""
+        return {"lr": self.settings.lr}
+
     def measurements(self, stage: int, n_stages: int) -> int:
         """Once for a block's first stage, once a sweep for the others."""
         return 1 if stage % self.stages == 0 else self.sweeps

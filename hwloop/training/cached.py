@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from torch import Tensor, nn
@@ -28,6 +29,11 @@ class Cached(Schedule):
     def resumable(self) -> bool:
         """As the rule can."""
         return self.rule.resumable
+
+    @property
+    def learning_rates(self) -> Mapping[str, float]:
+        """As the rule says."""
+        return self.rule.learning_rates
 
     def measurements(self, stage: int, n_stages: int) -> int:
         """Once."""

@@ -86,6 +86,9 @@ class Credit(ABC):
             return self.second_variants if self.second_from_the_start else 0
         return self.variants + self.second_variants
 
+    def see_inputs(self, inputs: Tensor) -> None:
+        """Told of all training inputs (samples, n_features) after :meth:`begin`."""
+
     def order(self, samples: int, rng: torch.Generator) -> Tensor:
         """The order of an epoch's samples."""
         return torch.randperm(samples, generator=rng)

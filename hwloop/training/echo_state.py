@@ -10,6 +10,7 @@ from hwloop.blocks import ExactProduct
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
 from hwloop.layers.sequence import as_sequences
+from hwloop.layers.standardise import RESOLUTION
 from hwloop.session.kept_fit import KeptFit, digest_of_rows, told
 from hwloop.torch_state import own_torch_state
 from hwloop.training.reservoir import Reservoir
@@ -90,7 +91,9 @@ class EchoState:
         flat = states.reshape(-1, states.shape[2])
         self._shape = sequences.shape[2]
         self._mean, spread = flat.mean(axis=0), flat.std(axis=0)
-        self._gain = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-9 * np.abs(flat).max())
+        self._gain = np.divide(
+            1.0, spread, out=np.zeros_like(spread), where=spread > RESOLUTION * np.abs(flat).max(axis=0)
+        )
         aims = targets[:, self.washout :].reshape(-1, targets.shape[2])
         ridge = fit_ridge((flat - self._mean) * self._gain, aims, STRENGTHS)
         self._readout, self._bias = ExactProduct(ridge.weight), ridge.bias

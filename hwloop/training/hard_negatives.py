@@ -9,6 +9,7 @@ from hwloop.errors import ConfigError
 from hwloop.layers import Stage
 from hwloop.registry import nearest
 from hwloop.session import Session
+from hwloop.training.magnitude import MOST_OF_SPREAD
 from hwloop.training.plans import LabelOverlay
 from hwloop.training.ridge import fit_ridge
 
@@ -38,7 +39,9 @@ class HardLabels(LabelOverlay):
         stage.encoder.fit(rows)
         responses = session.measure(stage.encoder(rows), "train")
         targets = torch.nn.functional.one_hot(labels, n_classes)
-        features = responses / (responses.std() or 1.0)
+        # Of all responses, but no more than twice that about each channel's mean: an offset is no spread.
+        about_means = (responses - responses.mean(axis=0)).std()
+        features = responses / (min(responses.std(), MOST_OF_SPREAD * about_means) or 1.0)
         ridge = fit_ridge(features, 2.0 * targets.numpy() - 1.0)
         scores = torch.from_numpy(features @ ridge.weight + ridge.bias)
         self._log_odds = (SHARPNESS * scores).masked_fill(targets.bool(), -torch.inf)

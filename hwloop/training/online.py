@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 
@@ -86,6 +86,11 @@ class Online(Schedule):
     def resumable(self) -> bool:
         """As the objective promises."""
         return self.objective.resumable
+
+    @property
+    def learning_rates(self) -> Mapping[str, float]:
+        """Adam's."""
+        return {"lr": self.settings.lr}
 
     def measurements(self, stage: int, n_stages: int) -> int:
         """Once an epoch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -85,6 +86,11 @@ class OutputError(Schedule):
     def uses_model(self) -> str:
         """As the credit rule says."""
         return self.credit.uses_model
+
+    @property
+    def learning_rates(self) -> Mapping[str, float]:
+        """Of the maps and of the output head."""
+        return {"lr": self.update.lr, "head_lr": self.settings.head_lr}
 
     def measurements(self, stage: int, n_stages: int) -> int:
         """Once, and in every epoch as often as the credit rule says."""
@@ -186,6 +192,7 @@ class _Descent:
         self.noise = ResponseNoise(settings.response_noise, self.batch * sum(sizes), task.rng)
         self.interface_noise = ResponseNoise(settings.interface_noise, self.batch * max(sizes), task.rng)
         self.credit.begin(task.network, task.n_classes, task.rng)
+        self.credit.see_inputs(inputs)
         # The first stage was fitted to all its rows.
         self.seen = [_Seen(stage, is_fitted=number == 0) for number, stage in enumerate(self.stages)]
 

@@ -11,6 +11,7 @@ from hwloop.errors import ConfigError
 from hwloop.layers import PhysicalNetwork
 from hwloop.training.credit import OutputGradients
 from hwloop.training.flight import Flight
+from hwloop.training.magnitude import largest_spread
 from hwloop.training.optimiser import AdamSettings
 from hwloop.training.output_error import OutputErrorSettings
 from hwloop.training.output_error_trainer import output_error_trainer
@@ -26,7 +27,8 @@ class InputModulation(OutputGradients):
     Parameters
     ----------
     size
-        Root mean square of the modulation F e for an error of length 1, in units of the largest input's magnitude.
+        Root mean square of the modulation F e for an error of length 1, in units of the largest input's magnitude,
+        or of the widest range of a feature where that is less.
     """
 
     second_variants = 1
@@ -46,11 +48,15 @@ class InputModulation(OutputGradients):
             n_classes, network.n_features, generator=rng, dtype=torch.float64
         )
 
+    def see_inputs(self, inputs: Tensor) -> None:
+        """An offset is no magnitude."""
+        self._largest = max(1e-30, largest_spread(inputs))
+
     def second(self, flight: Flight, verdict: Verdict, head: OutputHead) -> Flight:
         """The same samples, each with F e added."""
         second = Flight(flight.samples, flight.labels, stage=-1, earlier=flight)
         inputs, error = flight.inputs[0], verdict.error.to(torch.float64)
-        scale = inputs.abs().max().clamp_min(1e-30)
+        scale = inputs.abs().max().clamp(1e-30, self._largest)
         second.inputs[0] = inputs - scale * error @ self._feedback
         return second
 

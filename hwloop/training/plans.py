@@ -11,6 +11,7 @@ from hwloop.errors import ConfigError
 from hwloop.layers import Stage
 from hwloop.layers.encode import Encoder
 from hwloop.session import Session
+from hwloop.training.magnitude import amplitude
 
 
 class StimulusPlan(ABC):
@@ -62,9 +63,9 @@ class PlainRows(StimulusPlan):
 class LabelOverlay(StimulusPlan):
     """Every sample with its true label first, then with ``wrong_labels`` different wrong ones.
 
-    A label is a one-hot code in extra features, its amplitude the largest magnitude in the training inputs:
-    fixed at fit, never taken from a batch. Wrong labels are (y + k) mod K with k drawn from 1..K-1 without
-    replacement, so none is ever the true one.
+    A label is a one-hot code in extra features, its amplitude that of the training inputs
+    (:func:`hwloop.training.magnitude.amplitude`): fixed at fit, never taken from a batch. Wrong labels are
+    (y + k) mod K with k drawn from 1..K-1 without replacement, so none is ever the true one.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ class LabelOverlay(StimulusPlan):
 
     def fit(self, inputs: Tensor) -> None:
         """Fix the label's amplitude."""
-        self.amplitude = float(inputs.abs().max()) or 1.0
+        self.amplitude = amplitude(inputs)
 
     def rows(self, inputs: Tensor, labels: Tensor, n_classes: int, rng: torch.Generator) -> Tensor:
         """True label first, then the wrong ones."""

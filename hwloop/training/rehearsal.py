@@ -17,6 +17,7 @@ from hwloop.layers.tensors import rows_as_tensor
 from hwloop.session import Session
 from hwloop.training.backward import input_gradient
 from hwloop.training.flight import MapGradient
+from hwloop.training.magnitude import typical_deviation
 from hwloop.training.optimiser import AdamSettings, ResponseNoise, check_settings, one_cycle_adamw
 from hwloop.training.output_head import OutputHead
 from hwloop.training.schedules import Schedule, Task
@@ -181,6 +182,11 @@ class Rehearsal(Schedule):
         self.candidates = candidates
         self.settings = settings
 
+    @property
+    def learning_rates(self) -> Mapping[str, float]:
+        """Of the maps and of the output head."""
+        return {"lr": self.settings.lr, "head_lr": self.settings.head_lr}
+
     def measurements(self, stage: int, n_stages: int) -> int:
         """Once: every row of a later stage either teaches the twin or is measured in the end."""
         return 1
@@ -302,7 +308,7 @@ class _Rehearsing:
         adam = AdamSettings(lr=settings.head_lr, weight_decay=settings.weight_decay)
         self.optimiser, self.rate = one_cycle_adamw(list(self.head.parameters()), adam, steps)
         self.updater = Adam(settings.lr, settings.weight_decay).start(self.linear, steps)
-        first, jitter = known[0].inputs, settings.input_noise * float(known[0].inputs.std())
+        first, jitter = known[0].inputs, settings.input_noise * typical_deviation(known[0].inputs)
         self.input_noise = ResponseNoise(jitter, self.batch * first.shape[1], task.rng)
         self.interface_noise = ResponseNoise(settings.interface_noise, self.batch * sizes[-2], task.rng)
         self.response_noise = ResponseNoise(settings.response_noise, self.batch * sum(sizes), task.rng)

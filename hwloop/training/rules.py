@@ -95,6 +95,11 @@ class LocalRule(ABC):
         ConfigError
         """
 
+    @property
+    def learning_rates(self) -> Mapping[str, float]:
+        """By the name of the trainer's option; empty for a rule without."""
+        return {}
+
     def carry(self, before: Tensor | None, objective: nn.Module, stage: Stage, z: Tensor) -> Tensor | None:
         """What the next stage's training is told of these rows, see :meth:`LocalObjective.carry`."""
         return None
@@ -130,6 +135,11 @@ class GradientRule(LocalRule):
     def check(self, stage: Stage, n_classes: int) -> None:
         """As the local objective says."""
         self.objective.check(stage, n_classes)
+
+    @property
+    def learning_rates(self) -> Mapping[str, float]:
+        """AdamW's."""
+        return {"lr": self.settings.lr}
 
     def carry(self, before: Tensor | None, objective: nn.Module, stage: Stage, z: Tensor) -> Tensor | None:
         """What the local objective carries over."""

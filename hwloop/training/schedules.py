@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -55,6 +55,11 @@ class Schedule(ABC):
     def uses_model(self) -> str:
         """What it knows of the device beyond its measured rows, in words; empty if nothing."""
         return ""
+
+    @property
+    def learning_rates(self) -> Mapping[str, float]:
+        """By the name of the trainer's option; empty for a schedule without."""
+        return {}
 
     @property
     def clients(self) -> int:

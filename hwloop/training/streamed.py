@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from torch import Tensor, nn
@@ -65,6 +65,11 @@ class Streamed(Schedule):
     def resumable(self) -> bool:
         """As the rule can."""
         return self.rule.resumable
+
+    @property
+    def learning_rates(self) -> Mapping[str, float]:
+        """As the rule says."""
+        return self.rule.learning_rates
 
     def measurements(self, stage: int, n_stages: int) -> int:
         """Once."""

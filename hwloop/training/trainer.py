@@ -6,20 +6,22 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from hwloop.errors import ConfigError
-from hwloop.events import EpochFinished, Event, Listener, StageFinished, StageStarted
-from hwloop.layers import PhysicalNetwork
+from hwloop.events import EpochFinished, Event, Listener, Noticed, StageFinished, StageStarted, ValidationScored
+from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.network import as_rows
 from hwloop.layers.readout import Readout
 from hwloop.registry import TRAINERS
 from hwloop.torch_state import own_torch_state
+from hwloop.training.divergence import Progress, only_class, require_finite
 from hwloop.training.history import History, StageHistory
 from hwloop.training.labels import as_labels, as_validation
+from hwloop.training.lost_channels import what_is_lost, what_never_varies
 from hwloop.training.plans import StimulusPlan
 from hwloop.training.readouts import ReadoutBuilder
 from hwloop.training.schedules import Schedule, Task
@@ -110,7 +112,8 @@ class Trainer:
         inputs, labels
             Training rows (samples, n_features), real and finite; classes (samples,) as whole numbers from 0.
         validation
-            Rows and labels that are never trained on; measured once, after each stage where that is cheap.
+            Rows and labels that are never trained on. Every trainer scores them, after its last training row: the
+            weights are those of a fit without them, on a device with noise and memory too.
         callbacks
             Called with every event of the fit, in the fit's own torch state: float32, on the CPU, gradients on.
         checkpoint
@@ -122,7 +125,9 @@ class Trainer:
         Raises
         ------
         DatasetError
-            Fewer than two classes, or labels that are no classes.
+            Fewer than two classes, or labels that are no classes, of training or validation rows.
+        TrainingDiverged
+            If losses or weights leave the finite numbers; the network has no readout then.
         ConfigError
             If the device or the network has no room for what the trainer needs, before anything is measured; or if
             the trainer cannot go on from where ``saved`` says.
@@ -168,11 +173,23 @@ class _Fit:
         order = torch.randperm(len(inputs), generator=self.rng)
         self.inputs, self.labels = inputs[order], labels[order]
         self.stages = [StageHistory(number) for number in range(len(network))]
+        self.readouts: dict[int, Readout] = {}
+        self.progress = Progress(len(network), trainer.schedule.learning_rates)
         self.saved = saved
         if saved is not None:
             self.stages = [StageHistory.from_dict(stage) for stage in saved.history]
 
     def run(self) -> History:
+        """Train; what diverges says where.
+
+        Raises
+        ------
+        TrainingDiverged
+        """
+        with self.progress.where_it_diverged():
+            return self._run()
+
+    def _run(self) -> History:
         network, plan = self.network, self.trainer.plan
         self._check_clients()
         self._check_budgets()
@@ -206,7 +223,10 @@ class _Fit:
                 stack.enter_context(session.measuring_phase())
             plan.scout(*first, self.inputs, self.labels, self.n_classes)
             self.trainer.schedule.run(task)
-            network.readout = builder.finish(network, self.inputs, self.labels, self.n_classes)
+            readout = builder.finish(network, self.inputs, self.labels, self.n_classes)
+            require_finite("the readout's weights", readout.state_dict().values())
+            network.readout = readout
+            self._score_validation(readout)
         seconds = time.perf_counter() - begin - (sum(s.ledger.busy_seconds for s in sessions) - busy)
         measured = sum(s.ledger.total for s in sessions) - rows
         return History(self.stages, measured, max(0.0, seconds), self.trainer.uses_model)
@@ -234,21 +254,45 @@ class _Fit:
             session.require(rows + trainer.predict_cost(held_out, self.n_classes, len(served)))
 
     def _stage_begins(self, stage: int) -> None:
+        self.progress.begun(stage)
         self._emit(StageStarted(stage, len(self.stages)))
 
     def _epoch_done(self, stage: int, epoch: int, epochs: int, loss: float) -> None:
         self.stages[stage].losses.append(loss)
+        self.progress.done(stage, epoch, epochs, loss)
         self._emit(EpochFinished(stage, epoch, epochs, loss))
 
-    def _stage_done(self, stage: int, readout: Readout | None, activity: Tensor) -> None:
-        history = self.stages[stage]
-        history.sparsity = sparsity(activity)
-        if readout is not None and self.validation is not None:
-            rows, labels = self.validation
+    def _stage_done(self, number: int, readout: Readout | None, activity: Tensor) -> None:
+        stage = cast(Stage, self.network.stages[number])
+        require_finite("the stage's weights", stage.linear.state_dict().values())
+        require_finite("what the stage gives", [activity])
+        self.stages[number].sparsity = sparsity(activity)
+        notes = [*what_never_varies(number, stage), *self.progress.rising(number, self.stages[number].losses)]
+        self.stages[number].notes = []  # a stage that was trained before a resume is looked at again
+        for note in [*(what_is_lost(self.inputs, stage.encoder) if number == 0 else ()), *notes]:
+            self._notice(number, note)
+        if readout is not None:
+            self.readouts[number] = readout
+        self._emit(StageFinished(number, len(self.stages)))
+
+    def _score_validation(self, last: Readout) -> None:
+        """The readout of all stages, and before it those that came for nothing on the way."""
+        if self.validation is None:
+            return
+        rows, labels = self.validation
+        for number, readout in sorted((self.readouts | {len(self.stages) - 1: last}).items()):
             with torch.no_grad():
-                predicted = readout.log_probabilities(self.network, rows).argmax(dim=1).numpy()
-            history.validation_accuracy = float((predicted == labels).mean())
-        self._emit(StageFinished(stage, len(self.stages), history.train_accuracy, history.validation_accuracy))
+                scores = readout.log_probabilities(self.network, rows)
+            require_finite("what the readout says of the validation rows", [scores])
+            accuracy = float((scores.argmax(dim=1).numpy() == labels).mean())
+            self.stages[number].validation_accuracy = accuracy
+            if readout is last and (guessed := only_class(scores, labels)) is not None:
+                self._notice(number, f"every validation row is taken for class {guessed}: nothing was learned")
+            self._emit(ValidationScored(number, accuracy))
+
+    def _notice(self, stage: int, note: str) -> None:
+        self.stages[stage].notes.append(note)
+        self._emit(Noticed(note))
 
     def _checkpoint(self, state: TrainingState) -> None:
         """Enter where the sessions and the history of this fit stand."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_fits import Mixer, blobs, options, small_network
 
 import hwloop
 from hwloop.layers import PhysicalNetwork, Stage
@@ -16,9 +17,6 @@ from hwloop.registry import DEVICES, TRAINERS, accepted_settings, open_device
 from hwloop.torch_state import own_torch_state
 from hwloop.training.echo_state import EchoState
 from hwloop.training.reservoir import DigitalRecurrence
-
-QUICK = {"min_steps": 8, "epochs": 1, "batch_samples": 16, "twin": "linear"}
-CLASSES = 3
 
 
 @contextmanager
@@ -89,33 +87,10 @@ def seen_by_torch():
     )
 
 
-class Mixer(hwloop.Device):
-    """|x T| and the nudges, with a derivative, so that every trainer can use it."""
-
-    def __init__(self) -> None:
-        self.spec = hwloop.DeviceSpec(12 + 16, 16, -1.0, 1.0, deterministic=True, n_nudges=16)
-        self.matrix = np.random.default_rng(0).normal(size=(12, 16))
-
-    def _measure(self, inputs):
-        drives, nudges = np.split(inputs, [12], axis=1)
-        return np.abs((drives[:, :, None] * self.matrix).sum(axis=1)) + nudges
-
-    def pull_back(self, stimuli, gradients):
-        by_drives = (gradients * np.sign(stimuli[:, :12] @ self.matrix)) @ self.matrix.T
-        return np.hstack([by_drives, gradients])
-
-
-def blobs(samples=24):
-    rng = np.random.default_rng(0)
-    labels = np.arange(samples) % CLASSES
-    return rng.normal(size=(samples, 5)) + 2.0 * np.eye(CLASSES, 5)[labels], labels
-
-
 def trained(name, inputs, labels, callbacks=()):
     """Every number of a fit: weights, losses and probabilities."""
-    accepted = accepted_settings(TRAINERS.load(name)) or QUICK.keys()
-    trainer = hwloop.trainer(name, **{key: value for key, value in QUICK.items() if key in accepted})
-    network = PhysicalNetwork(hwloop.Session(Mixer()), [Stage(6), Stage(6)], seed=1)
+    trainer = hwloop.trainer(name, **options(name, min_steps=8, epochs=1, batch_samples=16, twin="linear"))
+    network = small_network(Mixer())
     history = trainer.fit(network, inputs, labels, callbacks=callbacks)
     probabilities = network.predict_proba(inputs[:7])
     # Outside of every state, or comparing itself would be in it.
@@ -133,6 +108,7 @@ def assert_same(found, expected):
     np.testing.assert_array_equal(probabilities, expected[2])
 
 
+@pytest.mark.usefixtures("quick_readouts")
 @every_state
 @pytest.mark.parametrize("name", TRAINERS.entries())
 def test_the_same_bits_in_every_state(name, state):

@@ -23,10 +23,9 @@ def plain_array(values: Any, what: str) -> NDArray[Any]:
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         values = (values.double() if values.is_floating_point() else values).numpy()
-    if np.ma.is_masked(values):  # type: ignore[no-untyped-call]
-        raise DatasetError(
-            f"the {what} have {int(np.ma.count_masked(values))} masked values; leave those rows out"
-        )
+    if np.ma.is_masked(values):
+        count = int(np.asarray(values.mask).sum())
+        raise DatasetError(f"the {what} have {count} masked values; leave those rows out")
     return np.asarray(values)
 
 

@@ -123,7 +123,7 @@ class Blocks(Schedule):
         builder = cast(BlockHeadsBuilder, task.readout)
         builder.add_block(head, [member.number for member in block])
         for member in block:
-            task.stage_done(member.number, builder.so_far(), cast(Tensor, member.activity))
+            task.stage_done(member.number, cast(Tensor, member.activity))
         state = TrainingState(
             block[-1].number + 1,
             task.rng,
@@ -242,10 +242,11 @@ class BlockHeadsBuilder(ReadoutBuilder):
             self._heads.append(head)
             self._members.append(list(stages))
 
-    def so_far(self) -> Readout:
-        """The blocks trained so far."""
-        return BlockHeadSum(self._heads, self._members)
+    def up_to(self, stage: int) -> Readout:
+        """The blocks up to that of the stage."""
+        blocks = next(number for number, members in enumerate(self._members, start=1) if stage in members)
+        return BlockHeadSum(self._heads[:blocks], self._members[:blocks])
 
     def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, n_classes: int) -> Readout:
         """All blocks."""
-        return self.so_far()
+        return BlockHeadSum(self._heads, self._members)

@@ -48,7 +48,7 @@ class Cached(Schedule):
         for number, stage, session in task.network:
             task.stage_begins(number)
             inputs, before, objective = self._train_stage(task, number, stage, session, inputs, before)
-            task.stage_done(number, task.readout.so_far(), stage.activate(inputs))
+            task.stage_done(number, stage.activate(inputs))
             objectives |= named(f"objective.{number}.", objective)
             if number >= trained:
                 state = TrainingState(

@@ -112,7 +112,7 @@ class Online(Schedule):
             task.checkpoint(self._reached(task, states, epoch + 1))
         for number, state in enumerate(states):
             task.readout.add_stage(state.objective, torch.empty(0, dtype=torch.float32))
-            task.stage_done(number, task.readout.so_far(), state.activity)
+            task.stage_done(number, state.activity)
 
     def _reached(self, task: Task, states: list[_StageState], epoch: int) -> TrainingState:
         """Where the fit stands after an epoch."""

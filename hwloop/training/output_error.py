@@ -126,7 +126,7 @@ class OutputError(Schedule):
                 features = _features_of_all(stage, measures[number], inputs, fresh=True)
             inputs = stage.map(features)
             task.readout.add_stage(nn.Identity(), features)
-            task.stage_done(number, None, stage.activate(inputs))
+            task.stage_done(number, stage.activate(inputs))
         point = self.settings.epochs + 1
         task.checkpoint(TrainingState(point, task.rng, stage=len(stages)))
 

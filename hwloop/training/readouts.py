@@ -36,8 +36,8 @@ class ReadoutBuilder(ABC):
     def add_stage(self, objective: nn.Module, features: Tensor) -> None:
         """Take over a trained stage: its objective, and its features of the training rows."""
 
-    def so_far(self) -> Readout | None:
-        """A readout of the stages that are trained already, where it costs nothing to build."""
+    def up_to(self, stage: int) -> Readout | None:
+        """The readout of the stages up to this one, from 0, where it costs nothing to build."""
         return None
 
     @abstractmethod
@@ -83,9 +83,9 @@ class HeadSumBuilder(ReadoutBuilder):
         """Keep the head."""
         self._heads.append(cast(ClassScores, objective))
 
-    def so_far(self) -> Readout:
-        """The heads of the stages trained so far."""
-        return HeadSum(self._heads)
+    def up_to(self, stage: int) -> Readout:
+        """The heads of these stages."""
+        return HeadSum(self._heads[: stage + 1])
 
     def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, n_classes: int) -> Readout:
         """All heads."""

@@ -210,7 +210,7 @@ class Rehearsal(Schedule):
                 known.append(self._rehearsed(task, number, stage, rows[session], known, explored))
             features = known[-1].features
             task.readout.add_stage(nn.Identity(), features)
-            task.stage_done(number, None, stage.activate(stage.map(features)))
+            task.stage_done(number, stage.activate(stage.map(features)))
             task.checkpoint(self._reached(task, known, list(rows.values())))
 
     def _reached(self, task: Task, known: list[Rehearsed], devices: list[DeviceRows]) -> TrainingState:

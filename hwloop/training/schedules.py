@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from hwloop.layers import PhysicalNetwork
-from hwloop.layers.readout import Readout
 from hwloop.training.plans import StimulusPlan
 from hwloop.training.readouts import ReadoutBuilder
 from hwloop.training.state import Checkpoint, SavedState
@@ -20,7 +19,7 @@ from hwloop.training.state import Checkpoint, SavedState
 class Task:
     """What a schedule works on.
 
-    ``epoch_done(stage, epoch, epochs, loss)`` and ``stage_done(stage, readout so far, activity)`` report progress;
+    ``epoch_done(stage, epoch, epochs, loss)`` and ``stage_done(stage, activity)`` report progress;
     activity is that of the trained stage on training rows, (rows, width). ``checkpoint(state)`` is called where
     the fit could go on from later.
 
@@ -37,7 +36,7 @@ class Task:
     rng: torch.Generator
     stage_begins: Callable[[int], None]
     epoch_done: Callable[[int, int, int, float], None]
-    stage_done: Callable[[int, Readout | None, Tensor], None]
+    stage_done: Callable[[int, Tensor], None]
     checkpoint: Checkpoint
     saved: SavedState | None = None
 

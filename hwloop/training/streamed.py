@@ -92,7 +92,7 @@ class Streamed(Schedule):
             stage = inflow.stage
             features = stage.features(inflow.inputs, inflow.wait_for(inflow.rows))
             task.readout.add_stage(objective, features)
-            task.stage_done(number, task.readout.so_far(), stage.activate(stage.map(features)))
+            task.stage_done(number, stage.activate(stage.map(features)))
         if task.saved is not None:
             task.saved.restore_rng(task.rng)
             return

@@ -173,7 +173,6 @@ class _Fit:
         order = torch.randperm(len(inputs), generator=self.rng)
         self.inputs, self.labels = inputs[order], labels[order]
         self.stages = [StageHistory(number) for number in range(len(network))]
-        self.readouts: dict[int, Readout] = {}
         self.progress = Progress(len(network), trainer.schedule.learning_rates)
         self.saved = saved
         if saved is not None:
@@ -226,7 +225,7 @@ class _Fit:
             readout = builder.finish(network, self.inputs, self.labels, self.n_classes)
             require_finite("the readout's weights", readout.state_dict().values())
             network.readout = readout
-            self._score_validation(readout)
+            self._score_validation(builder, readout)
         seconds = time.perf_counter() - begin - (sum(s.ledger.busy_seconds for s in sessions) - busy)
         measured = sum(s.ledger.total for s in sessions) - rows
         return History(self.stages, measured, max(0.0, seconds), self.trainer.uses_model)
@@ -262,7 +261,7 @@ class _Fit:
         self.progress.done(stage, epoch, epochs, loss)
         self._emit(EpochFinished(stage, epoch, epochs, loss))
 
-    def _stage_done(self, number: int, readout: Readout | None, activity: Tensor) -> None:
+    def _stage_done(self, number: int, activity: Tensor) -> None:
         stage = cast(Stage, self.network.stages[number])
         require_finite("the stage's weights", stage.linear.state_dict().values())
         require_finite("what the stage gives", [activity])
@@ -271,16 +270,17 @@ class _Fit:
         self.stages[number].notes = []  # a stage that was trained before a resume is looked at again
         for note in [*(what_is_lost(self.inputs, stage.encoder) if number == 0 else ()), *notes]:
             self._notice(number, note)
-        if readout is not None:
-            self.readouts[number] = readout
         self._emit(StageFinished(number, len(self.stages)))
 
-    def _score_validation(self, last: Readout) -> None:
-        """The readout of all stages, and before it those that came for nothing on the way."""
+    def _score_validation(self, builder: ReadoutBuilder, last: Readout) -> None:
+        """The readout of all stages, and before it those of fewer that come for nothing."""
         if self.validation is None:
             return
         rows, labels = self.validation
-        for number, readout in sorted((self.readouts | {len(self.stages) - 1: last}).items()):
+        for number in range(len(self.stages)):
+            readout = last if number == len(self.stages) - 1 else builder.up_to(number)
+            if readout is None:
+                continue
             with torch.no_grad():
                 scores = readout.log_probabilities(self.network, rows)
             require_finite("what the readout says of the validation rows", [scores])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -14,8 +16,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from hwloop.checkpoint import load_network, read_description, save_network
+from hwloop.checkpoint.classifier import SavedClassifier
+from hwloop.checkpoint.devices import built_sessions, require_known_entries
 from hwloop.device import Device
-from hwloop.errors import ConfigError, DatasetError
+from hwloop.errors import CheckpointError, ConfigError, DatasetError, HwloopWarning
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.fitting_device import open_fitting_device
 from hwloop.registry import TRAINERS, accepted_settings
@@ -62,7 +67,7 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     network_ : PhysicalNetwork
         The trained network.
     history_ : History
-        Losses and accuracies of the fit.
+        Losses and accuracies of the fit; one that was loaded has none.
     ledger_ : dict
         Rows measured by purpose, over all devices: ``ledger_["train"]``. Predictions count as ``evaluate``.
 
@@ -216,6 +221,83 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The most probable class of each row."""
         most_probable = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[most_probable])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted classifier: options, classes, scaling, weights, and which device it was trained on.
+
+        Two files, ``path`` (it should end with ``.safetensors``) and the same name with ``.json``; nothing in them
+        can execute code. ``hwloop predict`` reads them too. Rows that were measured stay with ``journal``.
+
+        Raises
+        ------
+        CheckpointError
+            It cannot be written there, a weight is NaN or infinite, or an option is nothing that a file can hold.
+        """
+        check_is_fitted(self, "network_")
+        options = self.get_params(deep=False) | {"journal": None}
+        devices = [self.device] if isinstance(self.device, str | Device) else list(self.device)
+        if any(isinstance(device, Device) for device in devices):
+            options["device"] = None  # a rig cannot be written down; the checkpoint names it
+        if not isinstance(self.random_state, int | np.integer | None):
+            options["random_state"] = None
+            warnings.warn(
+                f"random_state is a {type(self.random_state).__name__}, which no file keeps: it is saved as None",
+                HwloopWarning,
+                stacklevel=2,
+            )
+        names = getattr(self, "feature_names_in_", None)
+        saved = SavedClassifier(options, self.classes_, None if names is None else tuple(map(str, names)))
+        save_network(self.network_, Path(path), saved.details())
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        device: Device | Sequence[Device] | None = None,
+        device_changed: str = "refuse",
+    ) -> Self:
+        """The classifier that :meth:`save` wrote, ready to predict; without noise, the same to the last bit.
+
+        Its budget counts from here on.
+
+        Parameters
+        ----------
+        device
+            The device, or a list of one a stage. By default it is built as the file says, where it was given by a
+            name of ``hwloop list``.
+        device_changed
+            As in :func:`hwloop.load_network`, which compares the device.
+
+        Raises
+        ------
+        CheckpointError
+            The files are absent or damaged, or the device is another one (the message says in what), or it cannot
+            be built from the file.
+        """
+        described = read_description(Path(path))
+        saved = SavedClassifier.read(described, path)
+        try:
+            model = cls(**saved.options)
+        except TypeError as error:
+            raise CheckpointError(f"the classifier in {path} has an option that is not known ({error})") from error
+        require_known_entries(described, path)
+        if device is None:
+            sessions = built_sessions(described, model.budget)
+        else:
+            every = [device] * len(described["stages"]) if isinstance(device, Device) else list(device)
+            by_device = {id(each): Session(each, budget=model.budget) for each in every}
+            sessions = [by_device[id(each)] for each in every]
+        model.network_ = load_network(path, sessions, device_changed=device_changed)
+        if len(saved.classes) != len(model.network_.class_names):
+            raise CheckpointError(f"{path} names {len(saved.classes)} classes, and its network has others")
+        model.classes_, model.n_features_in_ = saved.classes, model.network_.n_columns
+        if saved.feature_names is not None:
+            model.feature_names_in_ = np.array(saved.feature_names, dtype=object)
+        if device is not None:
+            model.device = device
+        elif model.device is None:
+            model.device = [session.device for session in sessions]
+        return model
 
     @property
     def ledger_(self) -> dict[str, int]:

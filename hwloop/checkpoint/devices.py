@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hwloop.checkpoint.file import UNSEALED
 from hwloop.device import Device, DeviceDescription, DeviceWrapper
 from hwloop.errors import CheckpointError, ConfigError, HwloopError, HwloopWarning
 from hwloop.layers import PhysicalNetwork
@@ -54,17 +55,18 @@ def built_as(device: Device) -> dict[str, Any] | None:
     return recipe if _is_safe(recipe) else None
 
 
-def built_sessions(entries: Sequence[Mapping[str, Any]], n_stages: int) -> list[Session]:
-    """A session for every stage, on devices that are built as the checkpoint says.
+def built_sessions(described: Mapping[str, Any], budget: int | None = None) -> list[Session]:
+    """A session for every stage, with a budget each, on devices that are built as a checkpoint's description says.
 
     Raises
     ------
     CheckpointError
         A device cannot be built from the checkpoint alone.
     """
+    entries, n_stages = described["devices"], len(described["stages"])
     sessions: dict[int, Session] = {}
     for entry in entries:
-        session = Session(_built(entry))
+        session = Session(_built(entry), budget=budget)
         sessions |= dict.fromkeys(entry["stages"], session)
     if sorted(sessions) != list(range(n_stages)):
         raise CheckpointError(
@@ -97,26 +99,28 @@ def compare_devices(
 
 def _at_hand(session: Session) -> DeviceDescription:
     """As it was when it was last open, which is when hardware says who it is."""
-    found: DeviceDescription | None = getattr(session, "description", None)
-    return session.device.describe() if found is None else found
+    return session.device.describe() if session.description is None else session.description
 
 
-def require_known_entries(entries: Any) -> None:
-    """Refuse entries that say something else than this version understands.
+def require_known_entries(described: Mapping[str, Any], path: object) -> None:
+    """Refuse a description whose devices say something else than this version understands.
 
     Raises
     ------
-    ValueError
+    CheckpointError
     """
+    entries = [] if described["format"] == UNSEALED else described.get("devices")
+    problem = "" if isinstance(described.get("stages"), list) else "its stages are no list"
     if not isinstance(entries, list):
-        raise ValueError("its devices are no list")
+        problem, entries = "its devices are no list", []
     for entry in entries:
         stages = entry.get("stages") if isinstance(entry, dict) else None
         if not isinstance(stages, list) or not all(type(stage) is int and stage >= 0 for stage in stages):
-            raise ValueError("it does not say which stages a device serves")
-        unknown = sorted(set(entry) - ENTRIES)
-        if unknown:
-            raise ValueError(f"its device has an entry {unknown[0]!r} that is not understood")
+            problem = "it does not say which stages a device serves"
+        elif set(entry) - ENTRIES:
+            problem = f"its device has an entry {min(set(entry) - ENTRIES)!r}"
+    if problem:
+        raise CheckpointError(f"{path} is not understood: {problem}; was it saved by another version of hwloop?")
 
 
 def _report(different: Sequence[str], stages: Sequence[int], device_changed: str, path: object) -> None:

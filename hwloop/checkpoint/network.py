@@ -137,16 +137,12 @@ def _sessions(
     path: Path, given: Session | Sequence[Session] | None, described: Mapping[str, Any]
 ) -> list[Session]:
     """One a stage."""
-    try:
-        n_stages = len(described["stages"])
-        if described["format"] != UNSEALED:
-            require_known_entries(described["devices"])
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path} is not understood ({type(error).__name__}: {error})") from error
+    require_known_entries(described, path)
+    n_stages = len(described["stages"])
     if given is None:
         if described["format"] == UNSEALED:
             raise CheckpointError(f"{path} names no device; give it: hwloop.load_network(path, Session(device))")
-        return built_sessions(described["devices"], n_stages)
+        return built_sessions(described)
     return [given] * n_stages if isinstance(given, Session) else list(given)
 
 

@@ -15,6 +15,7 @@ from hwloop.cli.check_command import check
 from hwloop.cli.drift_command import drift
 from hwloop.cli.exit_codes import reported
 from hwloop.cli.export_command import export
+from hwloop.cli.predict_command import predict
 from hwloop.cli.recorded_commands import replay, resume
 from hwloop.cli.runs_command import runs
 from hwloop.cli.serve_command import serve
@@ -109,6 +110,6 @@ def list_everything(
         show_everything()
 
 
-for command in (arena, drift, check, calibrate, bench, serve, resume, replay, runs, verify, export):
+for command in (arena, drift, check, calibrate, bench, serve, resume, replay, predict, runs, verify, export):
     app.command()(command)
 app.add_typer(worker, name="worker")

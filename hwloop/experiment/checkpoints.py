@@ -22,6 +22,11 @@ KEPT = 2
 EPOCH_SECONDS = 30.0  # between checkpoints of a schedule whose stages advance together
 
 
+def final_of_seed(seed: int) -> str:
+    """The file that holds the trained network of a seed."""
+    return f"final-seed-{seed}.safetensors"
+
+
 @dataclass(frozen=True, order=True)
 class _Place:
     """Where in a run a checkpoint was made: places of one run can be compared."""
@@ -74,7 +79,9 @@ class Checkpoints:
     def finish(self) -> None:
         """Save the trained network of this seed as the final one."""
         self._sync()
-        save_network(self.network, self.folder / FINAL, {"seed": self.seed})
+        details = {"seed": self.seed}
+        save_network(self.network, self.folder / final_of_seed(self.seed), details)
+        save_network(self.network, self.folder / FINAL, details)
 
     def _is_due(self, state: TrainingState) -> bool:
         return state.epoch is None or time.monotonic() - self._saved_seconds >= EPOCH_SECONDS

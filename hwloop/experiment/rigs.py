@@ -39,6 +39,12 @@ class Rig(ABC):
         return None
 
 
+def features_of_devices(config: ExperimentConfig, planned: int) -> list[int]:
+    """The widest rows that each device of a run encodes; ``planned`` are those of the first stage."""
+    features = [planned, *[config.network.width] * (config.network.stages - 1)]
+    return [max(features)] if len(config.device) == 1 else features
+
+
 class PlannedRig(Rig):
     """The configured devices with nothing recorded: to forecast what a run will cost."""
 

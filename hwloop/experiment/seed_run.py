@@ -22,7 +22,7 @@ from hwloop.experiment.partition import Partition
 from hwloop.experiment.physical_floors import NULLS, build_stages, build_trainer, one_stage_readout
 from hwloop.experiment.response import DeviceResponse, measure_sweep, training_responses
 from hwloop.experiment.results import Score, SeedResult, confusion_matrix
-from hwloop.experiment.rigs import Rig
+from hwloop.experiment.rigs import Rig, features_of_devices
 from hwloop.layers import PhysicalNetwork
 from hwloop.session import Session
 from hwloop.session.ledger import RUN_PURPOSES
@@ -200,12 +200,9 @@ def prepare_seed(config: ExperimentConfig, data: Partition, rig: Rig, budget: in
     trainer = build_trainer(config, data.seed)
     planned = trainer.plan.n_features(data.n_features, data.n_classes)
     stages = config.network.stages
-    features = [planned, *[config.network.width] * (stages - 1)]
-    if len(config.device) == 1:
-        features = [max(features)]
     reference = None if config.reference is None else config.reference.settings()
     sessions = []
-    for number, n_features in enumerate(features):
+    for number, n_features in enumerate(features_of_devices(config, planned)):
         device, journal = rig.device(number, n_features, data.seed), rig.journal(number, data.seed)
         sessions.append(
             Session(

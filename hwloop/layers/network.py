@@ -111,6 +111,22 @@ class PhysicalNetwork(nn.Module):
             n_features = stage.width
 
     @property
+    def n_columns(self) -> int:
+        """Numbers in a row that is to be predicted: the features, without channels for a label."""
+        return self.n_features - (0 if self.readout is None else self.readout.label_channels)
+
+    @property
+    def n_classes(self) -> int:
+        """Classes that the readout tells apart; 0 before there is one."""
+        settings = {} if self.readout is None else self.readout.settings()
+        return int(settings.get("n_classes", settings.get("shape", [0])[-1]))
+
+    def prediction_rows(self, rows: int) -> dict[Session, int]:
+        """Device rows that predicting so many rows needs, at most, by session."""
+        passes = rows if self.readout is None else rows * self.readout.passes
+        return {session: passes * self.sessions.count(session) for session in dict.fromkeys(self.sessions)}
+
+    @property
     def one_device_a_stage(self) -> bool:
         """Whether every stage has a device of its own, so that all of them can measure at once."""
         return len(self) > 1 and len(set(self.sessions)) == len(self)

@@ -22,6 +22,11 @@ class Readout(nn.Module):
 
     passes: int = 1
 
+    @property
+    def label_channels(self) -> int:
+        """Features that it adds to an input row, for the label that is tried."""
+        return 0
+
     @abstractmethod
     def log_probabilities(self, network: PhysicalNetwork, inputs: Tensor) -> Tensor:
         """Unnormalised log-probabilities (rows, classes) for input rows (rows, n_features)."""

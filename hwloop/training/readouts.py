@@ -112,6 +112,11 @@ class LabelScan(Readout):
             total = total + cast(Goodness, module).scores(stage, z)[:, 0]
         return total.reshape(len(inputs), n_classes)
 
+    @property
+    def label_channels(self) -> int:
+        """One a class."""
+        return self.passes
+
     def settings(self) -> dict[str, Any]:
         """Kind, classes, the label's amplitude, and each stage's goodness."""
         goodnesses = [cast(Goodness, goodness).settings() for goodness in self.goodnesses]
@@ -168,6 +173,11 @@ class LinearReadout(Readout):
         """Logits of a linear classifier."""
         activity = seen(network, inputs, self._see, self._overlay, self.n_classes)
         return exact_product(activity, self.weight) + self.bias
+
+    @property
+    def label_channels(self) -> int:
+        """One a class where there is a neutral label."""
+        return 0 if self._overlay is None else self.n_classes
 
     def settings(self) -> dict[str, Any]:
         """Kind, shape, what it sees, and the amplitude of the neutral label, if it has one."""

@@ -70,7 +70,7 @@ def test_every_stage_is_saved_and_the_last_two_are_kept(run):
     kept = sorted(path.name for path in (folder / "checkpoints").iterdir())
     assert kept == [
         name + ending
-        for name in ("final", "seed-1-stage-2", "seed-1-stage-3")
+        for name in ("final", "final-seed-0", "final-seed-1", "seed-1-stage-2", "seed-1-stage-3")
         for ending in (".json", ".safetensors")
     ]
     described = json.loads((folder / "checkpoints" / "seed-1-stage-2.json").read_text())

@@ -11,6 +11,7 @@ import pytest
 
 import hwloop
 from hwloop.errors import CheckpointError, ConfigError, HwloopWarning
+from hwloop.registry import DEVICES
 
 ROWS = np.random.default_rng(0).uniform(-1, 1, (40, 6))
 LABELS = np.arange(40) % 3
@@ -102,6 +103,7 @@ def device_file(tmp_path):
 BUILT = {
     "by name": lambda tmp_path: fibre(read_noise=0.0),
     "from a file": device_file,
+    "its class": lambda tmp_path: DEVICES.load("optical-fibre")(n_inputs=9, n_outputs=12, read_noise=0.0),
     "a wrapper around it": lambda tmp_path: hwloop.Averaged(fibre(read_noise=0.0), n=3),
 }
 
@@ -117,6 +119,7 @@ def test_a_device_that_was_built_by_name_is_built_again(tmp_path, how):
     np.testing.assert_array_equal(again.predict_proba(ROWS), network.predict_proba(ROWS))
 
 
+@pytest.mark.slow
 def test_another_process_predicts_the_same_from_the_file_alone(tmp_path):
     path = tmp_path / "net.safetensors"
     network = saved_on(path, fibre(seed=1, read_noise=0.0), fibre(seed=2, read_noise=0.0))

@@ -1,0 +1,136 @@
+"""The trained network of a run, or of a checkpoint by itself, opened to predict new rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hwloop.checkpoint import load_network, read_checkpoint
+from hwloop.checkpoint.classifier import ENTRY, SavedClassifier
+from hwloop.checkpoint.devices import built_sessions, require_known_entries
+from hwloop.checkpoint.file import UNSEALED
+from hwloop.device import Device
+from hwloop.errors import CheckpointError, ConfigError
+from hwloop.experiment.checkpoints import FINAL, FOLDER, final_of_seed
+from hwloop.experiment.loading import load_experiment
+from hwloop.experiment.rigs import PlannedRig, features_of_devices
+from hwloop.experiment.run_folder import CONFIG_FILE
+from hwloop.layers import PhysicalNetwork
+from hwloop.runs.layout import require_run
+from hwloop.runs.recording_folder import RecordingFolder
+from hwloop.session import Session
+
+PREDICTIONS = "predictions"
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """Which trained network is asked for, as its checkpoint describes it; nothing is opened yet.
+
+    Attributes
+    ----------
+    path
+        Of the checkpoint.
+    run
+        The run's folder that it lies in; ``None`` for a checkpoint by itself.
+    described
+        What the checkpoint says of itself.
+    """
+
+    path: Path
+    run: Path | None
+    described: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, target: Path, seed: int | None = None, checkpoint: str | None = None) -> TrainedNetwork:
+        """Of a run's folder, by default its last seed's final network, or of a checkpoint's file.
+
+        Raises
+        ------
+        ConfigError
+            There is no run and no checkpoint, or the run has none of that seed or name.
+        CheckpointError
+            It is damaged.
+        """
+        if target.suffix == ".safetensors" or target.is_file():
+            if seed is not None or checkpoint is not None:
+                raise ConfigError(f"{target} is one checkpoint; give --seed or --checkpoint with a run's folder")
+            return cls(
+                target.with_suffix(".safetensors"), None, read_checkpoint(target.with_suffix(".safetensors"))[0]
+            )
+        require_run(target)
+        if seed is not None and checkpoint is not None:
+            raise ConfigError("--seed names a seed's final network, --checkpoint a file; give one of them")
+        folder = target / FOLDER
+        name = FINAL if seed is None else final_of_seed(seed)
+        if checkpoint is not None:
+            name = checkpoint if checkpoint.endswith(".safetensors") else f"{checkpoint}.safetensors"
+        if Path(name).name != name or not (folder / name).is_file():
+            known = ", ".join(sorted(path.stem for path in folder.glob("*.safetensors"))) or "none"
+            raise ConfigError(
+                f"{folder} holds no {name}; it has: {known}. A run that was stopped is finished by hwloop resume"
+            )
+        return cls(folder / name, target, read_checkpoint(folder / name)[0])
+
+    @property
+    def seed(self) -> int | None:
+        """Of the run, if it was one's."""
+        found = (self.described.get("details") or {}).get("seed")
+        return found if type(found) is int else None
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Of the columns, where they are known."""
+        if ENTRY not in (self.described.get("details") or {}):
+            return None
+        return SavedClassifier.read(self.described, self.path).feature_names
+
+    def predictions_folder(self) -> Path:
+        """Where its predictions' rows are kept by default."""
+        return self.path.with_suffix("") / PREDICTIONS if self.run is None else self.run / PREDICTIONS
+
+    def devices(self) -> list[Device]:
+        """One a stage: the run's, as its configuration says, or those that the checkpoint builds by itself.
+
+        A run's folder is trusted: what its configuration names is imported.
+        """
+        require_known_entries(self.described, self.path)
+        n_stages = len(self.described["stages"])
+        if self.run is None:
+            if self.described["format"] == UNSEALED:
+                raise CheckpointError(f"{self.path} names no device; open it in Python with hwloop.load_network")
+            return [session.device for session in built_sessions(self.described)]
+        config, seed = load_experiment(self.run / CONFIG_FILE), self.seed
+        planned = self.described.get("n_features")
+        if seed is None or type(planned) is not int or n_stages != config.network.stages:
+            raise CheckpointError(
+                f"{self.path} is not of the run in {self.run}; give the checkpoint's file by itself"
+            )
+        rig = PlannedRig(config)
+        features = features_of_devices(config, planned)
+        devices = [rig.device(number, each, seed) for number, each in enumerate(features)]
+        return devices * n_stages if len(devices) == 1 else devices
+
+    def network(
+        self, folder: RecordingFolder, budget: int | None, device_changed: str, stack: ExitStack
+    ) -> PhysicalNetwork:
+        """Open it; every row that it measures is recorded in the folder.
+
+        Raises
+        ------
+        CheckpointError
+            The device is another one than it was trained on.
+        DeviceError
+            It cannot be opened.
+        """
+        sessions: dict[int, Session] = {}
+        devices = self.devices()
+        for device in devices:
+            if id(device) not in sessions:
+                journal = folder.journal(f"seed-{self.seed or 0}-device-{len(sessions)}")
+                session = Session(device, journal=journal, budget=budget)
+                sessions[id(device)] = stack.enter_context(session)
+        return load_network(self.path, [sessions[id(device)] for device in devices], device_changed=device_changed)

@@ -1,0 +1,220 @@
+"""hwloop predict: what the run's own network says of new rows, to the last bit, and one line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from typer.testing import CliRunner
+
+import hwloop
+from hwloop.cli.app import app
+from hwloop.experiment import seed_run
+from hwloop.experiment.csv_rows import read_rows
+from hwloop.experiment.loading import load_experiment
+from hwloop.experiment.runner import run_experiment
+from hwloop.experiments.datasets import split
+from hwloop.journal import ReadOnlyJournal
+
+pytestmark = pytest.mark.usefixtures("unpainted_figures")
+
+EXPERIMENT = """
+name = "digits"
+dataset = "digits"
+seeds = 2
+[device]
+name = "optical-fibre"
+[device.settings]
+n_outputs = 40
+read_noise = 0.0
+[trainer]
+name = "{trainer}"
+[network]
+width = 12
+[evidence]
+floors = false
+"""
+ROWS = load_digits().data[:6]
+
+
+def write(path, rows, header=""):
+    lines = [",".join(map(repr, row)) for row in np.asarray(rows).tolist()]
+    path.write_text("\n".join([header, *lines] if header else lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run, with what each seed's network said of some rows when it was trained."""
+    base, said = tmp_path_factory.mktemp("predict"), {}
+    (base / "digits.toml").write_text(EXPERIMENT.format(trainer="readout"))
+    patch = pytest.MonkeyPatch()
+    trained = seed_run.SeedRun._train_and_test
+
+    def keep(self, *arguments):
+        found = trained(self, *arguments)
+        said[self.data.seed] = self.network.predict_proba(ROWS)
+        return found
+
+    patch.setattr(seed_run.SeedRun, "_train_and_test", keep)
+    run_experiment(load_experiment(base / "digits.toml"), split, out=base / "run")
+    patch.undo()
+    return base, said
+
+
+def predicted(*arguments, code=0):
+    result = CliRunner().invoke(app, ["predict", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def probabilities(text):
+    found = json.loads(text.splitlines()[-1])
+    return found, np.array([list(each["probabilities"].values()) for each in found["predictions"]])
+
+
+def test_another_process_says_what_the_run_would_have_said(finished, tmp_path):
+    base, said = finished
+    file = write(tmp_path / "new.csv", ROWS, ",".join(f"pixel {n}" for n in range(64)))
+    command = [sys.executable, "-m", "hwloop.cli", "predict", str(base / "run"), str(file), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found, values = probabilities(done.stdout)
+    np.testing.assert_array_equal(values, said[1])
+    assert found["seed"] == 1
+    assert [each["class"] for each in found["predictions"]] == [str(n) for n in said[1].argmax(axis=1)]
+    assert "final.safetensors, seed 1" in done.stderr
+    assert "12 evaluate" in done.stderr
+    journal = ReadOnlyJournal(f"{found['journal']}/journal/seed-1-device-0")
+    assert journal.rows == found["rows"]["evaluate"] == 12
+
+
+def test_each_seed_and_every_final_checkpoint_can_be_asked(finished, tmp_path):
+    base, said = finished
+    file = write(tmp_path / "new.csv", ROWS)
+    for options, seed in ((["--seed", "0"], 0), (["--checkpoint", "final-seed-0"], 0), (["--seed", "1"], 1)):
+        result = predicted(base / "run", file, "--json", "--journal", tmp_path / "kept", *options)
+        np.testing.assert_array_equal(probabilities(result.stdout)[1], said[seed])
+    by_file = predicted(base / "run/checkpoints/final-seed-0.safetensors", file, "--json", "--journal", tmp_path)
+    np.testing.assert_array_equal(probabilities(by_file.stdout)[1], said[0])
+
+
+def test_a_saved_classifier_is_asked_by_its_file(tmp_path):
+    labels = np.array(["ant", "bee", "cat"])[np.arange(40) % 3]
+    rows = np.random.default_rng(0).normal(size=(40, 5))
+    model = hwloop.PhysicalClassifier(
+        stages=1, width=8, random_state=0, trainer="readout", device_settings={"n_outputs": 20, "read_noise": 0.0}
+    ).fit(rows, labels)
+    model.save(tmp_path / "model.safetensors")
+    file = write(tmp_path / "new.csv", rows[:7] + 0.01)
+    found, values = probabilities(predicted(tmp_path / "model.safetensors", file, "--json").stdout)
+    np.testing.assert_array_equal(values, model.predict_proba(rows[:7] + 0.01))
+    assert found["classes"] == ["ant", "bee", "cat"]
+    assert [each["class"] for each in found["predictions"]] == model.predict(rows[:7] + 0.01).tolist()
+    shown = predicted(tmp_path / "model.safetensors", file).stdout.splitlines()
+    assert shown[0] == "row\tclass\tant\tbee\tcat"
+    assert [line.split("\t")[1] for line in shown[1:]] == model.predict(rows[:7] + 0.01).tolist()
+
+
+def test_a_budget_that_is_too_small_measures_nothing(finished, tmp_path):
+    file = write(tmp_path / "new.csv", ROWS)
+    result = predicted(finished[0] / "run", file, "--budget", "11", "--journal", tmp_path / "kept", code=2)
+    assert "at least 12 rows" in result.stderr
+    assert not list((tmp_path / "kept").iterdir())
+
+
+def test_a_device_file_edited_since_is_noticed(tmp_path):
+    rig = tmp_path / "rig.toml"
+    rig.write_text(
+        'device = "optical-fibre"\n[settings]\nn_outputs = 40\nn_inputs = 80\nread_noise = 0.0\nseed = 3\n'
+    )
+    (tmp_path / "digits.toml").write_text(
+        EXPERIMENT.format(trainer="readout")
+        .split("[device]")[0]
+        .replace("seeds = 2", 'seeds = 1\ndevice = "rig.toml"')
+        + '[trainer]\nname = "readout"\n[network]\nwidth = 12\n[evidence]\nfloors = false\n'
+    )
+    run_experiment(load_experiment(tmp_path / "digits.toml"), split, out=tmp_path / "run")
+    file = write(tmp_path / "new.csv", ROWS)
+    predicted(tmp_path / "run", file)
+    rig.write_text(rig.read_text().replace("seed = 3", "seed = 4"))
+    assert "seed: 3, not 4" in predicted(tmp_path / "run", file, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("1,2\n", r"line 1: has 2 columns, where the network takes 3"),
+        ("1;2;3\n", r"separated by semicolons"),
+        ("a,b\n1,2,3\n", r"line 1: has 2 columns"),
+        ("a;b;c\n1;2;3\n", r"line 1: has 1 columns.*separated by semicolons"),
+        ("1\t2\t3\n", r"separated by tabs"),
+        ("a,b,c\n1,2,3\n4,5\n", r"line 3: has 2 columns"),
+        ("a,b,c\n1,,3\n", r"line 2, column 2: the value is missing"),
+        ("a,b,c\n1,NaN,3\n", r"line 2, column 2: the value is missing"),
+        ("1,2,x\n", r"line 1, column 3: 'x' is no number"),
+        ("1,2,3\n1,two,3\n", r"line 2, column 2: 'two' is no number"),
+        ('1,2,"3,5"\n', r"write a decimal point"),
+        ("1,2,inf\n", r"'inf' is no number"),
+        ("1,2,1_000\n", r"'1_000' is no number"),
+        ("1,2,1e999\n", r"beyond all numbers"),
+        ("1,2,٣\n", r"is no number"),
+        ("a,b,c\n", r"holds no rows"),
+        ("", r"holds no rows"),
+        ('1,2,"3\n', r"cannot be read as a CSV file"),
+        ("1,2,3\x00\n", r"cannot be read|is no number"),
+    ],
+)
+def test_a_file_that_is_no_table_of_numbers_is_one_clear_line(tmp_path, content, message):
+    file = tmp_path / "new.csv"
+    file.write_text(content)
+    with pytest.raises(hwloop.errors.DatasetError, match=message) as error:
+        read_rows(file, 3)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_in_another_encoding_or_none_at_all(tmp_path):
+    file = tmp_path / "new.csv"
+    file.write_bytes("1,2,\xe4".encode("latin-1"))
+    for path in (file, tmp_path / "none.csv", tmp_path):
+        with pytest.raises(hwloop.errors.DatasetError, match="cannot be read"):
+            read_rows(path, 3)
+
+
+@pytest.mark.parametrize(
+    "content", ["1,2,3\n4,5,6", "a,b,c\r\n1,2,3\r\n\r\n4,5,6\r\n", '﻿"a","b","c"\n 1, 2 ,3\n4,5,+6.\n']
+)
+def test_a_table_is_read_with_and_without_a_header(tmp_path, content):
+    file = tmp_path / "new.csv"
+    file.write_text(content, newline="")
+    np.testing.assert_array_equal(read_rows(file, 3), [[1, 2, 3], [4, 5, 6]])
+
+
+def test_columns_that_have_names_must_have_the_same(tmp_path):
+    file = tmp_path / "new.csv"
+    file.write_text("a,c,b\n1,2,3\n")
+    assert len(read_rows(file, 3)) == 1
+    with pytest.raises(hwloop.errors.DatasetError, match=r"names other columns.*'c' in place of 'b'.*same order"):
+        read_rows(file, 3, ["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere does not exist"),
+        (["{run}", "--seed", "7"], "holds no final-seed-7.safetensors; it has: final, final-seed-0"),
+        (["{run}", "--checkpoint", "../x"], "holds no ../x.safetensors"),
+        (["{run}", "--seed", "0", "--checkpoint", "final"], "give one of them"),
+        (["{run}/checkpoints/final.safetensors", "--seed", "0"], "is one checkpoint"),
+        (["{run}", "--device-changed", "never"], "Known: refuse, warn"),
+        (["{run}/run.toml"], "run"),
+    ],
+)
+def test_a_mistake_in_the_command_is_one_line(finished, tmp_path, arguments, message):
+    run, *options = (argument.format(run=finished[0] / "run") for argument in arguments)
+    file = write(tmp_path / "new.csv", ROWS)
+    result = predicted(run, file, "--journal", tmp_path / "kept", *options, code=2)
+    assert message in result.stderr

@@ -81,6 +81,8 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     149
     """
 
+    _kept: KeptFit | None = None  # of a fit with a journal of its own
+
     def __init__(
         self,
         device: str | Device | Sequence[str | Device] = "optical-fibre",
@@ -132,7 +134,7 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "seed": drawn,
             **self._options(),
         }
-        if getattr(self, "_kept", None) is not None:
+        if self._kept is not None:
             self._kept.close()  # the fit before this one: nobody will ask its network any more
         with KeptFit(self.journal, "PhysicalClassifier.fit", str(self.device)[:100], request) as kept:
             seed = kept.drawn("seed", self._drawn) if drawn is None else drawn
@@ -287,7 +289,7 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             every = [device] * len(described["stages"]) if isinstance(device, Device) else list(device)
             by_device = {id(each): Session(each, budget=model.budget) for each in every}
             sessions = [by_device[id(each)] for each in every]
-        model.network_ = load_network(path, sessions, device_changed=device_changed)
+        model.network_ = load_network(Path(path), sessions, device_changed=device_changed)
         if len(saved.classes) != len(model.network_.class_names):
             raise CheckpointError(f"{path} names {len(saved.classes)} classes, and its network has others")
         model.classes_, model.n_features_in_ = saved.classes, model.network_.n_columns
@@ -295,7 +297,7 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             model.feature_names_in_ = np.array(saved.feature_names, dtype=object)
         if device is not None:
             model.device = device
-        elif model.device is None:
+        elif saved.options["device"] is None:
             model.device = [session.device for session in sessions]
         return model
 

@@ -66,6 +66,8 @@ class SavedClassifier:
             classes = np.array(values, dtype=dtype)
             if classes.ndim != 1 or classes.tolist() != values or _dtype_of(classes) != dtype:
                 raise ValueError(f"its classes {values!r:.100} are not of the type {dtype!r}")
+            if "device" not in stored["options"]:
+                raise ValueError("its options name no device")
             return cls(dict(stored["options"]), classes, None if names is None else tuple(map(str, names)))
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise CheckpointError(

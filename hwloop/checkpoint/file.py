@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +15,16 @@ from torch import Tensor
 
 from hwloop.errors import CheckpointError
 from hwloop.journal.whole_file import write_whole
-
-FORMAT = 2
-UNSEALED = 1  # the first format: no checksum, no classes, no device
-SUM_OF_TENSORS, CHECKSUM = "tensors_sha256", "checksum"
+from hwloop.runs.checkpoint_seal import (
+    CHECKSUM,
+    FORMAT,
+    SUM_OF_TENSORS,
+    UNSEALED,
+    belongs_to,
+    checksum,
+    is_whole,
+    sum_of_tensors,
+)
 
 
 def write_checkpoint(path: Path, described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -40,7 +45,7 @@ def write_checkpoint(path: Path, described: Mapping[str, Any], tensors: Mapping[
         raise CheckpointError(f"{path} would be no file of its own beside its .json; give a name.safetensors")
     require_finite(tensors, f"{path} was not written")
     content = save_tensors(dict(tensors))
-    sealed = {"format": FORMAT, **described, SUM_OF_TENSORS: hashlib.sha256(content).hexdigest()}
+    sealed = {"format": FORMAT, **described, SUM_OF_TENSORS: sum_of_tensors(content)}
     try:
         sealed[CHECKSUM] = checksum(sealed)
         text = json.dumps(sealed, indent=2, allow_nan=False) + "\n"
@@ -69,8 +74,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
     described = read_description(path)
     content = _read(path)
-    if described["format"] != UNSEALED:
-        _require(path, described.get(SUM_OF_TENSORS) == hashlib.sha256(content).hexdigest(), "its tensors")
+    _require(path, belongs_to(described, content), "its tensors")
     tensors = _tensors(path, content)
     require_finite(tensors, f"{path} is refused")
     return described, tensors
@@ -89,28 +93,13 @@ def read_description(path: Path) -> dict[str, Any]:
             f"{beside} is no checkpoint of format {UNSEALED} or {FORMAT}, which this version of hwloop reads"
         )
     assert isinstance(described, dict)
-    if described["format"] != UNSEALED:
-        _require(beside, described.get(CHECKSUM) == _checksum_of_read(described), "its text")
+    _require(beside, is_whole(described), "its text")
     return described
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint, whatever its description says."""
     return _tensors(path, _read(path))
-
-
-def checksum(described: Mapping[str, Any]) -> str:
-    """SHA-256 of what a description says, its own checksum left out; how the JSON is laid out says nothing."""
-    said = {key: value for key, value in described.items() if key != CHECKSUM}
-    text = json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _checksum_of_read(described: Mapping[str, Any]) -> str:
-    try:
-        return checksum(described)
-    except (ValueError, RecursionError):  # a number beyond all bounds, or a nesting: nothing that was written so
-        return ""
 
 
 def require_finite(tensors: Mapping[str, Tensor], what: str) -> None:

@@ -16,7 +16,7 @@ from hwloop.checkpoint.devices import (
     described_devices,
     require_known_entries,
 )
-from hwloop.checkpoint.file import CHECKSUM, FORMAT, SUM_OF_TENSORS, UNSEALED, read_checkpoint, write_checkpoint
+from hwloop.checkpoint.file import read_checkpoint, write_checkpoint
 from hwloop.checkpoint.readouts import empty_readout
 from hwloop.errors import CheckpointError, ConfigError, HwloopError, HwloopWarning
 from hwloop.layers import PhysicalNetwork, Stage
@@ -25,6 +25,7 @@ from hwloop.layers.graph import GraphNetwork
 from hwloop.reference import Fingerprint
 from hwloop.reference.fingerprint import difference_in_words
 from hwloop.registry import nearest
+from hwloop.runs.checkpoint_seal import CHECKSUM, FORMAT, SUM_OF_TENSORS, UNSEALED
 from hwloop.session import Session
 from hwloop.torch_state import own_torch_state
 from hwloop.training.state import SavedState, TrainingState

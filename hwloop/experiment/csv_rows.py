@@ -36,7 +36,7 @@ def read_rows(path: Path, columns: int, names: Sequence[str] | None = None) -> F
     DatasetError
         The file cannot be read, or a row is not such numbers; the message names the line.
     """
-    rows = []
+    rows: list[list[float]] = []
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             table = csv.reader(stream, strict=True)

@@ -11,7 +11,6 @@ from typing import Any
 from hwloop.checkpoint import load_network, read_checkpoint
 from hwloop.checkpoint.classifier import ENTRY, SavedClassifier
 from hwloop.checkpoint.devices import built_sessions, require_known_entries
-from hwloop.checkpoint.file import UNSEALED
 from hwloop.device import Device
 from hwloop.errors import CheckpointError, ConfigError
 from hwloop.experiment.checkpoints import FINAL, FOLDER, final_of_seed
@@ -19,6 +18,7 @@ from hwloop.experiment.loading import load_experiment
 from hwloop.experiment.rigs import PlannedRig, features_of_devices
 from hwloop.experiment.run_folder import CONFIG_FILE
 from hwloop.layers import PhysicalNetwork
+from hwloop.runs.checkpoint_seal import UNSEALED
 from hwloop.runs.layout import require_run
 from hwloop.runs.recording_folder import RecordingFolder
 from hwloop.session import Session

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from hwloop.runs.checkpoint_seal import belongs_to, is_whole
 from hwloop.runs.files import UnreadableError, read_object, require_file
 
 
@@ -45,12 +47,19 @@ def _check(path: Path) -> CheckpointCheck:
         tensors = _count_tensors(path)
         size = path.stat().st_size
         if described.exists():
-            read_object(described)
+            _require_sealed(read_object(described), path.read_bytes())
     except UnreadableError as error:
         problem = str(error) if not size else f"{described.name} {error}"
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
     return CheckpointCheck(path.name, size, tensors, described.exists(), problem)
+
+
+def _require_sealed(described: dict[str, Any], content: bytes) -> None:
+    if not is_whole(described):
+        raise UnreadableError("does not give the checksum that was written with it: it is damaged")
+    if not belongs_to(described, content):
+        raise UnreadableError("was written with other tensors: one of the two is damaged")
 
 
 def _count_tensors(path: Path) -> int:

@@ -225,6 +225,20 @@ def test_a_missing_chunk_is_named_with_its_rows(run, monkeypatch):
     assert found.journals[0].missing_rows
 
 
+@pytest.mark.parametrize("which", ["final.safetensors", "final.json"])
+def test_a_flipped_bit_of_a_sealed_checkpoint_is_found(run, reseal, which):
+    path = run / "checkpoints" / "final.safetensors"
+    path.with_suffix(".json").write_text('{"format": 2, "seed": 1}')
+    reseal(path)
+    assert not verify_run(run).problems
+    damaged = run / "checkpoints" / which
+    content = bytearray(damaged.read_bytes())
+    content[content.index(b"1") if which == "final.json" else -1] ^= 2
+    damaged.write_bytes(bytes(content))
+    [problem] = verify_run(run).problems
+    assert problem.startswith("checkpoints/final.safetensors final.json")
+
+
 def test_a_checkpoint_without_its_json_is_called_unfinished(run):
     (run / "checkpoints" / "final.json").unlink()
     found = verify_run(run)

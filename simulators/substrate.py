@@ -67,6 +67,7 @@ class Substrate(Device):
     }
     stream_prefix: ClassVar[str]
     block_rows: ClassVar[int] = BLOCK_ROWS
+    self_described: ClassVar[frozenset[str]] = frozenset({"settings"})
     identity_states_settings: ClassVar[bool] = True
     rows_together: ClassVar[int | None] = 8 * BLOCK_ROWS
     _chain: ImperfectionChain

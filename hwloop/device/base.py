@@ -72,6 +72,7 @@ class Device(ABC):
     _rows_answered = 0
     _listener: Listener | None = None
     _made_of: MadeOf | None = None
+    _bases_made_of: Mapping[str, MadeOf] = {}
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Note what the device is built from, whatever its constructor does with it."""
@@ -80,12 +81,15 @@ class Device(ABC):
         return device
 
     def _note_arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        object.__setattr__(self, "_made_of", made_of(type(self), args, kwargs))
+        object.__setattr__(self, "_made_of", made_of(self, type(self), args, kwargs))
+        object.__setattr__(self, "_bases_made_of", {})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__new__" in cls.__dict__:  # one of its own that keeps the arguments to itself
             cls.__new__ = staticmethod(_noting_arguments(cls.__dict__["__new__"].__func__))  # type: ignore[method-assign]
+        if "__init__" in cls.__dict__:
+            cls.__init__ = _noting_base(cls, cls.__dict__["__init__"])  # type: ignore[method-assign]
         if "continue_from" in cls.__dict__:  # rows are counted on from there
             cls.continue_from = _counting_on(cls.__dict__["continue_from"])  # type: ignore[method-assign]
         if cls.measure is not Device.measure:
@@ -114,7 +118,10 @@ class Device(ABC):
     @property
     def devices_inside(self) -> Sequence[Device]:
         """The devices that this one holds; by default those that its constructor was given."""
-        return () if self._made_of is None else self._made_of.devices
+        every = [] if self._made_of is None else list(self._made_of.devices)
+        for made in self._bases_made_of.values():
+            every += [device for device in made.devices if not any(device is each for each in every)]
+        return every
 
     def described_settings(self) -> dict[str, Any]:
         """Every setting that changes an answer, as plain values; by default the arguments of the constructor.
@@ -144,20 +151,37 @@ class Device(ABC):
             What :meth:`identify` has just answered, so that the hardware is not asked twice; empty to ask it.
         """
         inside = self._described_inside()
-        kind = type(self)
-        plain = kind.unit is Device.unit and kind.identify is not Device.identify
-        if not (identity and plain):
-            with contextlib.suppress(DeviceError):
-                identity = ""
-                identity = self.unit()
+        who = ""
+        with contextlib.suppress(DeviceError):
+            who = self._who(identity)
         return DeviceDescription(
-            name=qualified(kind),
-            settings=self.described_settings(),
+            name=qualified(type(self)),
+            settings=self._all_settings(),
             inside=inside,
-            identity=identity,
-            vouched=bool(identity or inside) and all(each.vouched for each in inside),
+            identity=who,
+            vouched=bool(who or inside) and all(each.vouched for each in inside),
             spec=self.spec,
         )
+
+    def _who(self, identity: str) -> str:
+        """What :meth:`unit` says, or :meth:`identify` where a class that is derived from it has one of its own."""
+        for base in type(self).__mro__:
+            if "unit" in base.__dict__:
+                return self.unit()
+            if "identify" in base.__dict__:
+                return identity or self.identify()
+        raise AssertionError("Device has both")
+
+    def _all_settings(self) -> dict[str, Any]:
+        """The class's own, and what its constructor gave to those of its base classes beyond them."""
+        settings = self.described_settings()
+        given = {
+            f"{name}.{key}": value
+            for name, made in self._bases_made_of.items()
+            for key, value in made.settings.items()
+            if settings.get(key) != value
+        }
+        return settings | given
 
     def _described_inside(self) -> tuple[DeviceDescription, ...]:
         return tuple(device.describe() for device in self.devices_inside)
@@ -293,6 +317,20 @@ class Device(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _noting_base(cls: type[Device], constructor: Any) -> Any:
+    """A constructor that notes what a derived class gives to it; its own arguments are noted already."""
+
+    @functools.wraps(constructor)
+    def noting(self: Device, *args: Any, **kwargs: Any) -> None:
+        if type(self) is not cls and cls.__name__ not in self._bases_made_of:
+            made = made_of(self, cls, args, kwargs)
+            if made is not None:
+                object.__setattr__(self, "_bases_made_of", {**self._bases_made_of, cls.__name__: made})
+        constructor(self, *args, **kwargs)
+
+    return noting
 
 
 def _noting_arguments(new: Any) -> Any:

@@ -27,8 +27,13 @@ class MadeOf:
     devices: tuple[Device, ...]
 
 
-def made_of(cls: type[Device], arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> MadeOf | None:
-    """What a call of a class's constructor says; ``None`` if those are no arguments of it."""
+def made_of(
+    device: Device, cls: type[Device], arguments: tuple[Any, ...], keywords: Mapping[str, Any]
+) -> MadeOf | None:
+    """What a call of a constructor of ``device``, its class's own or a base class's, says of it.
+
+    ``None`` if those are no arguments of it.
+    """
     if cls.__init__ is object.__init__:
         return MadeOf({}, ())
     try:
@@ -48,12 +53,14 @@ def made_of(cls: type[Device], arguments: tuple[Any, ...], keywords: Mapping[str
     def place(value: Any) -> Any:
         if not hasattr(type(value), "all_harmless_settings"):
             return None
+        if value is device:
+            return {"itself": True}
         if not any(value is each for each in devices):
             devices.append(value)
         return {PLACE: next(number for number, each in enumerate(devices) if each is value)}
 
     given = {name: value for name, value in given.items() if name not in cls.self_described}
-    plain = plain_settings(given, cls.path_settings, cls.all_harmless_settings(), PlainValues(place))
+    plain = plain_settings(given, cls.path_settings, device.all_harmless_settings(), PlainValues(place))
     return MadeOf(plain, tuple(devices))
 
 

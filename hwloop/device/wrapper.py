@@ -70,11 +70,18 @@ class DeviceWrapper(Device):
         return f"{type(self).__name__}({self.device.identify()})"
 
     def unit(self) -> str:
-        """What the wrapper adds to the identity of the device inside, beyond its name and settings."""
-        if type(self).identify is DeviceWrapper.identify or self.identity_states_settings:
-            return type(self).__name__
-        inner, mine = self.device.identify(), self.identify()
-        return mine.replace(inner, "…") if inner else mine
+        """The wrapper's class; what it does is among its settings, and the device inside says who it is."""
+        return type(self).__name__
+
+    def _who(self, identity: str) -> str:
+        """What a wrapper adds to the identity of the device inside where it has an identity of its own."""
+        for base in type(self).__mro__:
+            if "unit" in base.__dict__ or base.__dict__.get("identity_states_settings"):
+                return self.unit()
+            if "identify" in base.__dict__:
+                inner, mine = self.device.identify(), identity or self.identify()
+                return mine.replace(inner, "…") if inner else mine
+        raise AssertionError("DeviceWrapper has both")
 
     @property
     def devices_inside(self) -> Sequence[Device]:
@@ -84,3 +91,6 @@ class DeviceWrapper(Device):
     def described_settings(self) -> dict[str, Any]:
         """The wrapper's own settings; the device inside describes itself."""
         return {name: value for name, value in super().described_settings().items() if name != "device"}
+
+    def _all_settings(self) -> dict[str, Any]:
+        return {name: value for name, value in super()._all_settings().items() if not name.endswith(".device")}

@@ -26,11 +26,16 @@ from hwloop.devices.adapters.pymeasure_instrument import PyMeasureDevice
 from hwloop.devices.calibrated import Calibrated
 from hwloop.devices.faulty import Faulty
 from hwloop.devices.pool import Pool
+from hwloop.devices.sound_card import SoundCard
+from hwloop.devices.waveform import WaveformDevice
 from hwloop.devices.worker import WorkerDevice
 from hwloop.experiment.rigs import AbsentDevice
 from hwloop.experiment.toml_text import toml_text
 from hwloop.journal import DiskJournal
 from hwloop.registry import DEVICES, SCHEMES, WRAPPERS
+from hwloop.simulators.optical_fibre import OpticalFibre
+from hwloop.simulators.spiking.spiking_lif import SpikingLIF
+from hwloop.simulators.substrate import Substrate
 
 # -- every setting of every class -----------------------------------------------------------------------------
 
@@ -195,6 +200,7 @@ SELF_DESCRIBED = {
     ],
     (hwloop.Replay, "run_seed"): lambda folder: [run_of(folder / "a"), run_of(folder / "b", seed=1)],
     (hwloop.Replay, "device_number"): lambda folder: [run_of(folder / "a"), run_of(folder / "b", device=1)],
+    (Substrate, "settings"): lambda folder: [OpticalFibre(seed=seed) for seed in (1, 2)],
     (Pool, "devices"): lambda folder: [Pool([Meter(), Meter(gain=gain)]) for gain in (2.0, 3.0)],
     (WorkerDevice, "python"): lambda folder: [worker(python) for python in ("/a/python", "/b/python")],
     (AbsentDevice, "description"): lambda folder: [
@@ -505,3 +511,64 @@ def test_shipped_simulations_leave_no_doubt():
         description = hwloop.open_device(name).describe()
         assert (description.doubts(), description.vouched) == ([], True)
         assert Path(name)  # each is built by its name
+
+
+# -- classes that are derived from others -------------------------------------------------------------------------
+
+
+def derived(base, *arguments, **settings):
+    """A class that gives its base what nobody sees from outside; all of one name, as after an edit."""
+
+    def construct(self):
+        base.__init__(self, *arguments, **settings)
+
+    return type("Ours", (base,), {"__init__": construct, "__module__": __name__, "__qualname__": "Ours"})()
+
+
+VISA = ("TCPIP::a::5025::SOCKET", "TCPIP::b::5025::SOCKET", 2, 2)
+EDITED = {
+    "a wrapper": (hwloop.Averaged, (Meter(),), {"n": 2}, {"n": 3}),
+    "the device in it": (Calibrated, (), {"device": Meter(gain=2.0)}, {"device": Meter(gain=3.0)}),
+    "an instrument": (WaveformDevice, VISA, {"oscilloscope_channel": 1}, {"oscilloscope_channel": 2}),
+    "a sound card": (SoundCard, (4, 4), {"peak": 0.3}, {"peak": 0.4}),
+    "a driver": (Meter, ("7",), {"gain": 2.0}, {"gain": 3.0}),
+    "a simulation": (OpticalFibre, (), {"seed": 1}, {"seed": 2}),
+    "spiking neurons": (SpikingLIF, (), {"bias_current": 1.0}, {"bias_current": 1.5}),
+    "members of a pool": (Pool, (), {"devices": [Meter(gain=2.0)]}, {"devices": [Meter(gain=3.0)]}),
+}
+
+
+@pytest.mark.parametrize(("base", "arguments", "before", "after"), EDITED.values(), ids=EDITED)
+def test_what_a_derived_class_gives_its_base_counts_too(base, arguments, before, after):
+    description = derived(base, *arguments, **before).describe()
+    assert description == derived(base, *arguments, **before).describe()
+    assert description != derived(base, *arguments, **after).describe()
+    ((key, value),) = before.items()
+    if key not in ("device", "devices"):
+        words = "; ".join(description.differences(derived(base, *arguments, **after).describe()))
+        assert f".{key}: {value:g}, not {after[key]:g}" in words
+
+
+class Numbered(SoundCard):
+    def __init__(self, serial):
+        super().__init__(4, 4, stream=Plain(0.0))
+        self.serial = serial
+
+    def identify(self):
+        return f"card {self.serial}"
+
+
+class NumberedWrapper(hwloop.Averaged):
+    def identify(self):
+        return f"amplifier 9 before {self.device.identify()}"
+
+
+def test_a_derived_class_that_says_who_it_is_is_heard():
+    assert Numbered("7").describe().identity == "card 7"
+    assert NumberedWrapper(Meter(), 2).describe().identity == "amplifier 9 before …"
+
+
+def test_what_is_passed_on_to_a_base_stands_once():
+    settings = hwloop.open_device("spiking-lif", n_inputs=4, n_neurons=3).describe().settings
+    assert not [name for name in settings if "." in name]
+    assert settings["tau_membrane_seconds"] == 0.02

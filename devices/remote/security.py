@@ -32,7 +32,7 @@ def read_key(path: Path | str) -> bytes:
     Raises
     ------
     ConfigError
-        It cannot be read, is too short, or everybody on this computer may read it.
+        It cannot be read, is too short, or others than its owner may read or write it.
     """
     path = Path(path)
     try:
@@ -41,8 +41,9 @@ def read_key(path: Path | str) -> bytes:
             key = file.read(LONGEST_KEY + 1).strip()
     except OSError as error:
         raise ConfigError(f"the key file {path} cannot be read ({error.strerror}); make one: {NEW_KEY}") from error
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise ConfigError(f"everybody may read or write the key file {path}; run: chmod o-rwx {path}")
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        whose = "everybody" if mode & stat.S_IRWXO else "its group"
+        raise ConfigError(f"{whose} may read or write the key file {path}; run: chmod go-rwx {path}")
     if not SHORTEST_KEY <= len(key) <= LONGEST_KEY:
         raise ConfigError(
             f"the key in {path} has {len(key)} characters; it needs {SHORTEST_KEY} to {LONGEST_KEY} random ones: "

@@ -66,6 +66,8 @@ def save_network(
     CheckpointError
         It cannot be written there, the details are no JSON, a weight is NaN or infinite, or the network is one
         over a graph; a checkpoint that was there before is untouched.
+    JournalError
+        The rows that the network was trained on cannot be brought to the disk.
     """
     path = Path(path)
     if isinstance(network, GraphNetwork):
@@ -84,6 +86,8 @@ def save_network(
         "details": dict(details or {}),
         "devices": described_devices(network),
     }
+    for session in network.distinct_sessions:
+        session.journal.sync()  # a checkpoint is never newer than the rows that it was made of
     write_checkpoint(path, described, network_tensors(network, training))
 
 

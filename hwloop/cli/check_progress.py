@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
 from rich.status import Status
+
+from hwloop.cli.console import PipedConsole
 
 if TYPE_CHECKING:
     from hwloop.session import Forecast
@@ -16,7 +17,7 @@ class CheckProgress:
     """The forecast on a line of its own; on a terminal also which promise is being checked."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, markup=False)
+        self._console = PipedConsole(stderr=True, highlight=False, markup=False)
         self._status = Status("opening the device", console=self._console)
 
     def forecast(self, forecast: Forecast) -> None:

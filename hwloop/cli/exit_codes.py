@@ -1,20 +1,24 @@
 """From an error to an exit code and one line: 2 the user's mistakes, 3 device or computer, 4 drift, 130 Ctrl-C.
 
+It is 141, without a line, where the reader of the output is gone: so a shell says that SIGPIPE ended a program.
+
 ``hwloop check`` ends with 1, without a line, where everything worked and a device breaks a promise.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
 BROKEN_PROMISE, USER_ERROR, DEVICE_ERROR, DEVICE_DRIFTED, INTERRUPTED = 1, 2, 3, 4, 130
+BROKEN_PIPE = 141  # as the shell says of a program that SIGPIPE ended
 
 
 @dataclass
@@ -33,7 +37,7 @@ class ProgressKept:
         try:
             yield
         finally:
-            if folder.is_dir():
+            if folder.is_dir() and any(folder.iterdir()):
                 self.note = f"what is finished is kept in {folder}; the same command with --out {folder} goes on"
 
 
@@ -63,6 +67,7 @@ def _errors_reported(kept: ProgressKept, debug: bool) -> Iterator[None]:
 
     try:
         yield
+        sys.stdout.flush()  # whoever reads may be gone before the last lines leave the buffer
     except KeyboardInterrupt:
         _fail("interrupted", kept, INTERRUPTED, debug)
     except DeviceDrifted as error:
@@ -72,8 +77,8 @@ def _errors_reported(kept: ProgressKept, debug: bool) -> Iterator[None]:
     except HwloopError as error:
         _fail(f"error: {error}", kept, USER_ERROR, debug)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output is gone; there is nobody left to tell
-        raise typer.Exit(1) from None
+        _let_go_of_broken_pipes()
+        raise typer.Exit(BROKEN_PIPE) from None
     except OSError as error:
         _fail(f"cannot go on: {error}; check the disk, the path and its rights", kept, DEVICE_ERROR, debug)
     except Exception as error:
@@ -86,9 +91,21 @@ def _errors_reported(kept: ProgressKept, debug: bool) -> Iterator[None]:
         _fail(f"unexpected error, please report it with the output of --debug: {what}", kept, 1, debug)
 
 
+def _let_go_of_broken_pipes() -> None:
+    """The reader of our output is gone, and nobody is left to tell: what is still to be written is dropped."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+
+
 def _fail(message: str, kept: ProgressKept, code: int, debug: bool) -> None:
     if debug:
         traceback.print_exc()
     note = f"; {kept.note}" if kept.note else ""
-    typer.echo("hwloop: " + " ".join(f"{message}{note}".split()), err=True)
+    with suppress(BrokenPipeError):
+        typer.echo("hwloop: " + " ".join(f"{message}{note}".split()), err=True)
     raise typer.Exit(code) from None

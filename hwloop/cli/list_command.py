@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hwloop.cli.console import PipedConsole
 from hwloop.experiments.shipped import shipped_experiments
 from hwloop.registry import ADAPTERS, DATASETS, DEVICES, SCHEMES, TRAINERS, read_toml
 
@@ -15,7 +15,7 @@ def show_everything() -> None:
     experiments = {
         name: str(read_toml(path).get("description", "")) for name, path in shipped_experiments().items()
     }
-    console = Console(highlight=False)
+    console = PipedConsole(highlight=False)
     for title, described in (
         ("Experiments", experiments),
         ("Devices", DEVICES.describe()),

@@ -6,15 +6,14 @@ import time
 
 from rich.console import Console
 
+from hwloop.cli.console import new_console
+
 FILE_COLUMNS = 160
 
 
 def console(stderr: bool = False) -> Console:
     """A terminal as wide as it is; a file or pipe gets room for the whole table."""
-    found = Console(stderr=stderr, highlight=False, markup=False)
-    return (
-        found if found.is_terminal else Console(stderr=stderr, width=FILE_COLUMNS, highlight=False, markup=False)
-    )
+    return new_console(stderr, FILE_COLUMNS, highlight=False, markup=False)
 
 
 def plain(text: str) -> str:

@@ -29,7 +29,7 @@ def run_and_show(name: str, settings: Sequence[str], out: Path | None, as_json: 
     to standard error.
     """
     from hwloop.experiment.loading import check_names, load_experiment
-    from hwloop.experiment.run_folder import free_folder
+    from hwloop.experiment.run_folder import run_in_free_folder
     from hwloop.experiments.shipped import experiment_file
     from hwloop.runs.layout import require_run
 
@@ -38,13 +38,14 @@ def run_and_show(name: str, settings: Sequence[str], out: Path | None, as_json: 
     check_names(config)
     for earlier in config.reuse.runs:
         require_run(Path(earlier))
-    out = free_folder(config.name, out)
+    with run_in_free_folder(config.name, out) as folder:
+        from hwloop.experiment.runner import run_experiment
+        from hwloop.experiments.datasets import split
 
-    from hwloop.experiment.runner import run_experiment
-    from hwloop.experiments.datasets import split
-
-    kept.give_up = _giving_up(out)
-    _run_and_show(lambda listeners: run_experiment(config, split, out=out, listeners=listeners), as_json, kept)
+        kept.give_up = _giving_up(folder)
+        _run_and_show(
+            lambda listeners: run_experiment(config, split, out=folder, listeners=listeners), as_json, kept
+        )
 
 
 def resume_and_show(folder: Path, kept: ProgressKept) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,9 @@ from pathlib import Path
 import torch
 
 from hwloop.checkpoint import network_tensors, read_checkpoint, read_tensors, save_network
-from hwloop.errors import CheckpointError
+from hwloop.errors import CheckpointError, HwloopWarning
 from hwloop.events import Event
-from hwloop.experiment.events import CheckpointSaved
+from hwloop.experiment.events import CheckpointSaved, CheckpointSetAside
 from hwloop.layers import PhysicalNetwork
 from hwloop.training.state import TrainingState
 
@@ -34,13 +35,15 @@ class _Place:
     seed_number: int
     point: int
     path: Path
+    rows: tuple[int, ...] = ()  # that each device's journal held; empty if it does not say
 
 
 class Checkpoints:
     """Keeps what one seed has trained so far.
 
     A run that goes on is executed again from its start, so it comes past the places at which checkpoints were
-    made. There it must hold the very same tensors, or it is no longer the same run.
+    made. There it must hold the very same tensors, or it is no longer the same run. A checkpoint that was made of
+    more rows than the journals hold, as a loss of power may leave it, is set aside: those rows are measured again.
 
     Parameters
     ----------
@@ -58,7 +61,12 @@ class Checkpoints:
         self.number = number
         self.network = network
         self.emit = emit
+        self._rows_recorded = self._rows()
         self._earlier = {(place.seed_number, place.point): place for place in self._places()}
+        for here, place in list(self._earlier.items()):
+            lost = any(made > held for made, held in zip(place.rows, self._rows_recorded, strict=False))
+            if place.seed_number == number and lost:
+                self._set_aside(here)
         self._reached = max(self._earlier, default=(-1, -1))
         self._saved_seconds = time.monotonic()
 
@@ -72,13 +80,12 @@ class Checkpoints:
         """
         here = (self.number, state.point)
         if here in self._earlier:
-            self._compare(self._earlier[here].path, state)
+            self._compare(here, state)
         elif here > self._reached and self._is_due(state):
             self._save(state)
 
     def finish(self) -> None:
         """Save the trained network of this seed as the final one."""
-        self._sync()
         details = {"seed": self.seed}
         save_network(self.network, self.folder / final_of_seed(self.seed), details)
         save_network(self.network, self.folder / FINAL, details)
@@ -87,9 +94,8 @@ class Checkpoints:
         return state.epoch is None or time.monotonic() - self._saved_seconds >= EPOCH_SECONDS
 
     def _save(self, state: TrainingState) -> None:
-        self._sync()  # the rows that a checkpoint stands on are never younger than it
         path = self.folder / f"seed-{self.seed}-{state.name}.safetensors"
-        details = {"seed": self.seed, "seed_number": self.number, "point": state.point}
+        details = {"seed": self.seed, "seed_number": self.number, "point": state.point, "rows": self._rows()}
         save_network(self.network, path, details, state)
         for old in sorted(self._places())[:-KEPT]:
             old.path.with_suffix(".json").unlink(missing_ok=True)
@@ -97,19 +103,33 @@ class Checkpoints:
         self._saved_seconds = time.monotonic()
         self.emit(CheckpointSaved(self.seed, state.name, str(path)))
 
-    def _compare(self, path: Path, state: TrainingState) -> None:
+    def _compare(self, here: tuple[int, int], state: TrainingState) -> None:
+        path = self._earlier[here].path
         saved, now = read_tensors(path), network_tensors(self.network, state)
         changed = [name for name in now if name not in saved or not torch.equal(saved[name], now[name])]
-        if changed:
+        if changed and self._rows() != self._rows_recorded:  # some of the rows before this place were lost
+            self._set_aside(here)
+            self._save(state)
+        elif changed:
             raise CheckpointError(
                 f"the run has left its recorded path: after {state.name} of seed {self.seed}, {changed[0]} is not "
                 f"what {path} holds. Versions or configuration have changed (environment.json, run.toml); go back "
                 "to those, or start a new run that takes the measured rows: hwloop run --reuse"
             )
 
-    def _sync(self) -> None:
-        for session in self.network.distinct_sessions:
-            session.journal.sync()
+    def _set_aside(self, here: tuple[int, int]) -> None:
+        """Keep a checkpoint that cannot be come back to, under another name, and say so."""
+        path = self._earlier.pop(here).path
+        aside = path.with_name(f"set-aside-{time.time_ns()}-{path.name}")
+        reason = "it was made of more rows than the journal holds; those are measured again"
+        path.with_suffix(".json").rename(aside.with_suffix(".json"))  # without it none is looked at
+        path.rename(aside)
+        self.emit(CheckpointSetAside(self.seed, str(aside), reason))
+        warnings.warn(f"{path} was set aside as {aside.name}: {reason}", HwloopWarning, stacklevel=2)
+
+    def _rows(self) -> list[int]:
+        """Rows that the journals of this seed hold now."""
+        return [session.journal.rows for session in self.network.distinct_sessions]
 
     def _places(self) -> list[_Place]:
         """Every whole checkpoint in the folder but the final one."""
@@ -121,6 +141,7 @@ def _place(description: Path) -> _Place | None:
     try:
         path = description.with_suffix(".safetensors")
         details = read_checkpoint(path)[0]["details"]
-        return _Place(int(details["seed_number"]), int(details["point"]), path)
+        rows = tuple(int(count) for count in details.get("rows", []))
+        return _Place(int(details["seed_number"]), int(details["point"]), path, rows)
     except (OSError, ValueError, KeyError, TypeError, CheckpointError):
         return None

@@ -37,6 +37,15 @@ class CheckpointSaved(Event):
 
 
 @dataclass(frozen=True)
+class CheckpointSetAside(Event):
+    """A checkpoint is used no more: it was made of rows that the journal does not hold (``reason`` in words)."""
+
+    seed: int
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class MethodScored(Event):
     """A method was tested on the test rows of a seed; accuracy in [0, 1]."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from hwloop.errors import ConfigError
 from hwloop.experiment.config import ReuseConfig
 from hwloop.journal import DiskJournal, Note, ReadOnlyJournal, Record
+from hwloop.journal.folders import sync_folder
 from hwloop.runs.layout import REUSED, journal_folders, require_run
 from hwloop.session.reference_monitor import RESTANDARDISED
 from hwloop.session.same_device import DEVICE
@@ -51,6 +52,7 @@ def take_earlier_rows(run: Path, reuse: ReuseConfig) -> None:
             "reuse.max_age_seconds, or no --reuse"
         )
     part.rename(whole)
+    sync_folder(run)
 
 
 def _journals(runs: Sequence[str]) -> list[Path]:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from hwloop.experiment.measured_with import MeasuredDevices
 from hwloop.experiment.tensorboard_log import TensorBoardLog, require_tensorboard
 from hwloop.experiment.toml_text import toml_text
 from hwloop.journal import DiskJournal
+from hwloop.journal.folders import make_folder, refuse_links, sync_tree
 from hwloop.journal.lock import WriterLock
 from hwloop.journal.whole_file import write_whole
 from hwloop.runs.files import UnreadableError
@@ -45,7 +47,7 @@ class RunFolder:
     ConfigError
         It cannot be written.
     JournalError
-        Another process is writing it; the message names it.
+        Another process is writing it; the message names it. Or a name in it leads elsewhere.
     """
 
     def __init__(self, path: Path, config: ExperimentConfig) -> None:
@@ -55,7 +57,9 @@ class RunFolder:
             require_tensorboard()
         self._lines = threading.Lock()  # events come from the device's thread too
         try:
-            (path / "plots").mkdir(parents=True, exist_ok=True)
+            make_folder(path)
+            refuse_links(path)
+            make_folder(path / "plots")
             self._owner = WriterLock(path)
             self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
             self._devices = MeasuredDevices(config.measured_with, CONFIG_FILE)
@@ -123,6 +127,12 @@ class RunFolder:
         with self._writable():
             RunState.now(state, self._config.name, device, detail).write(self.path)
 
+    def finish(self) -> None:
+        """Everything is there: bring it to the disk, and then say so."""
+        with self._writable():
+            sync_tree(self.path)
+        self.write_state(FINISHED)
+
     @contextmanager
     def _writable(self) -> Iterator[None]:
         """A full disk, or a folder that was removed, is one clear error."""
@@ -164,36 +174,65 @@ def recorded_state(path: Path) -> RunState:
 
 
 def unfinished_run(path: Path) -> ExperimentConfig:
-    """The configuration of a run that can go on.
+    """The configuration of a run that can go on; without a state, its power was lost before the first row.
 
     Raises
     ------
     ConfigError
         There is no run, or it is finished.
     """
-    if recorded_state(path).state == FINISHED:
+    is_begun = (path / CONFIG_FILE).is_file() and not (path / STATE).exists()
+    if not is_begun and recorded_state(path).state == FINISHED:
         raise ConfigError(f"{path} is finished; see its report.html, or run it again with hwloop replay {path}")
     return load_experiment(path / CONFIG_FILE)
 
 
 def free_folder(name: str, out: str | Path | None) -> Path:
-    """Where a run may write: ``out`` if it is empty or new, else a new ``runs/<time>-<name>``.
+    """Where a run may write: ``out`` if it is empty or new, else a new ``runs/<time>-<name>``, which is made here.
+
+    So two runs that begin in the same second have a folder each.
 
     Raises
     ------
     ConfigError
-        ``out`` holds something already, or is a file: no run overwrites another.
+        ``out`` holds something already, or is a file: no run overwrites another. Or no folder can be made.
     """
     if out is None:
-        base = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
-        numbered = (RUNS / (base if k == 0 else f"{base}-{k + 1}") for k in range(1000))
-        return next(path for path in numbered if not path.exists())
+        return _new_folder(f"{time.strftime('%Y%m%d-%H%M%S')}-{name}")
     path = Path(out)
     if path.exists() and not path.is_dir():
         raise ConfigError(f"{path} is a file; give --out a folder")
     if path.is_dir() and any(path.iterdir()):
         raise ConfigError(f"{path} is not empty, and no run overwrites another; give --out a new folder")
     return path
+
+
+def _new_folder(base: str) -> Path:
+    for number in count(1):
+        path = RUNS / (base if number == 1 else f"{base}-{number}")
+        try:
+            RUNS.mkdir(exist_ok=True)
+            path.mkdir()
+        except FileExistsError:
+            if RUNS.is_dir():
+                continue
+            raise ConfigError(f"{RUNS} is no folder, so no run can be kept in it; give --out") from None
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be made ({error.strerror}); give --out") from error
+        return path
+    raise AssertionError("there is always another number")
+
+
+@contextmanager
+def run_in_free_folder(name: str, out: str | Path | None) -> Iterator[Path]:
+    """A folder of :func:`free_folder`; one that was made here is removed again if nothing was begun in it."""
+    path = free_folder(name, out)
+    try:
+        yield path
+    finally:
+        if out is None:
+            with suppress(OSError):  # it holds something
+                path.rmdir()
 
 
 def _plain(value: Any) -> Any:

@@ -23,10 +23,16 @@ from hwloop.experiment.response import DeviceResponse
 from hwloop.experiment.results import SeedResult
 from hwloop.experiment.reuse import take_earlier_rows
 from hwloop.experiment.rigs import LiveRig, PlannedRig, RecordedRig, Rig
-from hwloop.experiment.run_folder import CONFIG_FILE, RunFolder, free_folder, recorded_state, unfinished_run
+from hwloop.experiment.run_folder import (
+    CONFIG_FILE,
+    RunFolder,
+    recorded_state,
+    run_in_free_folder,
+    unfinished_run,
+)
 from hwloop.experiment.seed_run import prepare_seed
 from hwloop.registry import DATASETS
-from hwloop.runs.state import FAILED, FINISHED, INTERRUPTED
+from hwloop.runs.state import FAILED, INTERRUPTED
 from hwloop.session import Forecast
 
 
@@ -58,8 +64,8 @@ def run_experiment(
     DeviceError
         If a device fails. What was measured, and every seed that was finished, stays in the folder.
     """
-    path = free_folder(config.name, out)
-    return _Run(config, split, listeners, path).recorded()
+    with run_in_free_folder(config.name, out) as path:
+        return _Run(config, split, listeners, path).recorded()
 
 
 def resume_experiment(path: Path, split: Splitter, listeners: Sequence[Listener] = ()) -> Evidence:
@@ -126,10 +132,10 @@ class _Run:
             evidence = self.executed(LiveRig(self.config, folder), rows)
             write_report(evidence, self._responses, self._class_names, folder.path)
             folder.write_line({"event": "Evidence", **evidence.as_json()})
-            folder.write_state(FINISHED)
+            folder.finish()
             return evidence
         except BaseException as error:
-            stopped = was_interrupted(error)
+            stopped = was_interrupted(error) or isinstance(error, BrokenPipeError)  # as with: hwloop run | head
             interrupted = stopped or isinstance(error, DeviceDrifted)
             reason = "interrupted" if stopped else f"{type(error).__name__}: {error}"
             with suppress(JournalError):  # why it stopped says more; without a state it counts as interrupted

@@ -34,7 +34,8 @@ class TensorBoardLog:
     """A listener that writes ``tensorboard/`` in a run's folder; events may come from any thread.
 
     Losses are drawn over epochs, accuracies over stages (from 1), the rest over the rows measured in this run:
-    rows themselves, rows a second, faults so far, and the drift of the reference stimuli.
+    rows themselves, rows a second, faults so far, and the drift of the reference stimuli. A run that goes on draws
+    on from where its curves ended.
 
     Parameters
     ----------
@@ -46,6 +47,7 @@ class TensorBoardLog:
         require_tensorboard()
         from torch.utils.tensorboard import SummaryWriter
 
+        self._drawn = _last_steps(folder / FOLDER)
         self._writer = SummaryWriter(str(folder / FOLDER))
         self._lock = threading.Lock()
         self._seed = 0
@@ -102,4 +104,18 @@ class TensorBoardLog:
         self._point = (now, self._rows)
 
     def _draw(self, tag: str, value: float, step: int) -> None:
-        self._writer.add_scalar(tag, value, step)
+        """A point, unless the curve has come so far before: a run that goes on comes past its old points again."""
+        if step > self._drawn.get(tag, -1):
+            self._writer.add_scalar(tag, value, step)
+
+
+def _last_steps(folder: Path) -> dict[str, int]:
+    """How far each curve was drawn by earlier processes of this run, perhaps killed while they wrote."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    steps: dict[str, int] = {}
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        for event in EventFileLoader(str(path)).Load():
+            for value in event.summary.value:
+                steps[value.tag] = max(steps.get(value.tag, -1), event.step)
+    return steps

@@ -44,8 +44,26 @@ def make_folder(folder: Path) -> None:
     """
     missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
     folder.mkdir(parents=True, exist_ok=True)
-    for path in missing or [folder]:  # one that was made just before the power was lost may not be on the disk
+    # One that is there may have been made by a process that was killed just before it synced its name.
+    for path in missing or [folder, folder.parent]:
         sync_folder(path.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Bring every file of a folder, and of those in it, to the disk.
+
+    Raises
+    ------
+    OSError
+    """
+    for place, _, names in os.walk(folder):
+        for name in names:
+            file = os.open(os.path.join(place, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
+        sync_folder(Path(place))
 
 
 def refuse_links(folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from hwloop.runs.checkpoint_seal import belongs_to, is_whole
 from hwloop.runs.files import UnreadableError, read_object, require_file
+from hwloop.runs.layout import is_own_folder
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def check_checkpoints(folder: Path) -> list[CheckpointCheck]:
     OSError
         The folder cannot be listed.
     """
-    return [_check(path) for path in sorted(folder.glob("*.safetensors"))] if folder.is_dir() else []
+    return [_check(path) for path in sorted(folder.glob("*.safetensors"))] if is_own_folder(folder) else []
 
 
 def _check(path: Path) -> CheckpointCheck:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,16 +17,19 @@ class UnreadableError(ValueError):
 
 
 def require_file(path: Path) -> None:
-    """Refuse what is no regular file: opening a pipe would wait for ever.
+    """Refuse what is no regular file: opening a pipe would wait for ever, a link may lead out of the run.
 
     Raises
     ------
     UnreadableError
     """
     try:
-        if path.is_file():
+        if path.is_symlink():
+            reason = f"is a symbolic link to {os.readlink(path)[:200]}, which is not followed"
+        elif path.is_file():
             return
-        reason = "is no file" if path.exists() else "is missing"
+        else:
+            reason = "is no file" if path.exists() else "is missing"
     except (OSError, ValueError) as error:
         raise UnreadableError(f"cannot be read ({error})") from error
     raise UnreadableError(reason)

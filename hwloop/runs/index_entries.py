@@ -84,6 +84,9 @@ def _untouched(folder: Path) -> Iterator[str]:
     """
     path = folder / NAME
     log = path.with_name(NAME + "-wal")
+    for beside in (log, path.with_name(NAME + "-shm")):
+        if beside.is_symlink():
+            require_file(beside)
     address = path.resolve().as_uri()
     if writer_of(folder) is not None:
         yield f"{address}?mode=ro"

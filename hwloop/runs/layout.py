@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,17 +49,40 @@ def require_run(folder: Path) -> None:
         raise ConfigError(f"{folder} {what}; give the folder of a run, hwloop runs lists them")
 
 
+def is_own_folder(path: Path) -> bool:
+    """Whether there is a folder, and no link to one that lies elsewhere.
+
+    Raises
+    ------
+    OSError
+    """
+    return path.is_dir() and not path.is_symlink()
+
+
+def links_in(run: Path) -> list[Path]:
+    """Every symbolic link in a run's folder: none of them is followed.
+
+    Raises
+    ------
+    OSError
+    """
+    found = []
+    for place, folders, names in os.walk(run):
+        found += [path for name in (*folders, *names) if (path := Path(place, name)).is_symlink()]
+    return sorted(found)
+
+
 def journal_folders(run: Path) -> list[JournalFolder]:
-    """The journals of a run, by seed and device.
+    """The journals of a run, by seed and device; what lies behind a symbolic link is none of the run's.
 
     Raises
     ------
     OSError
     """
     parent = run / JOURNAL
-    if not parent.is_dir():
+    if not is_own_folder(parent):
         return []
-    found = [_journal_folder(path) for path in parent.iterdir() if path.is_dir()]
+    found = [_journal_folder(path) for path in parent.iterdir() if is_own_folder(path)]
     return sorted(found, key=lambda j: (j.seed is None, j.seed or 0, j.device_number or 0, j.name))
 
 

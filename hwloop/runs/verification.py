@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -64,6 +65,7 @@ def verify_run(folder: Path) -> Verification:
     found.state = _read(found, folder / layout.STATE, lambda _: read_state(folder))
     _read(found, folder / layout.CONFIG, read_toml)
     _read(found, folder / layout.ENVIRONMENT, read_object)
+    _check_links(found, folder)
     _check_journals(found, folder)
     _check_checkpoints(found, folder)
     is_running = found.state is not None and found.state.state == RUNNING
@@ -82,13 +84,23 @@ def _read(found: Verification, path: Path, reader: Callable[[Path], T]) -> T | N
         return None
 
 
+def _check_links(found: Verification, folder: Path) -> None:
+    for path in layout.links_in(folder):
+        place = path.relative_to(folder)
+        if not any(problem.startswith(f"{place} is a symbolic link") for problem in found.problems):
+            found.problems.append(
+                f"{place} is a symbolic link to {os.readlink(path)[:200]}, which is not followed; nor does resume "
+                "write through it"
+            )
+
+
 def _check_journals(found: Verification, folder: Path) -> None:
     try:
         journals = layout.journal_folders(folder)
     except OSError as error:
         found.problems.append(f"{layout.JOURNAL} cannot be read ({error.strerror})")
         return
-    if (folder / layout.REUSED).is_dir():
+    if layout.is_own_folder(folder / layout.REUSED):
         journals.append(layout.JournalFolder(folder / layout.REUSED, None, None))
     for journal in journals:
         check = check_journal(journal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import importlib.util
 import json
+import os
 import re
 
 import numpy as np
@@ -14,8 +15,11 @@ import hwloop
 from hwloop import ConfigError, Faulty, Retrying
 from hwloop.deadline import Clock
 from hwloop.devices.faults import FAULTS
+from hwloop.events import EpochFinished
+from hwloop.experiment.events import MethodScored, SeedStarted
 from hwloop.experiment.loading import check_names, validated
 from hwloop.experiment.runner import run_experiment
+from hwloop.experiment.tensorboard_log import TensorBoardLog
 from hwloop.experiments.dataset import Dataset
 from hwloop.experiments.datasets import split
 from hwloop.journal import ReadOnlyJournal
@@ -163,6 +167,26 @@ def test_tensorboard_shows_the_same_figures(tmp_path):
     assert all(rate > 0 for _, rate in curve("device/rows_per_second"))
     faults = sum(line["event"] == "DeviceFault" for line in lines(tmp_path / "run"))
     assert [value for _, value in curve("device/faults")] == list(range(1, faults + 1))
+
+
+def test_a_run_that_goes_on_draws_no_point_of_its_curves_twice(tmp_path):
+    """It is executed again from its start or a checkpoint: either way it comes past points that are drawn."""
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for first, last in ((1, 4), (1, 6), (3, 9)):
+        log = TensorBoardLog(tmp_path)
+        log(SeedStarted(0, 1, 1, 100))
+        for epoch in range(first, last):
+            log(EpochFinished(0, epoch, 10, 1.0 / epoch))
+        log(MethodScored(0, "network", 0.5))
+        log.close()
+        newest = max((tmp_path / "tensorboard").iterdir(), key=os.path.getmtime)
+        newest.write_bytes(newest.read_bytes() + b"torn")  # as a killed writer leaves it
+    read = EventAccumulator(str(tmp_path / "tensorboard"))
+    read.Reload()
+    assert [point.step for point in read.Scalars("seed-0/stage-1/loss")] == list(range(1, 9))
+    assert len(read.Scalars("test_accuracy/network")) == 1
 
 
 def test_without_the_extra_one_error_names_it_before_anything_is_measured(tmp_path, monkeypatch):

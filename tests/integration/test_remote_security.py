@@ -201,7 +201,13 @@ def test_a_client_goes_to_another_computer_with_a_key_only():
 
 @pytest.mark.parametrize(
     ("text", "mode", "words"),
-    [(KEY, 0o604, "everybody may read"), (KEY[:31], 0o600, "31 characters"), (b"a" * 5000, 0o600, "random ones")],
+    [
+        (KEY, 0o604, "everybody may read"),
+        (KEY, 0o640, "its group may read"),
+        (KEY, 0o620, "its group"),
+        (KEY[:31], 0o600, "31 characters"),
+        (b"a" * 5000, 0o600, "random ones"),
+    ],
 )
 def test_a_key_file_that_protects_nothing_is_refused(tmp_path, text, mode, words):
     with pytest.raises(ConfigError, match=words):

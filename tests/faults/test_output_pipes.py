@@ -1,0 +1,82 @@
+"""A reader that goes away, as in ``hwloop run | head``: the device is safe first, and the end is quiet."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+DEVICE = '''
+import hwloop
+from pathlib import Path
+
+class Rig(hwloop.Device):
+    """Says how it was left."""
+
+    def __init__(self):
+        self.spec = hwloop.DeviceSpec(n_inputs=120, n_outputs=10)
+
+    def _open(self):
+        Path("opened").write_text("opened")
+
+    def _close(self):
+        Path("safe").write_text("safe")
+
+    def _measure(self, inputs):
+        return inputs[:, :10]
+'''
+RUN = (
+    *("run", "digits-optical", "--set", "device=lab:Rig", "--set", "network.stages=1", "--seeds", "1"),
+    *("--set", "trainer.settings.epochs=2", "--no-floors", "--out", "night"),
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "lab.py").write_text(DEVICE)
+    return tmp_path
+
+
+def into_a_closed_pipe(folder, words, broken, lines=0):
+    """Exit code, and what came out of the other stream; one is read for so many lines and then closed."""
+    reading, writing = os.pipe()
+    head = subprocess.Popen(["head", "-n", str(lines)], stdin=reading, stdout=subprocess.DEVNULL)
+    os.close(reading)
+    if not lines:
+        head.wait()
+    try:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | dict.fromkeys(broken, writing)
+        done = subprocess.run(
+            [sys.executable, "-m", "hwloop.cli", *words],
+            **streams,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"},
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+        head.wait()
+    return done.returncode, (done.stdout or "") + (done.stderr or "")
+
+
+@pytest.mark.parametrize("words", [pytest.param(("list",), marks=pytest.mark.slow), ("runs", "--json"), ("runs",)])
+def test_a_table_that_nobody_reads_ends_as_a_program_does_that_gets_sigpipe(folder, make_run, words):
+    make_run(folder / "runs" / "night")
+    assert into_a_closed_pipe(folder, words, ["stdout"]) == (141, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lines", [0, 1])
+@pytest.mark.parametrize("broken", [["stdout"], ["stderr"], ["stdout", "stderr"]])
+def test_a_run_whose_output_nobody_reads_leaves_its_device_safe_and_its_rows_kept(folder, broken, lines):
+    code, said = into_a_closed_pipe(folder, RUN, broken, lines)
+    assert code == 141
+    assert "Traceback" not in said
+    assert "rror" not in said
+    assert (folder / "safe").exists() == (folder / "opened").exists()
+    if lines or broken == ["stdout"]:  # otherwise the forecast already finds nobody
+        assert (folder / "safe").exists()
+        assert (folder / "night" / "journal").is_dir()

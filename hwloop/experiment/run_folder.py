@@ -217,6 +217,8 @@ def _new_folder(base: str) -> Path:
             if RUNS.is_dir():
                 continue
             raise ConfigError(f"{RUNS} is no folder, so no run can be kept in it; give --out") from None
+        except FileNotFoundError:
+            continue  # another run has just removed the empty folder of all runs
         except OSError as error:
             raise ConfigError(f"{path} cannot be made ({error.strerror}); give --out") from error
         return path
@@ -233,6 +235,7 @@ def run_in_free_folder(name: str, out: str | Path | None) -> Iterator[Path]:
         if out is None:
             with suppress(OSError):  # it holds something
                 path.rmdir()
+                path.parent.rmdir()
 
 
 def _plain(value: Any) -> Any:

@@ -18,10 +18,10 @@ class Rig(hwloop.Device):
     def __init__(self):
         self.spec = hwloop.DeviceSpec(n_inputs=120, n_outputs=10)
 
-    def _open(self):
+    def open(self):
         Path("opened").write_text("opened")
 
-    def _close(self):
+    def close(self):
         Path("safe").write_text("safe")
 
     def _measure(self, inputs):
@@ -69,8 +69,9 @@ def test_a_table_that_nobody_reads_ends_as_a_program_does_that_gets_sigpipe(fold
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lines", [0, 1])
-@pytest.mark.parametrize("broken", [["stdout"], ["stderr"], ["stdout", "stderr"]])
+@pytest.mark.parametrize(
+    ("broken", "lines"), [(["stdout"], 0), (["stderr"], 0), (["stderr"], 1), (["stdout", "stderr"], 1)]
+)
 def test_a_run_whose_output_nobody_reads_leaves_its_device_safe_and_its_rows_kept(folder, broken, lines):
     code, said = into_a_closed_pipe(folder, RUN, broken, lines)
     assert code == 141

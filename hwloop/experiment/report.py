@@ -65,6 +65,7 @@ def _render(
         faults=faults,
         doubts=doubts,
         drift=_drift(evidence),
+        notes=_notes(evidence),
         sparsity=_sparsity(evidence),
         configuration=toml_text(evidence.config.as_table()),
         version=hwloop.__version__,
@@ -105,6 +106,19 @@ def _drift(evidence: Evidence) -> list[dict[str, Any]]:
     return [
         {"number": number, "text": words.drift([point for curve in curves for point in curve])}
         for number, curves in enumerate(devices, start=1)
+    ]
+
+
+def _notes(evidence: Evidence) -> list[str]:
+    """What was noted of data and devices, and in which seeds where not in all."""
+    seeds: dict[str, list[int]] = {}
+    for seed in evidence.seeds:
+        for note in dict.fromkeys(seed.notes):
+            seeds.setdefault(note, []).append(seed.seed)
+    every = len(evidence.seeds)
+    return [
+        note if len(found) == every else f"{note} (seed {', '.join(str(seed) for seed in found)})"
+        for note, found in seeds.items()
     ]
 
 

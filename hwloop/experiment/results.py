@@ -70,6 +70,8 @@ class SeedResult:
         Of each stage's activity on training rows; ``None`` where it has none.
     uses_model
         What the trainer knew of the device beyond its measured rows; empty for nothing.
+    notes
+        What the user should know of data and devices, in words: what of them carries nothing, a loss that rose.
     """
 
     seed: int
@@ -92,6 +94,7 @@ class SeedResult:
     drift: list[list[ReferenceMeasured]] = field(default_factory=list)
     sparsity: list[Sparsity | None] = field(default_factory=list)
     uses_model: str = ""
+    notes: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and text, for a metrics file."""

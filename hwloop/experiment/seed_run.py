@@ -94,6 +94,7 @@ class SeedRun:
             losses=[stage.losses for stage in history.stages],
             sparsity=[stage.sparsity for stage in history.stages],
             uses_model=history.uses_model,
+            notes=history.notes,
             validation_accuracies=[stage.validation_accuracy for stage in history.stages],
             digital_seconds=history.digital_seconds,
             wall_seconds=time.perf_counter() - begin,

@@ -65,6 +65,7 @@ def written(tmp_path, floors=True, description="", seeds=2):
             digital_seconds=0.1,
             wall_seconds=0.2,
             sparsity=[Sparsity(0.25 * (1 + seed), 0.5), None],
+            notes=["all 3 features are <constant>", *(["the loss rose"] if seed == 1 else [])],
         )
         for seed in config.seeds
     )
@@ -137,3 +138,9 @@ def test_effective_rank_counts_equal_directions():
     assert abs(effective_rank(basis[:, :4]) - 4.0) < 1e-9
     assert abs(effective_rank(np.outer(np.arange(5.0), np.ones(3))) - 1.0) < 1e-9
     assert effective_rank(np.ones((4, 3))) == 0.0
+
+
+def test_notes_are_told_once_and_whose_they_are(tmp_path):
+    text = written(tmp_path)
+    assert text.count("all 3 features are &lt;constant&gt;</li>") == 1
+    assert "the loss rose (seed 1)</li>" in text

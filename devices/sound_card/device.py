@@ -9,7 +9,7 @@ import numpy as np
 
 from hwloop.device import Device, DeviceSpec
 from hwloop.device.spec import Float64Array
-from hwloop.devices.sound_card.batch import Batch
+from hwloop.devices.sound_card.batch import Batch, Heard
 from hwloop.devices.sound_card.coding import CODINGS, Coding, Timing
 from hwloop.devices.sound_card.level import LevelLimit
 from hwloop.devices.sound_card.marker import Marker
@@ -20,6 +20,8 @@ from hwloop.simulators.settings import one_of, real_number, whole_number
 MARKER_SECONDS = 0.04
 TYPICAL_LATENCY_SECONDS = 0.25  # for forecasts, before it is measured
 MARKER_PEAK = 0.7  # of what a sample may reach
+CLOCK_SECONDS = 1.0  # between the two markers that tell the ratio of the clocks when the card is opened
+MOST_STRETCH = 1e-3  # quartz errs by a tenth of it
 
 
 class SoundCard(Device):
@@ -108,7 +110,7 @@ class SoundCard(Device):
         block = whole_number("block_samples", block_samples, low=0)
         self.stream = stream or SoundDeviceStream(rate, input_device, output_device, buffering, block, ramp)
         self.settings = f"settling {settling / rate:g} s, ramp {ramp / rate:g} s, peak {peak:g}, RMS {rms:g}"
-        self._latency: int | None = None
+        self._heard: Heard | None = None
         rows = whole_number("max_rows", max_rows, low=1)
         self.spec = DeviceSpec(
             n_inputs,
@@ -124,30 +126,41 @@ class SoundCard(Device):
     @property
     def latency_seconds(self) -> float:
         """From playing to hearing, as the last marker told; raises DeviceDisconnected while closed."""
-        if self._latency is None:
+        return self._last_heard().latency / self.sample_rate
+
+    @property
+    def clock_ratio(self) -> float:
+        """Of the microphone's clock to the loudspeaker's, as the markers told; 1 where one clock drives both.
+
+        Raises DeviceDisconnected while closed.
+        """
+        return 1.0 + self._last_heard().stretch
+
+    def _last_heard(self) -> Heard:
+        if self._heard is None:
             raise DeviceDisconnected("the sound card is closed; open it first")
-        return self._latency / self.sample_rate
+        return self._heard
 
     def open(self) -> None:
-        """Start the stream and find the latency by a marker.
+        """Start the stream, and find the latency and the ratio of the clocks by two markers.
 
         Raises
         ------
         DeviceError
-            There is no such card, or the loudspeaker is not heard.
+            There is no such card, the loudspeaker is not heard, or the two run at different sample rates.
         """
-        if self._latency is not None:
+        if self._heard is not None:
             return
         self.stream.open()
         try:
-            self._latency = self._found_latency()
+            self._heard = self._first_heard()
         except BaseException:
             self.stream.close()
             raise
 
     def close(self) -> None:
         """Silence, then end the stream."""
-        self._latency = None
+        self._heard = None
         self.stream.close()
 
     def identify(self) -> str:
@@ -159,26 +172,35 @@ class SoundCard(Device):
         return self.stream.identify()
 
     def _measure(self, inputs: Float64Array) -> Float64Array:
-        if self._latency is None:
-            raise DeviceDisconnected("the sound card is closed; open it first")
-        rows = len(inputs)
-        tail = np.zeros(self._latency + self.batch.gap_samples)
+        rows, heard = len(inputs), self._last_heard()
+        tail = np.zeros(heard.latency + self.batch.gap_samples)
         recording = self._played(np.concatenate([self.batch.sound(inputs), tail]))
-        readings, self._latency = self.batch.readings(recording, rows, self._latency)
+        readings, self._heard = self.batch.readings(recording, rows, heard)
         return readings
 
     def _played(self, sound: Float64Array) -> Float64Array:
         self.level.check(sound, self.sample_rate)
         return self.stream.play_and_record(sound, 2.0 + 2.0 * len(sound) / self.sample_rate)
 
-    def _found_latency(self) -> int:
+    def _first_heard(self) -> Heard:
         marker = self.batch.marker
-        silence = np.zeros(round(self.max_latency_seconds * self.sample_rate))
-        recording = self._played(np.concatenate([marker.signal, silence]))
+        silence = np.zeros(round(max(self.max_latency_seconds, CLOCK_SECONDS) * self.sample_rate))
+        recording = self._played(np.concatenate([marker.signal, silence, marker.signal, silence]))
+        apart = len(marker) + len(silence)
+        parts = recording[:apart], recording[apart:]
         try:
-            return marker.delay(recording)
+            whole = [marker.delay(part) for part in parts]
         except BadReading as error:
             raise DeviceError(f"the loudspeaker is not heard by the microphone: {error}") from error
+        fine = [marker.fine_delay(part, near) for part, near in zip(parts, whole, strict=True)]
+        stretch = (fine[1] - fine[0]) / apart
+        if abs(stretch) > MOST_STRETCH:
+            raise DeviceError(
+                f"microphone and loudspeaker do not run at one sample rate: two markers {apart} samples apart are "
+                f"heard {fine[1] - fine[0]:+.1f} samples off. Set both to {self.sample_rate} Hz, or the computer "
+                "was too busy: open again"
+            )
+        return Heard(whole[0], stretch)
 
 
 def _band(band_hz: tuple[float, float], sample_rate: int) -> tuple[float, float]:

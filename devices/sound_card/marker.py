@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwloop.device.spec import Float64Array
 from hwloop.devices.sound_card.envelope import faded
@@ -37,11 +38,8 @@ class Marker:
             Nothing in it is clearly the chirp.
         """
         places = len(recording) - len(self) + 1
-        size = 1 << (len(recording) + len(self)).bit_length()
-        chirp = np.fft.rfft(self.signal, size)
-        power = np.abs(chirp) ** 2
-        flattened = np.conj(chirp) / (power + 0.01 * power.max())
-        answer = np.abs(np.fft.irfft(np.fft.rfft(recording, size) * flattened, size)[:places])
+        spectrum, size = self._matched(recording)
+        answer = np.abs(np.fft.irfft(spectrum, size)[:places])
         peak = int(answer.argmax())
         elsewhere = np.delete(answer, np.s_[max(0, peak - len(self) // 8) : peak + len(self) // 8])
         background = float(np.sqrt(np.mean(elsewhere**2))) if len(elsewhere) else 0.0
@@ -51,3 +49,27 @@ class Marker:
                 f"{background:.3g}); check loudspeaker, microphone and their volume"
             )
         return peak
+
+    def fine_delay(self, recording: Float64Array, near: int) -> float:
+        """The delay to a fraction of a sample, from the whole one that :meth:`delay` found.
+
+        The matched filter's answer is a sum of cosines, so it is known between the samples too: its largest value
+        within a sample of ``near``.
+        """
+        spectrum, size = self._matched(recording)
+        spectrum[1:-1] *= 2.0  # the negative frequencies
+        turn = 2.0 * np.pi * np.arange(len(spectrum)) / size
+        centre, width = float(near), 1.0
+        for _ in range(3):
+            places = centre + width * np.linspace(-1.0, 1.0, 21)
+            answer = np.abs([np.sum((spectrum * np.exp(1j * turn * place)).real) for place in places])
+            centre, width = float(places[answer.argmax()]), width / 10.0
+        return centre
+
+    def _matched(self, recording: Float64Array) -> tuple[NDArray[np.complex128], int]:
+        """The spectrum of the filter's answer, and over how many samples."""
+        size = 1 << (len(recording) + len(self)).bit_length()
+        chirp = np.fft.rfft(self.signal, size)
+        power = np.abs(chirp) ** 2
+        flattened = np.conj(chirp) / (power + 0.01 * power.max())
+        return np.fft.rfft(recording, size) * flattened, size

@@ -4,6 +4,8 @@ import threading
 
 import numpy as np
 import pytest
+from scipy.interpolate import CubicSpline
+from scipy.signal import resample
 
 from hwloop import BadReading, DeviceDisconnected, DeviceError, DeviceTimeout, HwloopError, LimitError, Retrying
 from hwloop.conformance import PROMISES, check_device
@@ -75,6 +77,73 @@ def test_waveforms():
         answers = device.measure(rows)
         np.testing.assert_allclose(answers[:, :32], -0.5 * rows, atol=1e-12)
         assert np.all(np.abs(answers[:, 32:]) < 0.5 * np.abs(rows[:, -1:]))  # the ramp out
+
+
+def on_another_clock(sound, ppm):
+    """What a card records whose clock runs so much faster: eight times oversampled, then a cubic spline."""
+    padded = np.concatenate([sound, np.zeros(4096)])
+    fine = CubicSpline(np.arange(8 * len(padded)) / 8, resample(padded, 8 * len(padded)))
+    return fine(np.arange(len(sound)) / (1 + 1e-6 * ppm))
+
+
+class TwoClocks(Room):
+    """Microphone and loudspeaker on cards of their own."""
+
+    ppm = 0.0
+
+    def play_and_record(self, sound, timeout_seconds):
+        return on_another_clock(super().play_and_record(sound, timeout_seconds), self.ppm)
+
+
+CODINGS = {"tones": {"name": "tones", "window_samples": 1024}, "waveform": {"name": "waveform"}}
+
+
+@pytest.mark.parametrize(
+    "ppm", [20.0, *(pytest.param(p, marks=pytest.mark.slow) for p in (-150, -5, 0.5, 5, 100))]
+)
+@pytest.mark.parametrize("coding", CODINGS)
+def test_two_clocks_that_differ_are_told_and_made_good(coding, ppm):
+    room = TwoClocks(squared=0.3)
+    with card(room, coding=CODINGS[coding], max_rows=40) as device:
+        rows = rows_for(device, 40)
+        truth = device.measure(rows)
+    room.ppm = ppm
+    with card(room, coding=CODINGS[coding], max_rows=40) as device:
+        tolerance = max(2e-3, 6e-5 * abs(ppm))  # a stretched chirp is placed a few hundredths of a sample off
+        assert (device.clock_ratio - 1) * 1e6 == pytest.approx(ppm, abs=0.2)
+        answers = device.measure(rows)
+        assert np.abs(answers - truth).max() < tolerance * np.abs(truth).max()
+        room.ppm = ppm + 0.2  # the cards warm up
+        assert np.abs(device.measure(rows) - truth).max() < tolerance * np.abs(truth).max()
+        room.lose = 3
+        with pytest.raises(BadReading, match="lost or doubled"):
+            device.measure(rows)
+
+
+def test_different_sample_rates_are_refused_when_the_card_is_opened():
+    room = TwoClocks()
+    room.ppm = 1e6 * (48_000 / 47_900 - 1)
+    device = card(room)
+    with pytest.raises(DeviceError, match="one sample rate"):
+        device.open()
+    assert not room.is_open
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("full_scale", [1.0, 0.9995])
+def test_a_microphone_that_clips_is_refused(coding, full_scale):
+    class Clipping(Room):
+        def play_and_record(self, sound, timeout_seconds):
+            return np.clip(super().play_and_record(sound, timeout_seconds), -full_scale, full_scale)
+
+    room = Clipping()
+    with card(room, coding=CODINGS[coding]) as device:
+        rows = rows_for(device, 4) / 10
+        rows[2] = device.spec.high
+        device.measure(rows)
+        room.gain = 1.2 / np.abs(device.coding.encode(rows[2:3])).max()
+        with pytest.raises(BadReading, match=r"row 2: the microphone reaches full scale.*turn down"):
+            device.measure(rows)
 
 
 def test_what_is_measured_does_not_depend_on_the_batch():

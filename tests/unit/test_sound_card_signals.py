@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwloop import BadReading, LimitError
-from hwloop.devices.sound_card.batch import Batch
+from hwloop.devices.sound_card.batch import Batch, Heard
 from hwloop.devices.sound_card.coding import Timing, ToneCoding, WaveformCoding, line_bins, tone_bins
 from hwloop.devices.sound_card.envelope import faded, rise
 from hwloop.devices.sound_card.level import LevelLimit
@@ -190,8 +190,8 @@ def test_a_batch_is_decoded_wherever_its_markers_are(marker, kind, latency):
     batch = Batch(coding, marker, 1200)
     rows = rows_for(coding, 6)
     recording = np.concatenate([np.zeros(latency), batch.sound(rows), np.zeros(2400)])
-    readings, found = batch.readings(recording, 6, 600)
-    assert found == latency
+    readings, found = batch.readings(recording, 6, Heard(600, 0.0))
+    assert (found.latency, found.stretch) == (latency, pytest.approx(0.0, abs=1e-7))
     np.testing.assert_allclose(readings, coding.decode(coding.encode(rows)), atol=1e-12)
 
 
@@ -202,4 +202,4 @@ def test_samples_that_are_lost_or_doubled_in_a_batch_are_noticed(marker, lost):
     place = batch.first_row + 3000
     pieces = [sound[:place], np.zeros(max(lost, 0)), sound[place + max(-lost, 0) :], np.zeros(4000)]
     with pytest.raises(BadReading):
-        batch.readings(np.concatenate(pieces), 6, 0)
+        batch.readings(np.concatenate(pieces), 6, Heard(0, 0.0))

@@ -15,6 +15,8 @@ from hwloop.simulators.streams import NoiseStream
 class _NullPhysics(Device):
     """Takes the place of a device: the same channels and limits, no physics, no noise, no time."""
 
+    simulated = True
+
     reproducible = True
 
     def __init__(self, spec: DeviceSpec) -> None:

@@ -14,14 +14,23 @@ import numpy as np
 
 from hwloop.device import Device, DeviceDescription, DeviceSpec, RowHandling
 from hwloop.device.handling import parts
+from hwloop.device.hold import handed_on
 from hwloop.device.spec import Float64Array
-from hwloop.errors import BadReading, ConfigError, DeviceCrashed, DeviceDisconnected, DeviceError, DeviceTimeout
+from hwloop.errors import (
+    BadReading,
+    ConfigError,
+    DeviceChanged,
+    DeviceCrashed,
+    DeviceDisconnected,
+    DeviceError,
+    DeviceTimeout,
+)
 from hwloop.events import Event, Listener, MayStand
 from hwloop.jobs import Job, fulfil, run_jobs
 from hwloop.registry import open_device
 
 T = TypeVar("T")
-KINDS = (DeviceTimeout, DeviceDisconnected, DeviceCrashed, BadReading)
+KINDS = (DeviceChanged, DeviceTimeout, DeviceDisconnected, DeviceCrashed, BadReading)
 
 
 class Pool(Device):
@@ -201,6 +210,7 @@ class _Member:
     def begin(self, step: Callable[[], T]) -> Future[T]:
         """Run a step on the member's thread; at once, on the caller's, while it is closed and has none."""
         future: Future[T] = Future()
+        step = handed_on(step)
         if self._jobs is None:
             fulfil(future, step)
         else:
@@ -216,7 +226,7 @@ class _Member:
         """From another thread, although the member's own may still be measuring; that ends when it comes back."""
         self._end_thread()
         closed: Future[None] = Future()
-        threading.Thread(target=fulfil, args=(closed, self.device.close), daemon=True).start()
+        threading.Thread(target=fulfil, args=(closed, handed_on(self.device.close)), daemon=True).start()
         return closed
 
     def _end_thread(self) -> None:

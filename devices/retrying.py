@@ -15,6 +15,7 @@ from hwloop.devices.plausibility import DEFAULT_CHECKS, Exchange, plausibility_c
 from hwloop.errors import (
     BadReading,
     ConformityError,
+    DeviceChanged,
     DeviceCrashed,
     DeviceDisconnected,
     DeviceError,
@@ -47,8 +48,9 @@ class Retrying(DeviceWrapper):
     whole or not at all. The same happens before the next row when Ctrl-C, or any other error, ended a call.
 
     Only a :class:`hwloop.DeviceError` is answered by measuring again: never a stimulus that was refused, a
-    budget that is spent, or Ctrl-C; nor a :class:`hwloop.ConformityError`, which would come again. Every failed
-    attempt is told once, as a :class:`DeviceFault`.
+    budget that is spent, or Ctrl-C; nor a :class:`hwloop.ConformityError`, which would come again, nor a
+    :class:`hwloop.DeviceChanged`, after which another device answers. Every failed attempt is told once, as a
+    :class:`DeviceFault`.
 
     Some wrong answers raise no error: ``plausible`` lists checks that recognise them. A check may be wrong,
     and then costs two more attempts: see :class:`hwloop.devices.doubts.Doubts`. That takes ``retries`` of at
@@ -166,6 +168,9 @@ class Retrying(DeviceWrapper):
             attempt += 1
             try:
                 return self._attempt(inputs)
+            except DeviceChanged:  # no attempt mends that, and the next may find a third
+                self._drop_link()
+                raise
             except DeviceError as error:
                 self._failures += 1
                 pause = min(self.backoff_seconds * 2.0 ** min(attempt - 1, 60), LONGEST_BACKOFF_SECONDS)

@@ -45,6 +45,10 @@ class DeviceDrifted(DeviceError):
     """The device has moved further than the reference's limit allows; the run is paused, with everything kept."""
 
 
+class DeviceChanged(DeviceError):
+    """Another device answers than before, or with another spec; nothing that it measured is recorded."""
+
+
 class BadReading(DeviceError):
     """The device answered with the wrong shape, NaN, infinity or SCPI's 9.91E37 (not a number)."""
 

@@ -39,6 +39,8 @@ class FibreSeries(Device):
         There is no turn, the shapes differ, or a setting is not allowed.
     """
 
+    simulated = True
+
     reproducible = True
     rows_together = OpticalFibre.rows_together
 

@@ -62,6 +62,8 @@ class LinearInstrument(Device):
         A setting that is not allowed; the message gives the reason and the nearest allowed value.
     """
 
+    simulated = True
+
     #: The setting, in seconds, that trades time for settling; ``hwloop calibrate --settling`` may sweep it.
     settling_setting: ClassVar[str] = "hold_seconds"
 

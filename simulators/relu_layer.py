@@ -38,6 +38,8 @@ class ReluLayer(Device):
         A setting that is not allowed.
     """
 
+    simulated = True
+
     reproducible = True
 
     def __init__(self, *, n_inputs: int = 64, n_outputs: int = 200, bias: float = 0.5, seed: int = 0) -> None:

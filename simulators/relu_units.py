@@ -28,6 +28,8 @@ class ReluUnits(Device):
         A number that is not allowed.
     """
 
+    simulated = True
+
     reproducible = True
 
     def __init__(self, *, n_inputs: int = 64) -> None:

@@ -60,6 +60,8 @@ class Substrate(Device):
         Rows that are computed together.
     """
 
+    simulated = True
+
     reproducible = True
     quiet_settings: ClassVar[Mapping[str, Any]] = {}
     harmless_settings: ClassVar[Mapping[str, str]] = {

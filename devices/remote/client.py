@@ -21,7 +21,7 @@ from hwloop.devices.remote.address import Address
 from hwloop.devices.remote.crossing import DESCRIPTION_BYTES, Description, described
 from hwloop.devices.remote.link import Held, RemoteLink
 from hwloop.devices.remote.security import NONCE_BYTES, read_key
-from hwloop.errors import BadReading, DeviceDisconnected, DeviceError
+from hwloop.errors import BadReading, DeviceChanged, DeviceDisconnected, DeviceError
 from hwloop.simulators.settings import real_number
 
 LONGEST_NAME = 200
@@ -217,7 +217,7 @@ class RemoteDevice(Device):
     def _recognise(self, found: Description) -> None:
         known = self._description
         if known is not None and (known.spec != found.spec or known.identity != found.identity):
-            raise DeviceError(
+            raise DeviceChanged(
                 f"another device is served at {self.address} than before: {found.identity}, not {known.identity}, "
                 "or with other limits; build the device anew"
             )

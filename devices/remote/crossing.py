@@ -30,6 +30,7 @@ KINDS = {
         errors.DeviceTimeout,
         errors.DeviceDisconnected,
         errors.DeviceCrashed,
+        errors.DeviceChanged,
         errors.DeviceDrifted,
         errors.BadReading,
         errors.ConfigError,

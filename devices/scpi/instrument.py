@@ -9,7 +9,7 @@ from hwloop.devices.scpi.commands import Command
 from hwloop.devices.scpi.link import ScpiLink
 from hwloop.devices.scpi.messages import compound
 from hwloop.devices.scpi.replies import ANSWERS
-from hwloop.errors import BadReading, ConformityError, DeviceError
+from hwloop.errors import BadReading, ConformityError, DeviceChanged, DeviceError
 
 VOUCHING_FIELDS = 3  # maker, model, serial number; what follows is firmware, options, a date
 
@@ -95,7 +95,7 @@ class ScpiInstrument:
                 "check the address"
             )
         if known and vouching(identity) != vouching(known):
-            raise DeviceError(
+            raise DeviceChanged(
                 f"{self.link.resource} is {identity!r} now, but was {known!r}; "
                 "connect that instrument again, or make a new device for this one"
             )

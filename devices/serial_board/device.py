@@ -20,7 +20,7 @@ from hwloop.devices.serial_board.line_protocol import (
     encode_codes,
 )
 from hwloop.devices.serial_board.link import DeviceRefusal, SerialLink
-from hwloop.errors import BadReading, DeviceDisconnected, DeviceError, DeviceTimeout
+from hwloop.errors import BadReading, DeviceChanged, DeviceDisconnected, DeviceError, DeviceTimeout
 from hwloop.events import StrayLines
 from hwloop.simulators.settings import real_number, whole_number
 
@@ -191,7 +191,7 @@ class SerialBoard(Device):
     def _greet(self, link: SerialLink) -> None:
         identity = self._identity_when_booted(link)
         if self._identity and identity != self._identity:
-            raise DeviceError(
+            raise DeviceChanged(
                 f"another board answers on {self.port}: {identity}, not {self._identity}; plug the first one in "
                 "again, or build the device anew"
             )

@@ -12,7 +12,7 @@ from hwloop.device.spec import Float64Array
 from hwloop.devices.worker.process import WorkerProcess
 from hwloop.devices.worker.target import Target, python_of
 from hwloop.devices.worker.worker import Worker
-from hwloop.errors import BadReading, ConfigError, DeviceDisconnected, DeviceError
+from hwloop.errors import BadReading, ConfigError, DeviceChanged, DeviceDisconnected, DeviceError
 from hwloop.events import DeviceFault
 
 SLOWEST = 10.0  # times the time that the spec states for a row
@@ -96,6 +96,7 @@ class WorkerDevice(Device):
         self._identity = ""
         self._served: DeviceDescription | None = None
         self._python = None if python is None else str(python)
+        self._answers = ""  # who was opened: every further process must open the same, until it is closed
         self._wanted_open = False
         self._rows = 0  # answered so far
         self._rows_asked = 0  # in the call under way
@@ -134,6 +135,7 @@ class WorkerDevice(Device):
         own, and is killed after half a second.
         """
         self._wanted_open = False
+        self._answers = ""
         self._worker.stop()
 
     def identify(self) -> str:
@@ -192,7 +194,13 @@ class WorkerDevice(Device):
         seconds = self.target.start_seconds
         process.call("open", {"optional": True}, deadline_seconds=seconds)
         identity = process.call("identify", {"optional": True}, deadline_seconds=seconds)[0]["value"]
-        self._identity = str(identity) if identity else self._described()
+        found = str(identity) if identity else self._described()
+        if self._answers not in ("", found):
+            raise DeviceChanged(
+                f"{self.target.name} says {found!r} of itself in a new process, and said {self._answers!r} "
+                "before: another unit answers. Connect the first one again, or build the device anew"
+            )
+        self._identity = self._answers = found
         described = process.call("description", deadline_seconds=seconds)[1].get("outputs")
         self._served = None if described is None else DeviceDescription.from_bytes(described)
         if self._rows:

@@ -8,6 +8,7 @@ from typing import Any
 
 from hwloop.errors import (
     BadReading,
+    DeviceChanged,
     DeviceDisconnected,
     DeviceError,
     DeviceTimeout,
@@ -20,6 +21,7 @@ KINDS: dict[str, type[HwloopError]] = {
     "LimitError": LimitError,
     "StimulusError": StimulusError,
     "BadReading": BadReading,
+    "DeviceChanged": DeviceChanged,
     "DeviceTimeout": DeviceTimeout,
     "TimeoutError": DeviceTimeout,
     "DeviceDisconnected": DeviceDisconnected,

@@ -18,6 +18,8 @@ class Moving(Device):
         They differ in channels.
     """
 
+    simulated = True
+
     handling = RowHandling()
 
     def __init__(self, positions: Sequence[Device]) -> None:

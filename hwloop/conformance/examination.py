@@ -14,6 +14,7 @@ from hwloop.conformance.repeats import Repeats
 from hwloop.conformance.within import Hung, within
 from hwloop.deadline import Deadline
 from hwloop.device import Device, DeviceSpec
+from hwloop.device.hold import hold_of, working_for
 from hwloop.device.spec import Float64Array
 from hwloop.errors import BudgetExceeded, DeviceError
 from hwloop.journal import InMemoryJournal, Journal
@@ -36,6 +37,24 @@ class Unanswered(DeviceError):
     """The device does not answer any more; the check that asked cannot be made."""
 
 
+class FirstName:
+    """What a device said of itself first, given to whoever asks it: that it changes is for one promise to find.
+
+    Else a session, which refuses another device than before, would end every other check.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self.ask = device.identify
+        self._first: list[str] = []
+        setattr(device, "identify", self)  # noqa: B010
+
+    def __call__(self) -> str:
+        """The first answer; it is asked for once."""
+        if not self._first:
+            self._first.append(self.ask())
+        return self._first[0]
+
+
 class Examination:
     """Measures for the checks, through a session with purpose ``calibrate``.
 
@@ -56,6 +75,8 @@ class Examination:
 
     Attributes
     ----------
+    name
+        Asks the device who it is.
     incidents
         Failed calls, in words; each was measured again on a fresh connection.
     open_failure, close_failures
@@ -77,6 +98,7 @@ class Examination:
         self.timeout_seconds = timeout_seconds
         self.is_safe = is_safe
         self.device = make_device()
+        self.name = FirstName(self.device)
         self.spec: DeviceSpec = self.device.spec
         devices = chain(self.device)
         self.hook = LineHook(frozenset(type(device).__module__.partition(".")[0] for device in devices))
@@ -160,7 +182,7 @@ class Examination:
         self.open()
 
     def bounded(self, what: str, function: Callable[[], Result], rows: int = 0) -> Result:
-        """Call something of the device that may hang.
+        """Call something of the device that may hang, on a thread of its own, as whoever has the device open.
 
         Raises
         ------
@@ -171,8 +193,14 @@ class Examination:
         if self.hung:
             raise Unanswered("the device hangs, and was left alone")
         seconds = self.timeout_seconds + 10.0 * rows * (self.spec.row_seconds or 0.0)
+        holder = hold_of(self.device).holder
+
+        def as_holder() -> Result:
+            with working_for(holder):
+                return function()
+
         try:
-            return within(seconds, f"{what} of {type(self.device).__name__}", function)
+            return within(seconds, f"{what} of {type(self.device).__name__}", as_holder)
         except Hung:
             self.hung = True
             raise

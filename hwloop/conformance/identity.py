@@ -49,9 +49,9 @@ class Identity(Promise):
         names = []
         for _ in range(3):
             examination.open()
-            names.append(examination.session.identity)
+            names.append(examination.bounded("identify()", examination.name.ask))
             examination.close()
         examination.open()
         # Asked again while it is open, on the thread that owns the device nothing else runs meanwhile.
-        names.append(examination.bounded("identify()", examination.device.identify))
+        names.append(examination.bounded("identify()", examination.name.ask))
         return names

@@ -12,8 +12,11 @@ from typing import Any, ClassVar, Self, final
 import numpy as np
 
 from hwloop.device.checks import checked_stimuli, copy_readings
+from hwloop.device.copies import deep, shallow
 from hwloop.device.description import DeviceDescription
+from hwloop.device.guards import asking, closing, guard, opening
 from hwloop.device.handling import RowHandling
+from hwloop.device.hold import called
 from hwloop.device.made_of import MadeOf, made_of
 from hwloop.device.plain_value import UNDESCRIBED, qualified
 from hwloop.device.spec import DeviceSpec, Float64Array
@@ -70,6 +73,11 @@ class Device(ABC):
     After a crash it may then stand there as well as where it was last driven.
     """
     _rows_answered = 0
+    simulated: ClassVar[bool] = False
+    """Nothing but arithmetic, so that a copy is another device, with noise and drift counted by itself.
+
+    A copy of any other device, of an estimator or session that holds one too, holds the same object.
+    """
     _listener: Listener | None = None
     _made_of: MadeOf | None = None
     _bases_made_of: Mapping[str, MadeOf] = {}
@@ -86,6 +94,7 @@ class Device(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        guard(cls)
         if "__new__" in cls.__dict__:  # one of its own that keeps the arguments to itself
             cls.__new__ = staticmethod(_noting_arguments(cls.__dict__["__new__"].__func__))  # type: ignore[method-assign]
         if "__init__" in cls.__dict__:
@@ -97,12 +106,19 @@ class Device(ABC):
                 f"{cls.__name__} overrides measure(), which holds the safety checks; write _measure() instead"
             )
 
+    @opening
     def open(self) -> None:
-        """Connect to the hardware. Called before the first row; safe to call twice."""
+        """Connect to the hardware. Called before the first row; safe to call twice.
 
+        Where it is opened again within a call, or a call has failed, the same unit must answer as before
+        (:meth:`identify`), else a :class:`DeviceChanged` stops it.
+        """
+
+    @closing
     def close(self) -> None:
         """Bring the hardware to its safe state and disconnect; safe to call twice."""
 
+    @asking
     def identify(self) -> str:
         """Who answers: an instrument's ``*IDN?``, a serial number, or a simulator's name and seed."""
         return type(self).__name__
@@ -278,17 +294,26 @@ class Device(ABC):
         StimulusError, LimitError
             Before anything reaches the hardware.
         BadReading, DeviceTimeout, DeviceDisconnected, DeviceError
-            When the hardware fails or answers with something that is no reading.
+            When the hardware fails or answers with something that is no reading. Also, before anything reaches it,
+            where a session has it (which alone may call it), or where this process was forked since it was opened.
+        DeviceChanged
+            Another unit answers since a call failed, or ``spec`` is another than when the device was opened.
         """
         spec, name = self.spec, type(self).__name__
         stimuli = checked_stimuli(inputs, spec, name)
         rows = len(stimuli)
         responses = np.empty((rows, spec.n_outputs))
         step = min(spec.max_rows or max(rows, 1), self.rows_together or max(rows, 1))
-        for start in range(0, rows, step):
-            part = slice(start, start + step)
-            copy_readings(self._call_driver(stimuli[part]), responses[part], spec, name)
-            self._rows_answered += len(responses[part])
+        with called(self) as hold:
+            hold.check_spec(self, spec)
+            doubtful, hold.doubtful = hold.doubtful, True
+            for start in range(0, rows, step):
+                part = slice(start, start + step)
+                copy_readings(self._call_driver(stimuli[part]), responses[part], spec, name)
+                self._rows_answered += len(responses[part])
+            if doubtful and hold.identity is not None:
+                hold.recognise(self)
+            hold.doubtful = False
         return responses
 
     def _call_driver(self, stimuli: Float64Array) -> Any:
@@ -308,6 +333,12 @@ class Device(ABC):
                 f"{type(self).__name__} failed while measuring {len(stimuli)} rows ({what}); "
                 "check the device and its connection, then run again"
             ) from error
+
+    def __copy__(self) -> Device:
+        return shallow(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Device:
+        return deep(self, memo)
 
     def __enter__(self) -> Self:
         self.open()

@@ -116,8 +116,24 @@ class DeviceSpec:
             del values["n_nudges"]
         return {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in values.items()}
 
+    def differences(self, other: DeviceSpec) -> list[str]:
+        """In what ``other`` differs, in words: ``spec.max_rows is 7, not 8``, this one's value first."""
+        if self is other or self == other:
+            return []
+        mine, theirs = self.as_dict(), other.as_dict()
+        names = [name for name in mine | theirs if mine.get(name) != theirs.get(name)]
+        return [f"spec.{name} is {mine.get(name)!r}, not {theirs.get(name)!r}" for name in names]
+
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, DeviceSpec) and self.as_dict() == other.as_dict()
+        return isinstance(other, DeviceSpec) and all(
+            _equal(getattr(self, name), getattr(other, name)) for name in self.__dataclass_fields__
+        )
 
     def __hash__(self) -> int:
         return hash((self.n_inputs, self.n_outputs, self.input_unit, self.output_unit, self.max_rows))
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
+    return bool(one == other)

@@ -125,6 +125,8 @@ def reused_rows(run: Path) -> Journal | None:
 class AbsentDevice(Device):
     """Stands for a recorded device; every answer is expected to come from the journal."""
 
+    simulated = True
+
     identity_states_settings: ClassVar[bool] = True
     self_described: ClassVar = frozenset({"description"})
 

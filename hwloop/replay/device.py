@@ -48,6 +48,8 @@ class Replay(Device):
         The journal cannot be read, or names no device.
     """
 
+    simulated = True
+
     path_settings: ClassVar = frozenset({"path"})
     self_described: ClassVar = frozenset({"path", "run_seed", "device_number"})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from types import TracebackType
 from typing import Self
@@ -9,6 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.device.hold import refuse_fork
 from hwloop.device.spec import Float64Array
 
 
@@ -25,6 +27,7 @@ class Measurement:
         self._leading = 0
         self._failure: BaseException | None = None
         self.cancelled = False
+        self._process = os.getpid()
         self._changed = threading.Condition()
 
     @property
@@ -40,10 +43,13 @@ class Measurement:
         Raises
         ------
         HwloopError
-            Whatever stopped the measurement, if it stopped before that many rows were known.
+            Whatever stopped the measurement, if it stopped before that many rows were known. Also in a process
+            that was forked meanwhile: nobody measures there.
         """
         if rows > self.rows:
             raise ValueError(f"{rows} rows were asked for, but only {self.rows} are being measured")
+        if rows > self._leading:
+            refuse_fork(self._process, "this measurement")  # whose thread would fill it in
         with self._changed:
             self._changed.wait_for(lambda: self._leading >= rows or self._failure is not None)
             if self._leading < rows and self._failure is not None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from hwloop.device import Device
+from hwloop.device.hold import Holder, hold_of, working_for
 from hwloop.errors import DeviceError, HwloopError
+from hwloop.events import Event, Listener, MayStand
 from hwloop.jobs import Job, fulfil, run_jobs
 from hwloop.open_devices import OPEN_DEVICES, Abort
 from hwloop.session.recorder import Recorder
@@ -19,117 +23,234 @@ T = TypeVar("T")
 LAST_WORD_SECONDS = 0.25
 
 
-class DeviceOwner:
+@dataclass(frozen=True, eq=False)
+class User:
+    """A session, as the owner of its device knows it.
+
+    Attributes
+    ----------
+    recorder
+        Measures; told when no answer counts any more.
+    listener
+        Takes what the device tells while it works for this session.
+    """
+
+    recorder: Recorder
+    listener: Listener
+
+
+class DeviceOwner(Holder):
     """Opens a device, runs jobs on it in the order in which they come, and closes it: all on one thread.
 
-    That thread is a daemon: a driver that never returns cannot keep the process from ending. Until the device is
+    Every session on one device object shares its owner: their jobs take turns, and the last one to leave closes
+    the device. Nobody else may call it meanwhile (:mod:`hwloop.device.hold`).
+
+    The thread is a daemon: a driver that never returns cannot keep the process from ending. Until the device is
     closed it stands in :data:`hwloop.open_devices.OPEN_DEVICES`, which closes it when the interpreter exits.
 
     Parameters
     ----------
     device
         The device.
-    recorder
-        Measures on it; told when no answer counts any more.
     """
 
-    def __init__(self, device: Device, recorder: Recorder) -> None:
+    def __init__(self, device: Device) -> None:
+        super().__init__(f"a session on {type(device).__name__}")
         self.device = device
-        self._recorder = recorder
+        self._users: list[User] = []
+        self._turn = threading.Condition()
+        self._at_work_for: User | None = None
+        self._last: User | None = None
+        self._to_users = _ToUsers(self)
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._opened: Future[str] = Future()
         self._closed: Future[None] = Future()
         self._closing = False
-        self._thread = threading.Thread(target=run_jobs, args=(self._jobs,), name="hwloop-device", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="hwloop-device", daemon=True)
 
-    def open(self) -> str:
-        """Open the device and say who it is; a device that cannot be opened is brought to its safe state.
+    @classmethod
+    def of(cls, device: Device, user: User) -> DeviceOwner:
+        """The owner of a device, to whom a session is a user from now on; the first one has it opened.
+
+        Raises
+        ------
+        DeviceError
+            It is in other hands: inside of a device that another session has, or in the process that this one was
+            forked from. Or it is shared, and one of the sessions goes on from a recorded journal.
+        """
+        while True:
+            with _JOINING:
+                holder = hold_of(device).holder
+                if isinstance(holder, cls) and holder.device is device and holder.process == os.getpid():
+                    if holder._joined_by(user):
+                        return holder
+                else:
+                    owner = cls(device)
+                    hold_of(device).take(device, owner)
+                    owner._users.append(user)
+                    OPEN_DEVICES.add(owner)
+                    owner._thread.start()
+                    owner._jobs.put(owner._open_and_tell)
+                    return owner
+            holder._closed.exception()  # until it is closed; then it is opened anew
+
+    def _joined_by(self, user: User) -> bool:
+        self._users.append(user)
+        if self._closing:
+            self._users.remove(user)
+            return False
+        if len(self._users) > 1 and any(each.recorder.goes_on for each in self._users):
+            self._users.remove(user)
+            raise DeviceError(
+                f"{type(self.device).__name__} is in use by another session, and a run that goes on from its "
+                "journal needs the device to itself: close the other session first"
+            )
+        return True
+
+    def opened_for(self, user: User, step: Callable[[str], None]) -> None:
+        """Wait until the device is open, and take a first step with what it says of itself.
+
+        One that cannot be opened is brought to its safe state; if the step fails, its user leaves.
 
         Raises
         ------
         DeviceError
         """
-        OPEN_DEVICES.add(self)
-        self._thread.start()
         try:
-            return self.call(self._open_device)
+            identity = self._opened.result()
+            self.call(user, lambda: step(identity))
         except BaseException as error:
             try:
-                self.close()
+                self.leave(user)
             except DeviceError as second:
                 error.add_note(str(second))
             raise
 
-    def submit(self, job: Callable[..., None], *arguments: Any) -> None:
+    def submit(self, user: User, job: Callable[..., None], *arguments: Any) -> None:
         """Run a job after those that were submitted before it; it must not raise."""
-        self._jobs.put(lambda: job(*arguments))
+        self._jobs.put(lambda: self._work(user, lambda: job(*arguments)))
 
-    def begin(self, step: Callable[[], T]) -> Future[T]:
+    def begin(self, user: User, step: Callable[[], T]) -> Future[T]:
         """Run a step after the jobs that were submitted before it, and return at once."""
         future: Future[T] = Future()
-        self._jobs.put(lambda: fulfil(future, step))
+        self._jobs.put(lambda: self._work(user, lambda: fulfil(future, step)))
         return future
 
-    def call(self, step: Callable[[], T]) -> T:
+    def call(self, user: User, step: Callable[[], T]) -> T:
         """Run a step, and wait for its result."""
-        return self.begin(step).result()
+        return self.begin(user, step).result()
+
+    def leave(self, user: User) -> None:
+        """End the job of this user that is under way; the last one to leave closes the device, and waits for that.
+
+        Raises
+        ------
+        DeviceError
+        """
+        self.leave_later(user)
+        if threading.current_thread() is self._thread:
+            raise DeviceError("a session cannot be closed on its device's own thread, by a listener for one")
+        if self._closing:
+            self._closed.result()
+        with self._turn:
+            self._turn.wait_for(lambda: self._at_work_for is not user)
+
+    def leave_later(self, user: User) -> None:
+        """The same, and do not wait for it."""
+        if self.process != os.getpid():
+            return  # forked: the thread and the device are the parent's
+        with _JOINING:
+            if user in self._users:
+                self._users.remove(user)
+                self._last = user
+            if not self._users:
+                self.close_later()
 
     def close(self) -> None:
-        """Close the device after the jobs that were submitted, and end the thread; safe to call twice.
+        """Close the device after the jobs that were submitted, whoever shares it; safe to call twice.
 
         Raises
         ------
         DeviceError
         """
         self.close_later()
-        if threading.current_thread() is self._thread:
-            raise DeviceError("a session cannot be closed on its device's own thread, by a listener for one")
         self._closed.result()
 
     def close_later(self) -> None:
-        """Have the device closed after the jobs that were submitted, and do not wait for it."""
-        if not self._closing:
-            self._closing = True
-            self._jobs.put(self._close_and_tell)
-            self._jobs.put(None)
+        """The same, and do not wait for it."""
+        with _JOINING:
+            if not self._closing:
+                self._closing = True
+                self._jobs.put(self._close_and_tell)
+                self._jobs.put(None)
 
     def begin_abort(self) -> Abort:
         """Close the device from other threads, although its own may still be measuring.
 
-        What it answers from now on is not recorded, and the journal is closed. When its own thread comes back,
+        What it answers from now on is not recorded, and the journals are closed. When its own thread comes back,
         that closes the device once more: the call in flight may have opened it again.
         """
-        self._recorder.halt()
+        recorders = [user.recorder for user in list(self._users)]
+        for recorder in recorders:
+            recorder.halt()
         self.close_later()
         at_rest = threading.Event()
 
         def close_device() -> None:
             try:
-                self._close_device()
+                self._close_for_me()
             finally:
                 at_rest.set()
 
-        def close_journal() -> None:
+        def close_journals() -> None:
             at_rest.wait(LAST_WORD_SECONDS)  # the device may leave word of where it stands
-            self._recorder.journal.close()
+            for recorder in recorders:
+                recorder.journal.close()
 
-        steps = (close_device, close_journal)
+        steps = (close_device, close_journals)
         return Abort(type(self.device).__name__, steps, self._thread, self._abort_ended)
 
-    def _abort_ended(self, problem: str) -> None:
-        """Let go whoever waits for the device to be closed."""
-        OPEN_DEVICES.discard(self)
-        with contextlib.suppress(InvalidStateError):  # its own thread was quicker
-            if problem:
-                self._closed.set_exception(DeviceError(f"{problem}; check by hand that it is in its safe state"))
-            else:
-                self._closed.set_result(None)
+    # -- on the device's thread ------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        with working_for(self):
+            run_jobs(self._jobs)
+
+    def _work(self, user: User, step: Callable[[], None]) -> None:
+        with self._turn:
+            self._at_work_for = user
+        try:
+            step()
+        finally:
+            with self._turn:
+                self._at_work_for = None
+                self._turn.notify_all()
+
+    def heard(self, event: Event) -> None:
+        """What the device tells is for the session that it works for; where it may stand, for all of them."""
+        present = list(self._users) or [user for user in (self._last,) if user is not None]
+        if not isinstance(event, MayStand):
+            present = [self._at_work_for] if self._at_work_for is not None else present[:1]
+        for user in present:
+            user.listener(event)
+
+    def _open_and_tell(self) -> None:
+        fulfil(self._opened, self._open_device)
 
     def _close_and_tell(self) -> None:
         outcome: Future[None] = Future()
         fulfil(outcome, self._close_device)
+        self._ended(outcome.exception())
+
+    def _abort_ended(self, problem: str) -> None:
+        """Let go whoever waits for the device to be closed."""
+        self._ended(DeviceError(f"{problem}; check by hand that it is in its safe state") if problem else None)
+
+    def _ended(self, failure: BaseException | None) -> None:
         OPEN_DEVICES.discard(self)
-        failure = outcome.exception()
-        with contextlib.suppress(InvalidStateError):  # an abort was quicker
+        self.let_go()
+        self._to_users.owner = None
+        with contextlib.suppress(InvalidStateError):  # an abort was quicker, or its own thread
             if failure is None:
                 self._closed.set_result(None)
             else:
@@ -138,25 +259,20 @@ class DeviceOwner:
     def _open_device(self) -> str:
         name = type(self.device).__name__
         try:
+            self.device.listener = self._to_users
             self.device.open()
-            identity = self.device.identify()
+            return hold_of(self.device).identity or self.device.identify()
         except HwloopError:
             raise
         except Exception as error:
             raise DeviceError(
                 f"{name} could not be opened ({type(error).__name__}: {error}); check power, cable and address"
             ) from error
-        if not isinstance(identity, str):
-            raise DeviceError(
-                f"{name}.identify() gave {type(identity).__name__} ({str(identity)[:60]!r}), not text; decode "
-                "what the instrument answers in the driver, such as reply.decode('latin-1').strip()"
-            )
-        if any("\ud800" <= character <= "\udfff" for character in identity):
-            raise DeviceError(
-                f"{name}.identify() gave {identity[:60]!r}, which no file can hold; decode what the instrument "
-                "answers as 'latin-1', not with 'surrogateescape'"
-            )
-        return identity
+
+    def _close_for_me(self) -> None:
+        """From another thread: what another owner has by now is left alone."""
+        with working_for(self):
+            self._close_device()
 
     def _close_device(self) -> None:
         name = type(self.device).__name__
@@ -169,3 +285,30 @@ class DeviceOwner:
                 f"{name} could not be closed ({type(error).__name__}: {error}) and may not be in its safe state; "
                 "check it by hand"
             ) from error
+
+
+class _ToUsers:
+    """A device's listener; it keeps nothing alive once the device is closed, and a copied device tells nobody."""
+
+    def __init__(self, owner: DeviceOwner | None) -> None:
+        self.owner = owner
+
+    def __call__(self, event: Event) -> None:
+        owner = self.owner
+        if owner is not None:
+            owner.heard(event)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _ToUsers, (None,)
+
+
+_JOINING = threading.RLock()  # held for moments, by sessions that come and go
+
+
+def _renew_lock() -> None:
+    """In a forked process: a thread that is not here may have held it."""
+    global _JOINING
+    _JOINING = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)

@@ -14,6 +14,7 @@ from hwloop.device.spec import Float64Array
 from hwloop.errors import DeviceError, HwloopError, JournalError
 from hwloop.journal import Journal, Record
 from hwloop.session.ledger import Ledger
+from hwloop.session.one_unit import OneUnit
 from hwloop.session.progress import ProgressKeeper
 
 
@@ -41,6 +42,7 @@ class Recorder:
         self.device = device
         self.journal = journal
         self.ledger = ledger
+        self.unit = OneUnit(device)
         self.settings = ""  # what rows are filed under
         self.described_as = ""  # digest of the device's description
         self.step = ""
@@ -64,6 +66,11 @@ class Recorder:
     def position(self) -> int:
         """Rows of the journal that are behind: recorded earlier and asked for again, or measured now."""
         return self._position
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the journal held rows when this began: an earlier run's, which this one continues."""
+        return self._recorded_before > 0
 
     @property
     def is_replaying(self) -> bool:
@@ -92,7 +99,7 @@ class Recorder:
         JournalError
             The run asks for something else than it did when it was recorded, or the record is damaged.
         DeviceError
-            The device failed.
+            The device failed, or another one answers.
         """
         self._refuse_if_halted()
         answer = self._replayed(stimuli, purpose) if self.is_replaying else self._measured(stimuli, purpose)
@@ -150,6 +157,7 @@ class Recorder:
             self._progress.check()
             self._progress.resume(self._position)
             self._continued = True
+        self.unit.check_spec()
         started, begin = time.time(), time.perf_counter()
         try:
             responses = self.device.measure(stimuli)
@@ -159,6 +167,7 @@ class Recorder:
             raise
         end = time.perf_counter()
         self._refuse_if_halted()
+        self.unit.check_answer()
         self.ledger.count_measured(purpose, len(stimuli), end - begin)  # spent, even if the journal fails
         first = self.journal.rows
         changed = self._progress.changed(first + len(stimuli))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 import weakref
@@ -15,6 +16,7 @@ import numpy as np
 from hwloop.deadline import Deadline
 from hwloop.device import Device, DeviceDescription
 from hwloop.device.checks import checked_stimuli
+from hwloop.device.hold import refuse_fork
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError, HwloopError, HwloopWarning, JournalError
 from hwloop.events import DeviceDoubted, EarlierRowsFound, Event, Listener, ReferenceMeasured
@@ -29,7 +31,7 @@ from hwloop.session.known_rows import KnownRows
 from hwloop.session.ledger import PURPOSES, Ledger
 from hwloop.session.measurement import Measurement
 from hwloop.session.memory import Freshness, RowMemory
-from hwloop.session.owner import DeviceOwner
+from hwloop.session.owner import DeviceOwner, User
 from hwloop.session.phase import MeasuringPhase
 from hwloop.session.place import Place
 from hwloop.session.recorder import Recorder
@@ -46,7 +48,11 @@ class Session:
     """Measures for one device: counts, remembers and records every row, and holds the budget.
 
     One thread owns the device and nobody else calls it; drivers need no locks. A session itself may be used
-    from several threads.
+    from several threads. Several sessions on one device object share its thread: their jobs take turns, and the
+    last one to close closes the device. Whoever else calls the device meanwhile is refused.
+
+    It is one device from the first row to the last: another identity or spec, after whatever reopening, is a
+    :class:`hwloop.DeviceChanged`. A session that is open when the process forks is refused in the child.
 
     Parameters
     ----------
@@ -70,7 +76,7 @@ class Session:
     Attributes
     ----------
     identity
-        What the device said of itself when it was last opened; empty before.
+        What the device said of itself when it was opened; empty before.
     description
         What the device is, see :meth:`hwloop.Device.describe`; ``None`` before it was opened.
     ledger, memory
@@ -101,21 +107,35 @@ class Session:
         self._monitor = (
             NoMonitor() if reference is None else ReferenceMonitor(reference, self._recorder, self._known.forget)
         )
-        self.identity = ""
         self.description: DeviceDescription | None = None
         self._measurer = RowMeasurer(self._recorder, self._known, self._monitor, self._budget, self._emit)
         self._start_closed()
 
     def _start_closed(self) -> None:
-        self._lock = threading.RLock()  # held while the device is opened or closed
+        self._opening = threading.RLock()  # held while the device is opened or closed
+        self._process = os.getpid()
         self._owner: DeviceOwner | None = None
+        self._user = User(self._recorder, TellSession(self, self.journal))
         # Closes the device of a session that is lost.
         self._left_open: weakref.finalize[..., Session] | None = None
         self._users = 0
         self._kept_open = False
         self._measurer.start()
 
+    @property
+    def identity(self) -> str:
+        """What the device said of itself when it was opened; empty before."""
+        return self._recorder.unit.identity
+
     # -- opening and closing ---------------------------------------------------------------------------
+
+    @property
+    def _lock(self) -> threading.RLock:
+        if self._process != os.getpid():
+            if self._owner is not None or self._users:
+                refuse_fork(self._process, f"the session on {type(self.device).__name__}")
+            self._start_closed()  # a copy of one that was closed: a thread that is not here may hold its lock
+        return self._opening
 
     def open(self) -> None:
         """Open the device on the thread that will own it, until :meth:`close`; safe to call when it is open.
@@ -130,25 +150,21 @@ class Session:
 
     def _opened(self) -> DeviceOwner:
         if self._owner is None:
-            owner = DeviceOwner(self.device, self._recorder)
-            self.device.listener = TellSession(self, self.journal)
-            self.identity = self._monitor.device = owner.open()
-            try:
-                owner.call(self._identified)
-            except BaseException:
-                owner.close()
-                raise
+            owner = DeviceOwner.of(self.device, self._user)
+            owner.opened_for(self._user, lambda identity: self._identified(identity, owner))
             self._measurer.stopping = False
             self._owner = owner
             # Not at exit: then OPEN_DEVICES waits until it is closed.
-            self._left_open = weakref.finalize(self, owner.close_later)
+            self._left_open = weakref.finalize(self, owner.leave_later, self._user)
             self._left_open.atexit = False
         return self._owner
 
-    def _identified(self) -> None:
+    def _identified(self, identity: str, owner: DeviceOwner) -> None:
         """Who answers is known: say so in the journal, and look for what earlier runs measured on it."""
-        device = DeviceAtHand.of(self.device, self.identity)
+        device = DeviceAtHand.of(self.device, identity)
         recorded = recorded_device(self._recorder, device)
+        self._recorder.unit.opened(identity, device.description, owner)
+        self._monitor.device = identity
         decided = None if recorded is None else recorded.earlier_fingerprints
         found = self._known.find_earlier(device, decided)
         note_device(self._recorder, device, recorded, () if found is None else found.fingerprints)
@@ -176,19 +192,29 @@ class Session:
         self.journal.note(Note("event", event.as_dict()))
         self._emit(event)
 
+    @property
+    def _is_parents(self) -> bool:
+        """Whether it was open when this process was forked."""
+        return self._process != os.getpid() and (self._owner is not None or self._users > 0)
+
     def close(self) -> None:
         """Stop after the block in flight and close the device to its safe state; safe to call twice.
+
+        Where other sessions are open on it, the last one closes it. In a forked process nothing is closed: what is
+        open is the parent's.
 
         Raises
         ------
         DeviceError
         """
+        if self._is_parents:
+            return
         with self._lock:
             self._kept_open = False
             if self._owner is not None:
                 self._measurer.stopping = True
                 try:
-                    self._owner.close()
+                    self._owner.leave(self._user)
                 finally:
                     self._owner = None
                     if self._left_open is not None:
@@ -204,6 +230,8 @@ class Session:
         -------
         What went wrong, in words; empty if the device is in its safe state.
         """
+        if self._is_parents:
+            return []
         owner = self._owner  # without the lock: whoever closes the session holds it, and may be waiting
         return [] if owner is None else abort([owner], deadline)
 
@@ -216,6 +244,8 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._is_parents:
+            return
         with self._lock:
             self._users -= 1
             if self._users or self._kept_open:
@@ -275,12 +305,13 @@ class Session:
     def _checked(self, stimuli: Any, purpose: str) -> Float64Array:
         if purpose not in PURPOSES:
             raise ConfigError(f"unknown purpose {purpose!r}: {nearest(purpose, PURPOSES)}")
+        self._recorder.unit.check_spec()
         return checked_stimuli(stimuli, self.device.spec, type(self.device).__name__)
 
     def _submitted(self, stimuli: Float64Array, purpose: str, fresh: bool) -> Measurement:
         measurement = Measurement(len(stimuli), self.device.spec.n_outputs)
         with self._lock:
-            self._opened().submit(self._measurer.measure, stimuli, purpose, fresh, measurement)
+            self._opened().submit(self._user, self._measurer.measure, stimuli, purpose, fresh, measurement)
         return measurement
 
     def _emit(self, event: Event) -> None:
@@ -290,14 +321,14 @@ class Session:
     def forget(self) -> None:
         """Measure every row anew from here on: the device is known to have moved."""
         with self, self._lock:
-            self._opened().call(self._known.forget)
+            self._opened().call(self._user, self._known.forget)
 
     # -- going on from a checkpoint --------------------------------------------------------------------
 
     def place(self) -> Place:
         """Where the session stands after the jobs that were submitted; for :meth:`pass_over`."""
         with self._lock:
-            return self._opened().call(self._measurer.place) if self._owner else self._measurer.place()
+            return self._opened().call(self._user, self._measurer.place) if self._owner else self._measurer.place()
 
     def pass_over(self, place: Place) -> None:
         """Go past the rows that the journal holds up to a place, as if they had been asked for again.
@@ -311,7 +342,7 @@ class Session:
             The journal does not hold these rows, or other ones.
         """
         with self, self._lock:
-            self._opened().call(lambda: self._measurer.pass_over(place))
+            self._opened().call(self._user, lambda: self._measurer.pass_over(place))
 
     # -- keeping what a fit measures -------------------------------------------------------------------
 
@@ -339,7 +370,8 @@ class Session:
                 # Whoever answers is compared with whom the journal names.
                 self._recorder.settings = self._recorder.described_as = ""
                 if self._owner is not None:
-                    self._owner.call(self._identified)
+                    owner = self._owner
+                    owner.call(self._user, lambda: self._identified(self.identity, owner))
             else:
                 _note_same_device(own, disk)
                 own.mirror = disk
@@ -369,7 +401,7 @@ class Session:
             return
         with self:
             with self._lock:
-                measured = self._opened().begin(self._measurer.measure_reference)
+                measured = self._opened().begin(self._user, self._measurer.measure_reference)
             measured.result()
 
     @property
@@ -444,7 +476,7 @@ class Session:
 
     def __getstate__(self) -> dict[str, Any]:
         """A session is copied closed: lock and thread stay behind."""
-        left_behind = ("_lock", "_owner", "_left_open", "_users", "_kept_open")
+        left_behind = ("_opening", "_process", "_owner", "_user", "_left_open", "_users", "_kept_open")
         return {k: v for k, v in self.__dict__.items() if k not in left_behind}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

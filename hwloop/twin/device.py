@@ -37,6 +37,8 @@ class Twin(Device):
         Rows answered so far: the place in the noise stream. Set it to go on from a saved place.
     """
 
+    simulated = True
+
     reproducible = True
 
     def __init__(

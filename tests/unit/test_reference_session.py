@@ -132,6 +132,7 @@ def test_a_device_too_noisy_for_the_limit_is_named():
 
 def test_pause_stops_before_the_next_row_and_measures_again_first():
     device = moving()
+    device.identify = lambda: "the same rig before and after it was seen to"
     session = watched(device, limit=0.06, on_drift="pause")
     with pytest.raises(DeviceDrifted, match=r"run\.toml"):
         session.measure(ROWS)

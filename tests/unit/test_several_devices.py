@@ -175,12 +175,11 @@ def test_devices_of_an_online_fit_measure_at_the_same_time():
 
 def test_devices_of_a_prediction_measure_at_the_same_time():
     inputs, labels = blobs()
-    devices = [Noisy(k) for k in range(3)]
+    devices = [Meeting(k, None, range(0)) for k in range(3)]
     trained = network(devices)
     hwloop.trainer("local", min_steps=5, epochs=1).fit(trained, inputs, labels)
     barrier = threading.Barrier(3)
     for number, device in enumerate(devices):
-        device.__class__ = Meeting
         # 5 calls of 7 rows each; piece k is in stage s when piece k - 1 is in stage s + 1
         device.barrier, device.number, device.calls = barrier, -1, range(2 - number, 5 - number)
     trained.predict(inputs[:35] + 0.5)

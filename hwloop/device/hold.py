@@ -1,0 +1,306 @@
+"""Whose a device is: one owner, one call at a time, one process, and one unit that answers."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from hwloop.errors import BadReading, DeviceChanged, DeviceError
+
+if TYPE_CHECKING:
+    from hwloop.device.base import Device
+    from hwloop.device.spec import DeviceSpec
+
+T = TypeVar("T")
+
+
+class Holder:
+    """Whoever has devices to himself: they answer to nobody else until he lets go.
+
+    Parameters
+    ----------
+    name
+        For messages, such as ``"a session on Laser"``.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.process = os.getpid()
+        self.holds: list[Hold] = []
+
+    def let_go(self) -> None:
+        """Let others have what was held."""
+        while self.holds:
+            hold = self.holds.pop()
+            if hold.holder is self:
+                hold.holder = None
+
+
+class Hold:
+    """What is known of one device object: who may call it, and who answered when it was opened.
+
+    It is kept beside the device, not in it: a copy of a device begins with nothing.
+
+    Attributes
+    ----------
+    holder
+        Who has it; ``None`` while whoever likes may call it, one at a time.
+    process
+        In which it was opened; ``None`` while it is closed.
+    identity
+        What it said of itself when it was opened; ``None`` while nobody answers.
+    spec
+        What it promised at its first call since then.
+    doubtful
+        A call has failed since then, and the driver may have connected to something else.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self.device = weakref.ref(device, self._lost)
+        self._key = id(device)
+        self.lock = threading.RLock()  # held while it is called
+        self.holder: Holder | None = None
+        self.process: int | None = None
+        self.identity: str | None = None
+        self.spec: DeviceSpec | None = None
+        self.asking_seconds = math.inf  # what identify() took last
+        self.doubtful = False
+        self.opening: int | None = None  # the thread that is in its open()
+
+    def _lost(self, _: object) -> None:
+        if _HOLDS.get(self._key) is self:
+            del _HOLDS[self._key]
+
+    def admit(self, device: Device) -> None:
+        """Let this thread call the device, and take it for whom the thread works.
+
+        Raises
+        ------
+        DeviceError
+            Another has it, or another process.
+        """
+        refuse_fork(self.process, type(device).__name__)
+        caller, holder = _here.holder, self.holder
+        if holder is caller:
+            return
+        if caller is not None:
+            self.take(device, caller)
+            return
+        assert holder is not None
+        refuse_fork(holder.process, type(device).__name__)
+        raise DeviceError(
+            f"{type(device).__name__} is in use by {holder.name}, and this call comes from another thread "
+            f"({threading.current_thread().name}): measure through that session, or close it first"
+        )
+
+    def take(self, device: Device, holder: Holder) -> None:
+        """Have it for this holder alone; raises as :meth:`admit`."""
+        with _taking:
+            if self.holder is None:
+                self.holder = holder
+                holder.holds.append(self)
+            other = self.holder
+        if other is not holder:
+            refuse_fork(other.process, type(device).__name__)
+            raise DeviceError(
+                f"{type(device).__name__} is in use by {other.name}, so {holder.name} cannot have it; nothing was "
+                "sent. Measure with both on one session, or close the first"
+            )
+
+    def recognise(self, device: Device) -> None:
+        """Compare who answers with who answered when the device was opened first; take note of that one.
+
+        Raises
+        ------
+        DeviceChanged
+            Another unit answers; the device was closed to its safe state.
+        BadReading
+            It says two things one after the other, the first of which is not its name.
+        """
+        began = time.perf_counter()
+        try:
+            found = device.identify()
+        except Exception:
+            if self.identity is None:
+                return  # a session asks for itself, and says what is wrong
+            raise
+        self.asking_seconds = time.perf_counter() - began
+        if self.identity is None:
+            self.identity = found
+        if found != self.identity:
+            try:
+                self._refuse(device, found, self.identity)
+            except DeviceError as error:
+                try:
+                    device.close()
+                except Exception as second:
+                    error.add_note(f"It could not be closed either ({second}); check it by hand")
+                raise
+        self.doubtful = False
+
+    def check_spec(self, device: Device, spec: DeviceSpec) -> None:
+        """Refuse a spec that is another than at the first call since the device was opened.
+
+        Raises
+        ------
+        DeviceChanged
+        """
+        if self.identity is None:
+            return  # closed, or never opened
+        if self.spec is None:
+            self.spec = spec
+        different = spec.differences(self.spec)
+        if different:
+            raise DeviceChanged(
+                f"{type(device).__name__} is another than when it was opened: {'; '.join(different)}. Nothing was "
+                "sent. Close it, and begin anew with it as it is"
+            )
+
+    def _refuse(self, device: Device, found: str, expected: str) -> None:
+        if device.identify() == expected:
+            raise BadReading(
+                f"{type(device).__name__} gives {found!r} for its name, and asked again {expected!r}: an answer "
+                "to something else was still under way"
+            )
+        raise DeviceChanged(
+            f"another {type(device).__name__} answers than before: {found!r}, where {expected!r} was opened. "
+            f"Nothing that it measured is recorded. Connect {expected!r} again and go on, or begin anew with it"
+        )
+
+    def forget(self) -> None:
+        """It is closed: whoever opens it next may find another unit."""
+        self.process = self.identity = self.spec = None
+        self.doubtful = False
+
+
+class _Here(threading.local):
+    """For whom this thread works, and how many calls of devices it is in."""
+
+    holder: Holder | None = None
+    calls = 0
+
+
+_here = _Here()
+_HOLDS: dict[int, Hold] = {}
+_taking = threading.Lock()
+
+
+def hold_of(device: Device) -> Hold:
+    """What is known of a device object."""
+    found = _HOLDS.get(id(device))
+    if found is None or found.device() is not device:
+        with _taking:
+            found = _HOLDS.get(id(device))
+            if found is None or found.device() is not device:
+                found = _HOLDS[id(device)] = Hold(device)
+    return found
+
+
+@contextmanager
+def called(device: Device) -> Iterator[Hold]:
+    """A call of a device: by its holder alone, and one at a time."""
+    hold = hold_of(device)
+    hold.admit(device)
+    with hold.lock:
+        hold.admit(device)  # it may have been taken meanwhile
+        _here.calls += 1
+        try:
+            yield hold
+        finally:
+            _here.calls -= 1
+
+
+@contextmanager
+def working_for(holder: Holder | None) -> Iterator[None]:
+    """What this thread does inside is done for a holder."""
+    before, _here.holder = _here.holder, holder
+    try:
+        yield
+    finally:
+        _here.holder = before
+
+
+def handed_on(step: Callable[[], T]) -> Callable[[], T]:
+    """The same step for another thread, which does it for whom this thread works now, within the same call."""
+    holder, calls = _here.holder, _here.calls
+
+    def step_elsewhere() -> T:
+        before, _here.calls = _here.calls, calls
+        try:
+            with working_for(holder):
+                return step()
+        finally:
+            _here.calls = before
+
+    return step_elsewhere
+
+
+def opened(device: Device, open_it: Callable[[], None]) -> None:
+    """Open a device, and make sure that the same unit answers as before."""
+    hold = hold_of(device)
+    if hold.opening == threading.get_ident():  # in a base class's open()
+        open_it()
+        return
+    hold.admit(device)
+    with hold.lock:
+        hold.admit(device)
+        hold.opening, hold.process = threading.get_ident(), os.getpid()
+        try:
+            open_it()
+        finally:
+            hold.opening = None
+        hold.recognise(device)
+
+
+def closed(device: Device, close_it: Callable[[], None]) -> None:
+    """Close a device, from whatever thread, unless it is another's.
+
+    A forked copy does not close what its parent has open, and nobody's driver what another has.
+    """
+    hold = hold_of(device)
+    if hold.process not in (None, os.getpid()):
+        return
+    if None not in (hold.holder, _here.holder) and hold.holder is not _here.holder:
+        return
+    _give_up_call(device, hold)
+    try:
+        close_it()
+    finally:
+        if not _here.calls:  # else it is opened again for the rows of the same call
+            hold.forget()
+
+
+def _give_up_call(device: Device, hold: Hold) -> None:
+    """Where another thread is in a call, which may never end: it counts no more, and nobody waits for it."""
+    if hold.lock.acquire(blocking=False):
+        hold.lock.release()
+        return
+    hold.lock = threading.RLock()
+    for inside in device.devices_inside:  # what brings it to its safe state may have to call them
+        _give_up_call(inside, hold_of(inside))
+
+
+def refuse_fork(process: int | None, what: str) -> None:
+    """Raise :class:`DeviceError` where ``what`` belongs to another process: this one was forked from it."""
+    if process not in (None, os.getpid()):
+        raise DeviceError(
+            f"{what} was opened in process {process}, and this is process {os.getpid()}, forked from it: its "
+            "threads and connections are not here. Close it before forking, or build one anew here"
+        )
+
+
+def _renew_locks() -> None:
+    """In a forked process: a thread that is not here may have held them."""
+    global _taking
+    _taking = threading.Lock()
+    for hold in list(_HOLDS.values()):
+        hold.lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)

@@ -1,0 +1,282 @@
+"""Whoever answers must still be the same after every reopening, wherever in the device that happens."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hwloop
+from hwloop.devices.averaged import Averaged
+from hwloop.devices.pool import Pool
+from hwloop.devices.retrying import Retrying
+from hwloop.devices.worker.device import WorkerDevice
+
+X = np.array([[0.5, 0.25], [0.125, 0.5]])
+
+
+class Port(hwloop.Device):
+    """A port into which somebody plugs other units: the n-th that answers has gain n + 1."""
+
+    spec = hwloop.DeviceSpec(n_inputs=2, n_outputs=2)
+
+    def __init__(self, units=(1, 2), fails_at=(2,), error=ConnectionError):
+        self.units, self.fails_at, self.error = list(units), fails_at, error
+        self.unit_now, self.calls, self.closed = self.units.pop(0), 0, 0
+
+    def identify(self):
+        return f"ACME,SN{self.unit_now}"
+
+    def close(self):
+        self.closed += 1
+
+    def _swap(self):
+        if self.units:
+            self.unit_now = self.units.pop(0)
+
+    def _measure(self, inputs):
+        self.calls += 1
+        if self.calls in self.fails_at:
+            self._swap()
+            raise self.error("unplugged")
+        return inputs * (1 + self.unit_now)
+
+
+class ReconnectsItself(Port):
+    """A driver that mends its connection within a call, without a word."""
+
+    def _measure(self, inputs):
+        try:
+            return super()._measure(inputs)
+        except ConnectionError:
+            return super()._measure(inputs)
+
+
+class Stubborn(hwloop.DeviceWrapper):
+    """Somebody's wrapper: it measures again, on a connection that it opens anew or not, and never says so."""
+
+    def __init__(self, device, reopens=True):
+        super().__init__(device)
+        self.reopens = reopens
+
+    def identify(self):
+        return "stubborn"  # not a word of what is inside
+
+    def _measure(self, inputs):
+        for _ in range(4):
+            try:
+                return self.device.measure(inputs)
+            except hwloop.DeviceError as error:
+                last = error
+                if self.reopens:
+                    self.device.close()
+                    self.device.open()
+        raise last
+
+
+class Holding(hwloop.Device):
+    """Somebody's device around a device, with none of the wrappers' ways."""
+
+    def __init__(self, inner):
+        self.somebody, self.spec = inner, inner.spec
+
+    def open(self):
+        self.somebody.open()
+
+    def close(self):
+        self.somebody.close()
+
+    def _measure(self, inputs):
+        try:
+            return self.somebody.measure(inputs)
+        except hwloop.DeviceError:
+            self.somebody.close()
+            self.somebody.open()
+            return self.somebody.measure(inputs)
+
+
+def retrying(device, **settings):
+    return Retrying(device, backoff_seconds=0, plausible=[], **settings)
+
+
+STACKS = {
+    "retrying": lambda: retrying(Port()),
+    "retrying, at the third attempt": lambda: retrying(Port((1, 1, 1, 2), (2, 3, 4))),
+    "retrying, after it stopped and was opened again": lambda: retrying(Port((1, 2), (2,)), retries=0),
+    "retrying around averaged": lambda: retrying(Averaged(Port(), 1)),
+    "averaged around retrying": lambda: Averaged(retrying(Port()), 1),
+    "a pool of retrying members": lambda: Pool([retrying(Port()), retrying(Port((7, 8), (2,)))]),
+    "retrying around a pool": lambda: retrying(Pool([Port(), Port((7, 7), (2,))])),
+    "a wrapper of somebody's": lambda: Stubborn(Port()),
+    "a wrapper of somebody's that does not reopen": lambda: Stubborn(Port(), reopens=False),
+    "a wrapper of somebody's in a pool": lambda: Pool([Stubborn(Port())]),
+    "a device of somebody's around a device": lambda: Holding(Port()),
+    "a driver that mends its connection": lambda: ReconnectsItself(),
+    "retrying around such a driver": lambda: retrying(ReconnectsItself()),
+    "nothing around it, asked again": lambda: Port(),
+}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_rows_of_a_second_unit_are_never_recorded_under_the_first(stack):
+    device = STACKS[stack]()
+    session = hwloop.Session(device)
+    seen = []
+    with session:
+        seen.append(session.measure(X))
+        for number in range(1, 4):
+            try:
+                if number > 1:
+                    session.close()
+                    session.open()
+                seen.append(session.measure(X * (1 - 0.1 * number)))
+            except hwloop.DeviceError as error:
+                seen.append(error)
+                if isinstance(error, hwloop.DeviceChanged):
+                    break
+    assert isinstance(seen[-1], hwloop.DeviceChanged), seen
+    assert "SN1" in str(seen[-1])
+    assert "SN2" in str(seen[-1]) or "SN8" in str(seen[-1])
+    for record in session.journal.records():
+        gains = record.responses / record.stimuli
+        assert set(np.unique(gains.round(6))) <= {2.0, 8.0}  # of the first units
+    assert len(session.memory) == session.journal.rows == session.ledger.total
+
+
+@pytest.mark.parametrize("around", [lambda d: d, retrying, Stubborn, Holding, lambda d: Pool([d])])
+def test_a_session_that_is_opened_again_refuses_another_unit_and_its_memory_does_not_answer(around):
+    port = Port((1, 2), ())
+    device = around(port)
+    session = hwloop.Session(device)
+    first = session.measure(X)
+    port._swap()
+    with pytest.raises(hwloop.DeviceChanged, match="SN"):
+        session.measure(X)
+    assert session.ledger.total == 2
+    assert port.closed
+    other = hwloop.Session(device)
+    np.testing.assert_array_equal(other.measure(X), X * 3)
+    port.unit_now = 1
+    np.testing.assert_array_equal(session.measure(X), first)
+    assert "SN2" not in session.identity
+
+
+def test_a_swap_with_nothing_failing_is_noticed_where_asking_costs_nothing():
+    port = Port((1, 2), ())
+    with hwloop.Session(port) as session:
+        session.measure(X)
+        port._swap()
+        with pytest.raises(hwloop.DeviceChanged, match=r"SN2.*SN1"):
+            session.measure(X * 0.5)
+        assert session.journal.rows == 2
+
+
+class Elastic(hwloop.Device):
+    def __init__(self):
+        self.spec = hwloop.DeviceSpec(n_inputs=2, n_outputs=2)
+
+    def _measure(self, inputs):
+        return np.zeros((len(inputs), self.spec.n_outputs))
+
+
+class Flickering(Elastic):
+    """A property that gives another spec from the third time on."""
+
+    high = 1.0
+
+    @property
+    def spec(self):
+        return hwloop.DeviceSpec(n_inputs=2, n_outputs=2, input_high=self.high)
+
+    @spec.setter
+    def spec(self, value):
+        pass
+
+
+CHANGES = {
+    "outputs": lambda d: setattr(d, "spec", hwloop.DeviceSpec(n_inputs=2, n_outputs=3)),
+    "inputs": lambda d: setattr(d, "spec", hwloop.DeviceSpec(n_inputs=3, n_outputs=2)),
+    "limits": lambda d: setattr(d, "spec", hwloop.DeviceSpec(n_inputs=2, n_outputs=2, input_high=2.0)),
+    "limits by channel": lambda d: setattr(d, "spec", hwloop.DeviceSpec(2, 2, input_high=np.array([1.0, 2.0]))),
+    "unit": lambda d: setattr(d, "spec", hwloop.DeviceSpec(n_inputs=2, n_outputs=2, output_unit="mV")),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("around", [lambda d: d, lambda d: Averaged(d, 2), retrying, lambda d: Pool([d])])
+def test_a_spec_that_changes_between_two_calls_is_refused_before_a_row_is_recorded(change, around):
+    inner = Elastic()
+    device = around(inner)
+    session = hwloop.Session(device)
+    with session:
+        session.measure(X)
+        CHANGES[change](inner)
+        with pytest.raises(hwloop.HwloopError):
+            session.measure(X * 0.5)
+        assert session.journal.rows == 2
+
+
+def test_the_change_of_a_spec_is_said():
+    device = Flickering()
+    with hwloop.Session(device) as session:
+        session.measure(X)
+        device.high = 3.0
+        with pytest.raises(hwloop.DeviceChanged, match=r"spec.input_high is 3.0, not 1.0"):
+            session.measure(X * 2)
+    with pytest.raises(hwloop.DeviceChanged, match=r"input_high"):
+        session.measure(X)
+
+
+def test_a_late_answer_to_the_question_who_it_is_is_no_other_device():
+    class Late(Port):
+        behind = False
+
+        def _measure(self, inputs):
+            self.behind = self.calls == 1
+            return super()._measure(inputs)
+
+        def identify(self):
+            self.behind, behind = False, self.behind
+            return "+1.25E-1" if behind else super().identify()
+
+    device = retrying(Late((1,), (2,)))
+    with device:
+        device.measure(X)
+        np.testing.assert_array_equal(device.measure(X * 0.5), X)
+    assert device.device.calls == 3
+
+
+SERVED = """
+from pathlib import Path
+import os
+class Rig:
+    spec = {"n_inputs": 2, "n_outputs": 2}
+    def __init__(self, counter):
+        self.counter = Path(counter)
+    def open(self):
+        self.number = int(self.counter.read_text()) + 1
+        self.counter.write_text(str(self.number))
+        self.calls = 0
+    def identify(self):
+        return f"ACME,SN{self.number}"
+    def measure(self, inputs):
+        self.calls += 1
+        if self.calls == 2:
+            os._exit(3)
+        return inputs * (1 + self.number)
+"""
+
+
+@pytest.mark.parametrize("around", [lambda d: d, retrying])
+def test_a_worker_that_is_started_again_opens_the_same_unit(tmp_path, around):
+    (tmp_path / "rig.py").write_text(SERVED)
+    (tmp_path / "counter").write_text("0")
+    device = around(
+        WorkerDevice(target=f"{tmp_path / 'rig.py'}:Rig", python=sys.executable, counter=str(tmp_path / "counter"))
+    )
+    with hwloop.Session(device) as session:
+        session.measure(X)
+        with pytest.raises(hwloop.DeviceChanged, match=r"SN2.*SN1"):
+            session.measure(X * 0.5)
+        assert session.journal.rows == 2
+    assert int(Path(tmp_path / "counter").read_text()) == 2

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from hwloop.errors import ConfigError
+from hwloop.registry import nearest
 from hwloop.simulators.settings import one_of, real_number, whole_number
 
 PARITIES = ("none", "even", "odd", "mark", "space")
@@ -86,3 +89,18 @@ class Line:
     def bytes_a_second(self) -> float:
         """What a serial port carries."""
         return self.baud_rate / BITS_A_BYTE
+
+
+def line_from(name: str, settings: Mapping[str, Any] | None) -> Line:
+    """A line from a table of settings, as a device file has one.
+
+    Raises
+    ------
+    ValueError, ConfigError
+        A setting is unknown or makes no sense; the message names the table.
+    """
+    known = [field.name for field in fields(Line)]
+    for key in settings or {}:
+        if key not in known:
+            raise ConfigError(f"unknown setting {key!r} of {name}: {nearest(key, known)}")
+    return Line(**(settings or {}))

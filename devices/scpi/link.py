@@ -82,7 +82,7 @@ class ScpiLink:
         self._lock = threading.RLock()
         self._state = _State.CLOSED
         self._transport: Transport | None = None
-        self._marker = Marker(self.line.markers, self.timeout_seconds, self.line.write_termination)
+        self._marker = Marker(self.line, self.timeout_seconds)
         self._conformity = Conformity()
 
     # -- opening and closing ---------------------------------------------------------------------------

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Sequence
 
 from hwloop.deadline import Deadline
-from hwloop.devices.scpi.line import RANDOM_MARKER
+from hwloop.devices.scpi.line import RANDOM_MARKER, Line
 from hwloop.devices.scpi.misfits import Misfit
 from hwloop.devices.scpi.replies import INTEGER, NUMBER_PATTERN
 from hwloop.devices.scpi.stream_transport import StreamTransport
@@ -28,18 +27,16 @@ class Marker:
 
     Parameters
     ----------
-    questions
-        To try, the surest first; ``{n}`` in one stands for a random number that must come back.
+    line
+        Its terminators, its markers (tried in their order), and whether it echoes.
     seconds
         To wait for the answer to each.
-    termination
-        Of a message to the instrument.
     """
 
-    def __init__(self, questions: Sequence[str], seconds: float, termination: str = "\n") -> None:
-        self.questions = list(questions)
+    def __init__(self, line: Line, seconds: float) -> None:
+        self.questions = list(line.markers)
         self.seconds = seconds
-        self.termination = termination
+        self._line = line
         self._sent = b""
 
     def bring_into_step(self, transport: Transport) -> None:
@@ -129,11 +126,14 @@ class Marker:
     def _leave_as_it_was(self, transport: Transport, question: str) -> None:
         """The event mask as instruments have it when they are switched on."""
         if question == RANDOM_MARKER:
-            self._send(transport, "*ESE 0", Deadline.after(self.seconds))
+            deadline = Deadline.after(self.seconds)
+            self._send(transport, "*ESE 0", deadline)
+            if self._line.echo:
+                transport.receive_line(deadline)
 
     def _send(self, transport: Transport, question: str, deadline: Deadline) -> None:
         self._sent = question.encode("ascii")
-        transport.send([self._sent + self.termination.encode("ascii")], deadline)
+        transport.send([self._sent + self._line.write_termination.encode("ascii")], deadline)
 
     def _reply(self, transport: Transport, deadline: Deadline) -> str:
         """The next reply that is neither empty nor an echo, a whole number as its digits."""
@@ -142,6 +142,11 @@ class Marker:
             if deadline.expired:  # also while replies never stop coming
                 transport.timed_out("no reply came")
             line = transport.receive_line(deadline).strip(b" \t\r\n\0")
+            if line == self._sent and not self._line.echo:
+                raise ConformityError(
+                    f"{transport.resource}: the instrument sends back what it is sent; say so with "
+                    "Line(echo=True), or switch its echo off"
+                )
         with contextlib.suppress(Misfit):
             return str(INTEGER.value(line))
         return line.decode("latin-1")
@@ -180,4 +185,14 @@ class Marker:
             with contextlib.suppress(Misfit):
                 if INTEGER.value(answer) == number:
                     self._leave_as_it_was(transport, question)
-                    return body.removesuffix(b"\r") if block.endswith(b"\r\n") else body
+                    body = body.removesuffix(b"\r") if block.endswith(b"\r\n") else body
+                    _refuse_if_sent_twice(body, transport)
+                    return body
+
+
+def _refuse_if_sent_twice(body: bytes, transport: Transport) -> None:
+    """The one thing that can be told of a block with no length: that it is the same block twice."""
+    for joint in (b"\n#0", b"\r\n#0"):
+        half = (len(body) - len(joint)) // 2
+        if half > 0 and body == body[:half] + joint + body[:half]:
+            transport.left_over(body[half:])

@@ -175,6 +175,8 @@ def _answers(text: str) -> tuple[str, ...]:
         if letter in _QUOTES and quote in ("", letter):
             quote = "" if quote else letter
         parts[-1] += letter
+    if quote:
+        raise ValueError(text)
     return tuple(part.strip() for part in parts)
 
 

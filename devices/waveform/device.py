@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from hwloop.device import Device, DeviceSpec
 from hwloop.device.spec import Float64Array
 from hwloop.devices.claim import Claim
+from hwloop.devices.scpi.line import line_from
 from hwloop.devices.waveform.decoding import Decoder
 from hwloop.devices.waveform.limits import WaveformLimits
 from hwloop.devices.waveform.models import make_generator, make_oscilloscope
@@ -65,6 +67,8 @@ class WaveformDevice(Device):
         Memory of the instruments.
     timeout_seconds
         For one exchange with an instrument.
+    generator_line, oscilloscope_line
+        Baud rate, terminators and the like, as :class:`hwloop.devices.scpi.Line` takes them; ``None`` for none.
     visa_library
         ``None`` for a vendor's VISA where one is installed, else ``"@py"``.
     watchdog
@@ -120,6 +124,8 @@ class WaveformDevice(Device):
         generator_points: int = 1_000_000,
         oscilloscope_points: int = 1_000_000,
         timeout_seconds: float = 2.0,
+        generator_line: Mapping[str, Any] | None = None,
+        oscilloscope_line: Mapping[str, Any] | None = None,
         visa_library: str | None = None,
         watchdog: bool = True,
     ) -> None:
@@ -148,11 +154,17 @@ class WaveformDevice(Device):
         longest = real_number("max_latency_seconds", latency, low=0.0) + synthesis.lead_seconds
         recorded = self._units.recorded_volts(output_low, output_high)
         options = {"timeout_seconds": timeout_seconds, "visa_library": visa_library}
+        line = line_from("generator_line", generator_line)
         self._generator = make_generator(
-            generator_model, generator, generator_channel, generator_points, **options
+            generator_model, generator, generator_channel, generator_points, line=line, **options
         )
         self._oscilloscope = make_oscilloscope(
-            oscilloscope_model, oscilloscope, oscilloscope_channel, oscilloscope_points, **options
+            oscilloscope_model,
+            oscilloscope,
+            oscilloscope_channel,
+            oscilloscope_points,
+            line=line_from("oscilloscope_line", oscilloscope_line),
+            **options,
         )
         self._player = BurstPlayer(
             self._generator,
@@ -167,7 +179,9 @@ class WaveformDevice(Device):
             wait_seconds=timeout_seconds,
         )
         self._rows_per_burst = self._player.rows_per_burst(rows_per_burst)
-        self._watchdog = Watchdog(generator, visa_library, self._generator.safe_commands) if watchdog else None
+        self._watchdog = (
+            Watchdog(generator, visa_library, self._generator.safe_commands, line) if watchdog else None
+        )
         self._claim = Claim(generator, oscilloscope)
         self._configured = False
         self.spec = DeviceSpec(

@@ -8,14 +8,15 @@ is gone: the watchdog opens a connection of its own and sends the commands that 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import json
 import subprocess
 import sys
 import time
 import weakref
 from collections.abc import Sequence
 
-from hwloop.deadline import Deadline
-from hwloop.devices.scpi.opening import open_transport
+from hwloop.devices.scpi import Line, ScpiLink
 from hwloop.errors import HwloopError
 
 ARMED, DISARMED = b"armed\n", b"disarmed\n"
@@ -29,14 +30,14 @@ class Watchdog:
 
     Parameters
     ----------
-    resource, visa_library
+    resource, visa_library, line
         As :class:`hwloop.devices.scpi.ScpiLink` takes them.
     commands
         What makes the output safe.
     """
 
-    def __init__(self, resource: str, visa_library: str | None, commands: Sequence[str]) -> None:
-        self._arguments = [resource, visa_library or "", *commands]
+    def __init__(self, resource: str, visa_library: str | None, commands: Sequence[str], line: Line) -> None:
+        self._arguments = [resource, visa_library or "", json.dumps(dataclasses.asdict(line)), *commands]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -83,31 +84,37 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def make_safe(resource: str, visa_library: str | None, commands: Sequence[str]) -> bool:
+def make_safe(resource: str, visa_library: str | None, commands: Sequence[str], line: Line) -> bool:
     """Send the commands on a fresh connection, again and again for 30 s; whether they were sent."""
-    message = "".join(f"{command}\n" for command in (*commands, "*OPC?")).encode("ascii")
     end = time.monotonic() + ATTEMPTS_SECONDS
     while time.monotonic() < end:
+        link = ScpiLink(
+            resource,
+            timeout_seconds=ATTEMPT_SECONDS,
+            open_timeout_seconds=ATTEMPT_SECONDS,
+            visa_library=visa_library,
+            line=line,
+        )
         try:
-            transport = open_transport(resource, Deadline.after(ATTEMPT_SECONDS), visa_library)
-            try:
-                transport.send([message], Deadline.after(ATTEMPT_SECONDS))
-                transport.receive_line(Deadline.after(ATTEMPT_SECONDS))
-                return True
-            finally:
-                transport.close()
+            link.open()
+            link.write(*commands)
+            link.wait_until_complete()
+            return True
         except HwloopError:
             time.sleep(PAUSE_SECONDS)
+        finally:
+            link.close()
     return False
 
 
 def main() -> int:
-    """The process: ``python -m hwloop.devices.waveform.watchdog RESOURCE LIBRARY COMMAND...``."""
-    resource, library, *commands = sys.argv[1:]
+    """The process: ``python -m hwloop.devices.waveform.watchdog RESOURCE LIBRARY LINE COMMAND...``."""
+    resource, library, line, *commands = sys.argv[1:]
     armed = False
-    for line in sys.stdin.buffer:
-        armed = line == ARMED
-    return 0 if not armed or make_safe(resource, library or None, commands) else 1
+    for word in sys.stdin.buffer:
+        armed = word == ARMED
+    safe = not armed or make_safe(resource, library or None, commands, Line(**json.loads(line)))
+    return 0 if safe else 1
 
 
 if __name__ == "__main__":

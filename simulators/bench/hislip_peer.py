@@ -35,6 +35,10 @@ LOCK_INFO, LOCK_INFO_IS = 24, 25
 Answer = Callable[[bytes], Iterable[Sequence[bytes]]]
 
 
+class Unended(list[bytes]):
+    """Pieces of a message whose END never comes."""
+
+
 class _Message(NamedTuple):
     kind: int
     control: int
@@ -155,10 +159,10 @@ class HislipPeer:
 
 def _reply(client: socket.socket, pieces: Sequence[bytes], number: int) -> None:
     """One message: END with its last piece."""
-    for piece in pieces[:-1]:
-        _send(client, DATA, 0, number, piece)
-    if pieces:
-        _send(client, DATA_END, 0, number, pieces[-1])
+    last = len(pieces) - 1
+    for position, piece in enumerate(pieces):
+        ends = position == last and not isinstance(pieces, Unended)
+        _send(client, DATA_END if ends else DATA, 0, number, piece)
 
 
 def _send(client: socket.socket, kind: int, control: int = 0, parameter: int = 0, payload: bytes = b"") -> None:

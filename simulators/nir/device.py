@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hwloop.errors import ConfigError
+import numpy as np
+
+from hwloop.errors import ConfigError, HwloopWarning
 from hwloop.simulators.nir.network import FeedForward
+from hwloop.simulators.nir.probe import probe_stimuli, silent_or_stuck
 from hwloop.simulators.nir.reading import read_graph
-from hwloop.simulators.nir.wiring import Wiring, wired
+from hwloop.simulators.nir.understood import what_has_no_effect
+from hwloop.simulators.nir.wiring import Wiring, leading_to_the_output, wired
 from hwloop.simulators.settings import one_of, real_number
 from hwloop.simulators.spiking.device import SpikingDevice
 from hwloop.simulators.spiking.engine import ENGINES
@@ -90,7 +95,30 @@ class NIRDevice(SpikingDevice):
         own = dict(engine_settings or {})
         self._network = FeedForward(wiring, self.window, lambda *layer: ENGINES.build(engine, *layer, **own))
         self._engine = self._network
+        self._kinds = {name: node.kind for name, node in graph.nodes.items()}
+        self._wiring = wiring
+        self._is_probed = False
+        for note in what_has_no_effect(graph, leading_to_the_output(graph)):
+            warnings.warn(f"{path}: {note}", HwloopWarning, stacklevel=3)
         self._digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
+
+    def open(self) -> None:
+        """Nothing is connected; the first time, neurons that never fire, or always, are said with the reason."""
+        super().open()
+        if not self._is_probed:
+            self._is_probed = True
+            for note in self._probe():
+                warnings.warn(f"{self._settings['path']}: {note}", HwloopWarning, stacklevel=2)
+
+    def _probe(self) -> Iterator[str]:
+        """What a few stimuli over the whole range show; it is simulated in torch and counts as no row."""
+        network, given = self._network, self._settings
+        if given["engine"] != "torch":
+            network = FeedForward(self._wiring, self.window, lambda *layer: ENGINES.build("torch", *layer))
+        widths = [self._wiring.n_channels, *(len(p.gain) for p in self._wiring.populations.values())]
+        stimuli = probe_stimuli(self.spec.low, self.spec.high, max(widths) * self.window.total_steps)
+        drive = self._encoding.drive(stimuli, self.window, [np.random.default_rng(k) for k in range(len(stimuli))])
+        return silent_or_stuck(network, drive, self._kinds, self.window.step_seconds, given["input_gain"])
 
     def close(self) -> None:
         """End engines that live elsewhere; the next row starts them again."""

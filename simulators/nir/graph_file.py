@@ -8,7 +8,7 @@ hold is checked before it is read, and every way in which it can be wrong is one
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,22 +24,31 @@ MOST_NODES = 10_000
 MOST_NUMBERS = 50_000_000  # of all parameters together
 MOST_TEXT_BYTES = 100_000_000  # of the names of all edges
 LONGEST_TEXT = 1_000
+MOST_UNREAD = 100  # parameters of a node, or things beside the graph, that are told
+KNOWN_AT_THE_TOP = ("node", "version", "metadata")
+KNOWN_OF_A_GRAPH = ("type", "nodes", "edges", "metadata", "input_type", "output_type")
+NO_NUMBERS = {"O": "text", "S": "text", "U": "text", "c": "complex", "V": "a compound"}
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A node as the file has it: its kind, such as ``"LIF"``, and its parameters by name."""
+    """A node as the file has it: its kind, such as ``"LIF"``, and its parameters by name.
+
+    ``unread`` holds the others by name, with what they are: text, a link.
+    """
 
     kind: str
     parameters: dict[str, Float64Array]
+    unread: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes by name, and edges from one name to another."""
+    """Nodes by name, and edges from one name to another; ``unread`` is what else there is, in words."""
 
     nodes: dict[str, Node]
     edges: list[tuple[str, str]]
+    unread: list[str] = field(default_factory=list)
 
 
 def graph_in_file(path: str | os.PathLike[str]) -> Graph:
@@ -82,19 +91,35 @@ class _Reader:
         nodes = self._group(root, "nodes")
         if len(nodes) > MOST_NODES:
             raise ConfigError(f"has {len(nodes):,} nodes; at most {MOST_NODES:,} are read")
-        return Graph({str(name): self._node(nodes, name) for name in nodes}, self._edges(root))
+        unread = [
+            *(f"'{key!s:.50}'" for key in file if key not in KNOWN_AT_THE_TOP),
+            *(f"'node/{key!s:.50}'" for key in root if key not in KNOWN_OF_A_GRAPH),
+        ]
+        return Graph(
+            {str(name): self._node(nodes, name) for name in nodes}, self._edges(root), unread[:MOST_UNREAD]
+        )
 
     def _node(self, nodes: h5py.Group, name: str) -> Node:
         group = self._group(nodes, name)
         kind = self._text(group, "type")
-        parameters = {}
+        parameters, unread = {}, {}
         for key in group:
-            item = group.get(key, getlink=True)
-            if key in ("type", "metadata") or not isinstance(item, self._h5py.HardLink):
+            if key in ("type", "metadata"):
                 continue
-            if isinstance(group[key], self._h5py.Dataset) and group[key].dtype.kind in "fiub":
+            if (what := self._what_is_no_number(group, key)) is None:
                 parameters[str(key)] = self._numbers(group, key)
-        return Node(kind, parameters)
+            elif len(unread) < MOST_UNREAD:
+                unread[str(key)] = what
+        return Node(kind, parameters, unread)
+
+    def _what_is_no_number(self, group: h5py.Group, key: str) -> str | None:
+        """What a parameter is that does not hold real numbers."""
+        if not isinstance(group.get(key, getlink=True), self._h5py.HardLink):
+            return "a link to elsewhere"
+        if not isinstance(group[key], self._h5py.Dataset):
+            return "a group"
+        kind = group[key].dtype.kind
+        return None if kind in "fiub" else NO_NUMBERS.get(kind, f"of type {group[key].dtype}")
 
     def _edges(self, root: h5py.Group) -> list[tuple[str, str]]:
         data = self._dataset(root, "edges")

@@ -72,6 +72,17 @@ class FeedForward:
             sent[name] = stage.sent(arriving)
         return {name: self._behind_the_last(sent, name) for name in names}
 
+    def firing_shares(self, drive: NDArray[Any]) -> dict[str, Float64Array]:
+        """Of every population that fires, the share of all steps in which each neuron does, by name."""
+        sent: dict[str, NDArray[Any]] = {self._wiring.input_name: drive}
+        found: dict[str, Float64Array] = {}
+        for name, stage in self._stages.items():
+            arriving = [sent[source] for source in self._wiring.inputs[name].terms]
+            sent[name] = stage.sent(arriving)
+            if stage.population.fires:
+                found[name] = sent[name].mean(axis=(0, 1), dtype=np.float64)
+        return found
+
     def _behind_the_last(self, sent: dict[str, NDArray[Any]], name: str) -> Float64Array:
         """Sums over the window (counts), or the last step (membrane), of what leaves the graph."""
         if name not in ("counts", "membrane"):

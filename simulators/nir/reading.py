@@ -69,12 +69,12 @@ def main() -> int:
 
 
 def _packed(graph: Graph) -> bytes:
-    nodes: list[tuple[str, str, list[str]]] = []
+    nodes: list[tuple[str, str, list[str], dict[str, str]]] = []
     arrays: list[Float64Array] = []
     for name, node in graph.nodes.items():
-        nodes.append((name, node.kind, list(node.parameters)))
+        nodes.append((name, node.kind, list(node.parameters), node.unread))
         arrays += node.parameters.values()
-    index = json.dumps({"nodes": nodes, "edges": graph.edges})
+    index = json.dumps({"nodes": nodes, "edges": graph.edges, "unread": graph.unread})
     archive = io.BytesIO()
     np.savez(archive, np.array(index), *arrays, allow_pickle=False)
     return archive.getvalue()
@@ -84,8 +84,11 @@ def _unpacked(packed: bytes) -> Graph:
     with np.load(io.BytesIO(packed), allow_pickle=False) as archive:
         index, *arrays = [archive[f"arr_{number}"] for number in range(len(archive.files))]
     table, values = json.loads(str(index)), iter(arrays)
-    nodes = {name: Node(kind, {key: next(values) for key in keys}) for name, kind, keys in table["nodes"]}
-    return Graph(nodes, [(start, end) for start, end in table["edges"]])
+    nodes = {
+        name: Node(kind, {key: next(values) for key in keys}, unread)
+        for name, kind, keys, unread in table["nodes"]
+    }
+    return Graph(nodes, [(start, end) for start, end in table["edges"]], table["unread"])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from hwloop.errors import ConfigError
 from hwloop.simulators.nir.graph_file import Graph, Node
 from hwloop.simulators.nir.populations import KINDS, Population, population
 from hwloop.simulators.nir.signals import MOST_WEIGHTS, Signal
+from hwloop.simulators.nir.understood import require_readable
 
 STATELESS = ("Input", "Output", "Linear", "Affine", "Scale", "Flatten")
 
@@ -45,7 +46,7 @@ def wired(graph: Graph, step_seconds: float, integration: str, input_gain: float
     ------
     ConfigError
         A node of a kind that is not simulated here, a recurrent graph (both are named), widths that do not fit, or
-        a graph without one input, one output and neurons between them.
+        a graph without one input, one output and neurons between them, or a parameter that cannot be read.
     """
     for name, node in graph.nodes.items():
         if node.kind not in (*STATELESS, *KINDS):
@@ -56,10 +57,12 @@ def wired(graph: Graph, step_seconds: float, integration: str, input_gain: float
     before = _predecessors(graph)
     source, sink = _only(graph, "Input"), _only(graph, "Output")
     n_channels = _size(graph.nodes[source], source)
+    order = _in_order(before, sink)
+    require_readable(graph, {source, *order})
     signals: dict[str, Signal] = {}
     populations: dict[str, Population] = {}
     inputs: dict[str, Signal] = {}
-    for name in _in_order(before, sink):
+    for name in order:
         node = graph.nodes[name]
         if name == source:
             signals[name] = Signal.straight_from(name, n_channels, input_gain)
@@ -73,6 +76,11 @@ def wired(graph: Graph, step_seconds: float, integration: str, input_gain: float
     if not populations:
         raise ConfigError("the graph has no neurons between its input and its output")
     return Wiring(source, n_channels, populations, inputs, signals[sink])
+
+
+def leading_to_the_output(graph: Graph) -> set[str]:
+    """Names of the nodes that the output of a graph depends on, and of its input."""
+    return {_only(graph, "Input"), *_in_order(_predecessors(graph), _only(graph, "Output"))}
 
 
 def _passed(name: str, node: Node, signal: Signal) -> Signal:

@@ -1,5 +1,6 @@
 """NIR graphs: what they compute against steps written out, what is refused by name, and damaged files."""
 
+import re
 from itertools import pairwise
 
 import h5py
@@ -9,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwloop import open_device
-from hwloop.errors import ConfigError
+from hwloop.errors import ConfigError, HwloopWarning
 from hwloop.simulators.nir import device as nir_device
 from hwloop.simulators.nir.graph_file import graph_in_file
 from hwloop.simulators.nir.reading import read_graph
+from hwloop.simulators.nir.understood import PARAMETERS
 from hwloop.simulators.spiking.engine import ENGINES
 
 STEP = 1e-3
@@ -248,6 +250,102 @@ class TestWhatIsRefused:
             file["node/edges"] = h5py.ExternalLink("other.h5", "/edges")
         with pytest.raises(ConfigError, match="points elsewhere"):
             open_device(f"nir:{path}")
+
+
+class TestWhatIsNotUnderstood:
+    """Nothing of a file is passed over in silence: it is refused where it counts, and said where it does not."""
+
+    @pytest.mark.parametrize(
+        ("kind", "parameter"),
+        [
+            *(("LIF", parameter) for parameter in ("tau", "r", "v_leak", "v_threshold", "v_reset")),
+            *(("CubaLIF", parameter) for parameter in ("tau_mem", "tau_syn", "w_in", "v_reset")),
+            *(("IF", parameter) for parameter in ("r", "v_threshold", "v_reset")),
+            *(("LI", parameter) for parameter in ("tau", "r", "v_leak")),
+            *(("CubaLI", parameter) for parameter in ("tau_syn", "w_in")),
+            ("Affine", "bias"),
+            ("Linear", "weight"),
+            ("Scale", "scale"),
+        ],
+    )
+    @pytest.mark.parametrize("unreadable", ["text", "complex", "a link", "a group"])
+    def test_a_parameter_that_counts_is_refused(self, tmp_path, monkeypatch, kind, parameter, unreadable):
+        monkeypatch.setattr(nir_device, "read_graph", graph_in_file)
+        numbers = ("tau", "tau_mem", "tau_syn", "r", "w_in", "v_leak", "v_threshold", "v_reset", "scale", "bias")
+        node = {"type": kind, "weight": np.eye(3), **{name: np.ones(3) for name in numbers}}
+        node = {key: node[key] for key in ("type", *PARAMETERS[kind])}
+        edges = [("input", "x"), ("x", "n"), ("n", "output")]
+        path = write_graph(tmp_path / "net.nir", {"x": node, "n": lif(3)}, edges)
+        with h5py.File(path, "a") as file:
+            place = f"node/nodes/x/{parameter}"
+            del file[place]
+            file["elsewhere"] = np.ones(3)
+            if unreadable == "a link":
+                file[place] = h5py.SoftLink("/elsewhere")
+            elif unreadable == "a group":
+                file.create_group(place)
+            else:
+                file[place] = "ones" if unreadable == "text" else np.ones(3) * 1j
+            del file["elsewhere"]
+        with pytest.raises(
+            ConfigError, match=rf"node 'x' \({kind}\): its parameter '{parameter}' is {unreadable}"
+        ):
+            open_device(f"nir:{path}", step_seconds=STEP)
+
+    @pytest.mark.parametrize("value", ["subtract", 0.002, np.full(3, 2.0), 1j], ids=str)
+    @pytest.mark.parametrize("parameter", ["refractory", "reset_mechanism", "dt"])
+    def test_an_unknown_parameter_is_said(self, chain, parameter, value):
+        with pytest.warns(
+            HwloopWarning, match=rf"net.nir: node 'n0' \(LIF\): the parameter '{parameter}' is not kno"
+        ):
+            chain(lif(3, r=2.0) | {parameter: value})
+
+    def test_nodes_that_do_not_reach_the_output_and_what_stands_beside_the_graph_are_said(self, tmp_path):
+        nodes = {"n": lif(3, r=2.0), "aside": lif(3)}
+        edges = [("input", "n"), ("n", "output"), ("n", "aside")]
+        path = write_graph(tmp_path / "net.nir", nodes, edges)
+        with h5py.File(path, "a") as file:
+            file["dt"] = 1e-4
+            file["node/refractory"] = 2
+        with pytest.warns(HwloopWarning) as said:
+            open_device(f"nir:{path}", step_seconds=STEP)
+        assert [str(one.message).removeprefix(f"{path}: ") for one in said] == [
+            "'dt' is not known here and has no effect",
+            "'node/refractory' is not known here and has no effect",
+            "node 'aside' (LIF) does not lead to the output and has no effect",
+        ]
+
+
+class TestTheProbe:
+    @pytest.mark.parametrize(
+        ("nodes", "said"),
+        [
+            (
+                [lif(3)],
+                [r"none of the 3 neurons of node 'n0' \(LIF\) fires at any of 17 stimuli .* the time step"],
+            ),
+            (
+                [{"type": "IF", "r": np.ones(3), "v_threshold": np.ones(3)}, lif(3, r=5.0)],
+                ["IF adds dt r S in a step of dt = 0.001 s.*input_gain = 1000", "that node 'n0' is silent too"],
+            ),
+            ([lif(3, v_leak=1e6)], [r"all of the 3 neurons of node 'n0' \(LIF\) fire in every step.*too large"]),
+        ],
+    )
+    def test_neurons_that_never_fire_or_always_are_said_once(self, chain, nodes, said):
+        device = chain(*nodes)
+        with pytest.warns(HwloopWarning) as told, device:
+            pass
+        assert len(told) == len(said)
+        for one, expected in zip(told, said, strict=True):
+            assert re.search(expected, str(one.message))
+        with device:  # told already
+            assert device.rows_measured == 0
+
+    def test_a_network_that_fires_has_nothing_said_and_answers_as_ever(self, chain, rng):
+        stimuli = rng.uniform(-1, 1, (4, 3))
+        plain = chain(lif(3, r=5.0), lif(3, r=9.0)).measure(stimuli)
+        with chain(lif(3, r=5.0), lif(3, r=9.0)) as device:
+            np.testing.assert_array_equal(device.measure(stimuli), plain)
 
 
 def test_engines_are_found_by_entry_point():

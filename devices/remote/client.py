@@ -10,12 +10,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from hwloop.deadline import MONOTONIC, Deadline
 from hwloop.device import Device, DeviceDescription, DeviceSpec
+from hwloop.device.plain_value import UNDESCRIBED
 from hwloop.device.spec import Float64Array
 from hwloop.devices.remote.address import Address
 from hwloop.devices.remote.crossing import DESCRIPTION_BYTES, Description, described
@@ -101,6 +102,10 @@ class RemoteDevice(Device):
     def unit(self) -> str:
         """The device's own identity."""
         return self._described().identity
+
+    def described_settings(self) -> dict[str, Any]:
+        """Where the server does not describe its device, that is said."""
+        return {"device": {UNDESCRIBED: "what a server of an older version lends"}}
 
     def describe(self, identity: str = "") -> DeviceDescription:
         """What the device behind the server is: where it is reached from makes it no other.
@@ -221,15 +226,12 @@ class RemoteDevice(Device):
                 f"another device is served at {self.address} than before: {found.identity}, not {known.identity}, "
                 "or with other limits; build the device anew"
             )
-        if (
-            known is not None
-            and known.device is not None
-            and found.device is not None
-            and known.device != found.device
-        ):
+        device, now = known and known.device, found.device
+        different = [] if device is None or now is None else device.differences(now)
+        if different:
             raise DeviceError(
                 f"another device is served at {self.address} than before, though it says {found.identity} again: "
-                f"{'; '.join(known.device.differences(found.device))}; build the device anew"
+                f"{'; '.join(different)}; build the device anew"
             )
         self._description = found
 

@@ -138,9 +138,7 @@ class SerialBoard(Device):
         return f"{self._identity}, settling {self.settling_seconds:g} s, averages {self.averages}"
 
     def unit(self) -> str:
-        """The board's model and serial number."""
-        if not self._identity:
-            self.open()
+        """The board's model and serial number, once it has said so."""
         return self._identity
 
     # -- measuring -------------------------------------------------------------------------------------

@@ -176,10 +176,10 @@ class Adapter:
         told, self._told = self._told, True
         for number, session in enumerate(() if told else self.network.sessions):
             then, now = self.anchors.stages[number].device, session.description
-            if then is not None and now is not None and then != now:
+            if then is not None and now is not None and (different := then.differences(now)):
                 warnings.warn(
                     f"stage {number}: the anchors were recorded on another device than this one; recorded, and "
-                    f"now: {in_words(then.differences(now))}. What has changed counts as drift, and is mended as "
+                    f"now: {in_words(different)}. What has changed counts as drift, and is mended as "
                     "far as the policy can; check it on test rows, or train again",
                     HwloopWarning,
                     stacklevel=3,

@@ -177,6 +177,7 @@ class Device(ABC):
             identity=who,
             vouched=bool(who or inside) and all(each.vouched for each in inside),
             spec=self.spec,
+            harmless=frozenset(self.all_harmless_settings()),
         )
 
     def _who(self, identity: str) -> str:

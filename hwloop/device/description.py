@@ -39,6 +39,8 @@ class DeviceDescription:
         Whether it, and everything inside, says who it is. Else another unit of the same settings looks the same.
     spec
         Channels, limits, units and pace.
+    harmless
+        Settings of the class that change no answer: a description from before the class said so may hold them.
     """
 
     name: str
@@ -47,6 +49,7 @@ class DeviceDescription:
     identity: str
     vouched: bool
     spec: DeviceSpec
+    harmless: frozenset[str] = frozenset()
     _digest: list[str] = field(default_factory=list, init=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -118,7 +121,7 @@ class DeviceDescription:
     def differences(self, other: DeviceDescription) -> list[str]:
         """In what ``other`` is another device, in words: ``OpticalFibre.seed: 2, not 0``, this one's value first.
 
-        Empty for the same device.
+        Empty for the same device, also where one of the two was described before a setting was found harmless.
         """
         return [] if self == other else list(self._differences(other))
 
@@ -127,7 +130,8 @@ class DeviceDescription:
         if self.name != other.name:
             yield f"device: {self._in_words(other)}"
             return
-        yield from _of_mappings(short, self.settings, other.settings)
+        harmless = self.harmless | other.harmless
+        yield from _of_mappings(short, *(_without(each.settings, harmless) for each in (self, other)))
         if len(self.inside) != len(other.inside):
             yield f"{short} holds {len(self.inside)} devices, not {len(other.inside)}"
         for mine, theirs in zip(self.inside, other.inside, strict=False):
@@ -162,6 +166,11 @@ class DeviceDescription:
         for key, value in self.settings.items():
             for what in undescribed(value):
                 yield key, what
+
+
+def _without(settings: Mapping[str, Any], harmless: frozenset[str]) -> dict[str, Any]:
+    """Without the settings that change no answer, those that are given to a base class too."""
+    return {name: value for name, value in settings.items() if name.rpartition(".")[2] not in harmless}
 
 
 def _of_mappings(where: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:

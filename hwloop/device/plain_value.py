@@ -19,6 +19,7 @@ import numpy as np
 
 MOST_LISTED = 64  # numbers that stand as they are; more are named by a digest
 MOST_FILES = 2_000  # of a folder
+LONGEST_PATH = 4096
 MOST_NESTED = 8
 MOST_PARTS = 20_000  # of one setting
 UNDESCRIBED = "not described"  # marks what is known by its name alone
@@ -49,10 +50,10 @@ class PlainValues:
             return {"none": True}
         if isinstance(value, enum.Enum):
             return f"{qualified(type(value))}.{value.name}"
+        if isinstance(value, PurePath) or (isinstance(value, str) and _may_name_a_file(value)):
+            return _content(value)
         if isinstance(value, bool | np.bool_ | str | int | float | np.integer | np.floating):
             return _plain_scalar(value)
-        if isinstance(value, PurePath):
-            return str(value)
         if isinstance(value, Mapping):
             return self._mapping(value, depth)
         if isinstance(value, list | tuple | range):
@@ -147,6 +148,19 @@ def plain_path(value: Any) -> Any:
     except OSError as error:
         return {"path": text, UNDESCRIBED: f"{path} cannot be read ({error.strerror})"}
     return text
+
+
+def _may_name_a_file(text: str) -> bool:
+    return len(text) <= LONGEST_PATH and "\0" not in text and (os.sep in text or bool(PurePath(text).suffix))
+
+
+def _content(value: str | PurePath) -> Any:
+    """A text that names a file counts by the file's content, whatever the setting is for; other text as it is."""
+    text = os.fspath(value)
+    try:
+        return {"file": digest_of_file(Path(text))} if Path(text).is_file() else text
+    except OSError as error:
+        return {"path": text, UNDESCRIBED: f"{text} cannot be read ({error.strerror})"}
 
 
 def _plain_folder(path: Path) -> Any:

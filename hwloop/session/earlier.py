@@ -62,7 +62,7 @@ def _own_fingerprints(device: DeviceAtHand, named: dict[str, RecordedDevice]) ->
     own = {device.description.digest()}
     if device.old_is_certain:
         own.add(device.old_fingerprint)
-    own |= {each.fingerprint for each in named.values() if each.description == device.description}
+    own |= {each.fingerprint for each in named.values() if each.description and not each.differences(device)}
     return frozenset(own)
 
 

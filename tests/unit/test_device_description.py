@@ -438,6 +438,29 @@ def test_a_file_counts_by_its_content_not_its_place(tmp_path):
     assert "FromFile.path.file" in a.differences(c)[0]
 
 
+def test_a_file_counts_by_content_in_a_driver_that_does_not_say_that_it_is_one(tmp_path):
+    (tmp_path / "gains.json").write_text("[1]")
+    path = tmp_path / "gains.json"
+    given = (path, str(path), {"file": str(path)}, [path])
+    before = [Any_(value).describe() for value in given]
+    (tmp_path / "moved.json").write_text("[1]")
+    assert Any_(tmp_path / "moved.json").describe() == before[0] == before[1]
+    path.write_text("[2]")
+    for value, then in zip(given, before, strict=True):
+        assert then != Any_(value).describe()
+    assert Any_("/dev/null").describe() == Any_("/dev/null").describe() != Any_("/dev/zero").describe()
+    assert Any_("a\0.b").describe() != Any_("a\0.c").describe()
+
+
+def test_a_setting_that_is_found_harmless_later_makes_no_other_device_of_an_old_one():
+    before = Bare(1.0, 0.5).describe()
+    later = type("Bare", (Bare,), {"harmless_settings": {"offset": "of no meaning"}, "__module__": __name__})
+    later.__qualname__ = "Bare"
+    now = later(1.0, 0.75).describe()
+    assert before.differences(now) == now.differences(before) == []
+    assert before.differences(later(2.0).describe()) == ["Bare.gain: 1, not 2"]
+
+
 def test_a_python_file_with_a_class_and_folders_of_modules_count_by_content(tmp_path):
     for folder, text in (("a", "x = 1"), ("b", "x = 1"), ("c", "x = 2")):
         (tmp_path / folder / "sub").mkdir(parents=True)

@@ -78,7 +78,6 @@ class OpenDevices:
 
     def __init__(self) -> None:
         self._open: set[OpenDevice] = set()
-        self._process = os.getpid()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -91,14 +90,16 @@ class OpenDevices:
         """Forget a device that is closed."""
         self._open.discard(device)
 
+    def leave_to_parent(self) -> None:
+        """In a forked process, which has none of the threads: what is open is its parent's."""
+        self._open.clear()
+
     def abort(self, deadline: Deadline) -> list[str]:
         """Bring every device to its safe state by the deadline; returns what went wrong."""
         return abort(list(self._open), deadline)
 
     def close_at_exit(self) -> None:
         """Close what a script or a notebook left open; Ctrl-C meanwhile closes it at once."""
-        if os.getpid() != self._process:
-            return  # a forked copy has none of the threads; the devices are its parent's
         for device in list(self._open):
             try:
                 device.close()
@@ -114,4 +115,5 @@ def abort(devices: Iterable[OpenDevice], deadline: Deadline) -> list[str]:
 
 
 OPEN_DEVICES = OpenDevices()
+os.register_at_fork(after_in_child=OPEN_DEVICES.leave_to_parent)
 atexit.register(OPEN_DEVICES.close_at_exit)

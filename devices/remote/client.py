@@ -26,6 +26,7 @@ from hwloop.errors import BadReading, DeviceChanged, DeviceDisconnected, DeviceE
 from hwloop.simulators.settings import real_number
 
 LONGEST_NAME = 200
+TOKEN_OF_PROCESS = 8  # hexadecimal digits
 PACE_MARGIN = 10.0  # how many times its stated time a row may take
 HELD_POLL_SECONDS = 0.2
 
@@ -194,7 +195,8 @@ class RemoteDevice(Device):
             ) from error
 
     def _connected(self) -> RemoteLink:
-        return RemoteLink(self.address, self._key, self._token, _own_name(), Deadline.after(self.start_seconds))
+        token = f"{self._token[:-TOKEN_OF_PROCESS]}{os.getpid():0{TOKEN_OF_PROCESS}x}"  # a forked copy is another
+        return RemoteLink(self.address, self._key, token, _own_name(), Deadline.after(self.start_seconds))
 
     def _opened(self, link: RemoteLink) -> Description:
         patience = Deadline.after(self.wait_seconds)

@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from hwloop.deadline import Deadline
+from hwloop.device.hold import refuse_fork
 from hwloop.devices.worker import served
 from hwloop.devices.worker.failures import how_it_ended, raised_by_target
 from hwloop.devices.worker.log import WorkerLog
@@ -64,6 +65,7 @@ class WorkerProcess:
         self.versions: Header = {}
         self._lock = threading.Lock()  # held while a question is being answered
         self._doubtful = False  # a question was left without its answer
+        self._owner = os.getpid()
         self._start()
         try:
             self._greet()
@@ -107,6 +109,7 @@ class WorkerProcess:
         DeviceError, or one of its kinds
             The object raised an exception; the message has the worker's traceback.
         """
+        refuse_fork(self._owner, str(self))
         seconds = self.target.deadline_seconds if deadline_seconds is None else deadline_seconds
         if not self._lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
             raise DeviceTimeout(f"{self} is still busy with another question; ask one at a time")
@@ -158,7 +161,9 @@ class WorkerProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs and is not being ended."""
+        """Whether the process runs and is not being ended; to a forked copy of its owner it is none of its own."""
+        if self._owner != os.getpid():
+            return False
         return not self._watchdog.ending and self._process.poll() is None
 
     @property
@@ -182,6 +187,8 @@ class WorkerProcess:
         DeviceError
             The object could not be closed.
         """
+        if self._owner != os.getpid():
+            return
         if self._doubtful or not self.alive:
             self.kill(OWNER_SECONDS)
             return
@@ -192,6 +199,8 @@ class WorkerProcess:
 
     def kill(self, term_seconds: float = TERM_SECONDS) -> None:
         """End the process and all that it started; on SIGTERM the worker closes its object first."""
+        if self._owner != os.getpid():
+            return
         self._watchdog.end(term_seconds)
         if self._lock.acquire(timeout=1.0):  # whoever was waiting for an answer is awake, and soon gone
             try:

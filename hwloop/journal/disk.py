@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from hwloop.journal.folders import make_folder, refuse_links
 from hwloop.journal.header import note_header, rows_header
 from hwloop.journal.index import Index
 from hwloop.journal.lock import WriterLock
+from hwloop.journal.process_mutex import ProcessMutex
 from hwloop.journal.record import Journal, Note, Record
 from hwloop.journal.survey import Survey, whole_records
 
@@ -62,7 +62,7 @@ class DiskJournal(Journal):
         self.sync_seconds = sync_seconds
         self.damage: list[Damage] = []
         self._lock = WriterLock(self.folder)
-        self._mutex = threading.RLock()
+        self._mutex = ProcessMutex(str(self.folder))
         self._closed = False
         try:
             refuse_links(self.folder)
@@ -73,7 +73,7 @@ class DiskJournal(Journal):
             self._lock.release()
             raise
         # A journal that nobody refers to any more is synced, and its thread ends.
-        self._left_open = weakref.finalize(self, _close_quietly, self._appender)
+        self._left_open = weakref.finalize(self, _close_quietly, self._appender, os.getpid())
         self._left_open.atexit = False
 
     # -- recovery --------------------------------------------------------------------------------------
@@ -174,17 +174,21 @@ class DiskJournal(Journal):
 
     def begin_sync(self) -> None:
         """Begin to make everything written so far survive a loss of power, and return at once."""
+        self._mutex.require_own()
         if not self._closed:
             self._appender.begin_sync()
 
     def sync(self) -> None:
         """Make everything written so far survive a loss of power, and visible in the index."""
+        self._mutex.require_own()
         if not self._closed:
             self._appender.sync()
             self._index.commit()
 
     def close(self) -> None:
-        """Sync and let others write; safe to call twice."""
+        """Sync and let others write; safe to call twice. A forked copy closes nothing of its parent's."""
+        if self._mutex.is_parents:
+            return
         with self._mutex:
             if self._closed:
                 return
@@ -247,6 +251,8 @@ class DiskJournal(Journal):
             return iter(list(self._catalogue.notes()))
 
 
-def _close_quietly(appender: Appender) -> None:
+def _close_quietly(appender: Appender, process: int) -> None:
+    if process != os.getpid():
+        return  # a forked copy was lost; the parent goes on with its own
     with contextlib.suppress(JournalError):
         appender.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import signal
 import subprocess
 import sys
@@ -205,4 +204,3 @@ def test_an_abort_returns_by_its_deadline_and_says_what_is_wrong():
 def test_nothing_to_abort_is_no_error():
     session = Session(Blocking())
     assert session.abort(Deadline.after(1)) == []
-    assert os.getpid() == OPEN_DEVICES._process

@@ -259,6 +259,7 @@ def test_a_copied_driver_is_the_same_driver_and_a_copied_simulation_another():
     assert pair[0] is pair[1].device is rig
 
 
+@pytest.mark.slow
 def test_clones_of_an_estimator_in_threads_share_the_rig():
     from joblib import Parallel, delayed
     from sklearn.base import clone

@@ -33,6 +33,10 @@ class Ramp:
     high: Float64Array
     most_rows: int
 
+    def within(self, point: Float64Array) -> Float64Array:
+        """The nearest point within the limits."""
+        return np.clip(point, self.low, self.high)
+
     def starts_from(self, stands: Whereabouts) -> bool:
         """Whether some stimulus is a step away at most, wherever the device stands."""
         return stands.is_within(2 * self.step)
@@ -74,5 +78,5 @@ class Ramp:
         low, high = np.minimum(start, end), np.maximum(start, end)
         for row in range(1, rows):
             between = np.clip(start + (end - start) * (row / rows), low, high)
-            yield np.clip(between, self.low, self.high), False  # it may have stood a little beyond them
+            yield self.within(between), False  # it may have stood a little beyond the limits
         yield end, True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -92,6 +93,7 @@ class SlewLimited(DeviceWrapper):
         self._announced: Whereabouts | None = None
         self._is_open = self._closing = self._driven = self._says_so = False
         self._failed = self._left_unsure = False
+        self._turns = deque(["to walk home"])
         self._to_resume: dict[str, Any] | None = None
         self._rows_to_resume: int | None = None
 
@@ -144,9 +146,12 @@ class SlewLimited(DeviceWrapper):
             ) from error
         if not closed and (started != boot() or any(part.rests_when_left for part in inside_of(self))):
             left = left.around(self._rest)
+        if not closed and self._to_resume is None:
+            self._to_resume = self.progress()  # for a run that had recorded nothing: it began at rest
         if self._told is None:
             self._stands = left
         elif closed and not left.around(self._told).is_within(self._step):
+            self._stands = left
             raise DeviceError(
                 f"{self._name}: stands_at says {_text(self._told)}, but the device was brought to {left} and "
                 "closed since; remove stands_at"
@@ -155,16 +160,28 @@ class SlewLimited(DeviceWrapper):
     def close(self) -> None:
         """Walk back to rest, and close the device inside whatever became of the walk."""
         try:
-            if not (self._failed or self._closing or self._is_at(self._rest)) and self._ramp.starts_from(
-                self._stands
-            ):
-                going_on = self.progress()
-                try:
-                    self._walk(self._rest[None])
-                finally:
-                    self._to_resume = going_on
+            if not (self._failed or self._closing or self._is_at(self._rest)):
+                self._walk_home()
         finally:
             self._close_inside()
+
+    def _walk_home(self) -> None:
+        """Back to rest, where the way is known and no other thread is on it."""
+        if not self._ramp.starts_from(self._stands):
+            return
+        try:
+            turn = self._turns.pop()  # of two threads that close it at once, one gets it
+        except IndexError:
+            return
+        going_on = self.progress()
+        try:
+            self._walk(self._rest[None])
+        except DeviceError:
+            if not self._closing:  # else another thread closes it at once
+                raise
+        finally:
+            self._to_resume = going_on
+            self._turns.append(turn)
 
     def _close_inside(self) -> None:
         self._closing = True
@@ -193,8 +210,7 @@ class SlewLimited(DeviceWrapper):
             raise BadReading(
                 f"{type(self.device).__name__}.position() gave {found!r}, not {len(self._rest)} finite numbers"
             )
-        spec = self.device.spec
-        beyond = np.abs(np.clip(position, spec.low, spec.high) - position) > self._step
+        beyond = np.abs(self._ramp.within(position) - position) > self._step
         if beyond.any():
             channel = int(np.argmax(beyond))
             raise DeviceError(
@@ -215,7 +231,7 @@ class SlewLimited(DeviceWrapper):
     def resume(self, progress: Mapping[str, Any]) -> None:
         """Walk to the last row before the next one, so that the way to it is the same."""
         self._rows_answered = progress.get("rows", 0)
-        self._to_resume = dict(progress)
+        self._to_resume, self._rows_to_resume = dict(progress), None
 
     def continue_from(self, rows: int) -> None:
         """Passed on, once the last row is reached again."""
@@ -265,7 +281,8 @@ class SlewLimited(DeviceWrapper):
             self._announce(piece.possible)
             self._stands = piece.possible  # until the device has answered
             answers.append(self.device.measure(piece.rows)[piece.counts])
-            self._stands = Whereabouts.at(piece.rows[-1])
+            if not self._closing:  # by another thread, which knows better
+                self._stands = Whereabouts.at(piece.rows[-1])
         return np.concatenate(answers)
 
     def _announce(self, possible: Whereabouts, closed: bool = False) -> None:

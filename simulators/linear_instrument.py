@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -138,6 +139,15 @@ class LinearInstrument(Device):
     def continue_from(self, rows: int) -> None:
         """Noise and drift go on as after ``rows`` rows; the row before is taken for one at 0 V."""
         self.rows_measured = rows
+
+    def progress(self) -> dict[str, Any]:
+        """The row before leaks into the next one, and belongs to it."""
+        return super().progress() | {"settling": self._settling_state.tolist()}
+
+    def resume(self, progress: Mapping[str, Any]) -> None:
+        """Noise, drift and what is left of the row before go on."""
+        super().resume(progress)
+        self._settling_state = np.array(progress.get("settling", self._settling_state), dtype=np.float64)
 
     # -- what is true of it -------------------------------------------------------------------------------
 

@@ -238,7 +238,10 @@ class Device(ABC):
         every device inside.
         """
         if "rows" in progress:
-            self.continue_from(progress["rows"])
+            rows = progress["rows"]
+            if type(rows) is not int or rows < 0:
+                raise ValueError(f"{type(self).__name__} cannot have answered {rows!r} rows")
+            self.continue_from(rows)
         for device, its in zip(self.devices_inside, progress.get("inside", ()), strict=False):
             device.resume(its)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -127,18 +128,19 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes, labels = np.unique(targets, return_inverse=True)
         if len(classes) < 2:
             raise DatasetError(f"y holds {len(classes)} class only; training needs at least two classes")
-        drawn = None if self.random_state is None else self._drawn()
-        request = {
-            "rows": digest_of_rows(rows),
-            "labels": digest_of_rows(labels),
-            "seed": drawn,
-            **self._options(),
-        }
         if self._kept is not None:
             self._kept.close()  # the fit before this one: nobody will ask its network any more
-        with KeptFit(self.journal, "PhysicalClassifier.fit", str(self.device)[:100], request) as kept:
-            seed = kept.drawn("seed", self._drawn) if drawn is None else drawn
-            history, network = self._trained(rows, labels, len(classes), seed, kept)
+        with _put_back_after_an_error(self.random_state):
+            drawn = None if self.random_state in (None, np.random) else self._drawn()
+            request = {
+                "rows": digest_of_rows(rows),
+                "labels": digest_of_rows(labels),
+                "seed": drawn,
+                **self._options(),
+            }
+            with KeptFit(self.journal, "PhysicalClassifier.fit", str(self.device)[:100], request) as kept:
+                seed = kept.drawn("seed", self._drawn) if drawn is None else drawn
+                history, network = self._trained(rows, labels, len(classes), seed, kept)
         network.class_names = tuple(str(name) for name in classes.tolist())
         self.history_, self.classes_, self.network_ = history, classes, network
         self._kept = None if kept.temporary else kept
@@ -287,6 +289,10 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             sessions = built_sessions(described, model.budget)
         else:
             every = [device] * len(described["stages"]) if isinstance(device, Device) else list(device)
+            if not all(isinstance(each, Device) for each in every):
+                raise ConfigError(
+                    "load takes a hwloop.Device, or a list of them; make one with hwloop.open_device"
+                )
             by_device = {id(each): Session(each, budget=model.budget) for each in every}
             sessions = [by_device[id(each)] for each in every]
         model.network_ = load_network(Path(path), sessions, device_changed=device_changed)
@@ -307,3 +313,15 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "network_")
         ledgers = [session.ledger for session in self.network_.distinct_sessions]
         return {purpose: sum(ledger[purpose] for ledger in ledgers) for purpose in ledgers[0].rows}
+
+
+@contextmanager
+def _put_back_after_an_error(random_state: Any) -> Iterator[None]:
+    """A fit that failed has drawn nothing: the next one is the same fit, and goes on from its rows."""
+    before = random_state.get_state() if isinstance(random_state, np.random.RandomState) else None
+    try:
+        yield
+    except BaseException:
+        if before is not None:
+            random_state.set_state(before)
+        raise

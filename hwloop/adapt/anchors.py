@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,19 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from hwloop.device import DeviceDescription
-from hwloop.errors import CheckpointError, ConfigError
+from hwloop.errors import CheckpointError, ConfigError, HwloopWarning
 from hwloop.journal.whole_file import write_whole
 from hwloop.layers import PhysicalNetwork
 from hwloop.layers.network import as_rows
 from hwloop.layers.tensors import rows_as_tensor
 from hwloop.reference import Noise
 from hwloop.reference.drift import averaged, noise_of
+from hwloop.runs.checkpoint_seal import metadata_of, sum_of_arrays
 from hwloop.torch_state import own_torch_state
 from hwloop.training.labels import as_classes
 
 WATCHED = 8  # anchors that tell whether the device has moved
+SEAL = "sha256"  # of all tensors, among the file's metadata
 PASSES = 4  # measurements of each of them, which tell the noise
 
 
@@ -133,7 +136,8 @@ class Anchors:
                 parts["device"] = torch.from_numpy(stage.device.as_bytes().copy())
             tensors |= {f"{number}.{name}": part.clone() for name, part in parts.items()}
         try:
-            write_whole(Path(path), save(tensors))
+            sealed = {SEAL: sum_of_arrays({name: tensor.numpy() for name, tensor in tensors.items()})}
+            write_whole(Path(path), save(tensors, metadata=sealed))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} cannot be written ({error}); check the path and its rights") from error
 
@@ -148,7 +152,9 @@ class Anchors:
             The file is absent, damaged, or holds something else.
         """
         try:
-            tensors = load(Path(path).read_bytes())
+            content = Path(path).read_bytes()
+            tensors = load(content)
+            _check_seal(Path(path), tensors, metadata_of(content).get(SEAL))
             count = len({name.partition(".")[0] for name in tensors} - {"labels"})
             stages = tuple(_stage(tensors, number) for number in range(count))
             labels = tensors.get("labels")
@@ -156,6 +162,23 @@ class Anchors:
         except (OSError, SafetensorError, ConfigError, ValueError, KeyError, RuntimeError) as error:
             raise CheckpointError(f"{path} cannot be read as anchors ({type(error).__name__}: {error})") from error
         return cls(stages, labels)
+
+
+def _check_seal(path: Path, tensors: dict[str, Tensor], seal: str | None) -> None:
+    """Refuse what is not what was written; an older file cannot tell, and that is said.
+
+    Raises
+    ------
+    ValueError
+    """
+    if seal is None:
+        warnings.warn(
+            f"{path} was written before anchors carried a checksum: whether a bit has changed is not known",
+            HwloopWarning,
+            stacklevel=4,
+        )
+    elif seal != sum_of_arrays({name: tensor.numpy() for name, tensor in tensors.items()}):
+        raise ValueError("it is damaged: the checksum that was written with it is another")
 
 
 def _stage(tensors: dict[str, Tensor], number: int) -> StageAnchors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -36,23 +37,24 @@ def described_devices(network: PhysicalNetwork) -> list[dict[str, Any]]:
 
 
 def built_as(device: Device) -> dict[str, Any] | None:
-    """How a device can be built again from registered names and plain settings alone; ``None`` if it cannot.
-
-    A file that is loaded must execute nothing that it names: so neither ``package.module:Class`` nor a setting
-    that is a path is taken from it.
-    """
+    """How a device was built from names and settings, as a device file would say it; ``None`` if nobody knows."""
     if device.built_as is not None:
         recipe = dict(device.built_as)
-        return recipe if _is_safe(recipe) else None
-    recipe = {"settings": device.described_settings(), "wrap": []}
-    if isinstance(device, DeviceWrapper):
+    elif isinstance(device, DeviceWrapper):
         inside, name = built_as(device.device), _registered(WRAPPERS.entries(), device)
         if inside is None or name is None:
             return None
-        recipe = {**inside, "wrap": [*inside["wrap"], {"name": name, **recipe["settings"]}]}
+        recipe = {**inside, "wrap": [*inside["wrap"], {"name": name, **device.described_settings()}]}
     else:
-        recipe["device"] = _registered(DEVICES.entries(), device)
-    return recipe if _is_safe(recipe) else None
+        name = _registered(DEVICES.entries(), device)
+        recipe = {"device": name, "settings": device.described_settings(), "wrap": []}
+        if name is None or not _is_safe(recipe):
+            return None  # a description names arrays and files by what they hold, which builds nothing
+    try:
+        json.dumps(recipe, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return recipe
 
 
 def built_sessions(described: Mapping[str, Any], budget: int | None = None) -> list[Session]:
@@ -152,18 +154,14 @@ def _description(entry: Mapping[str, Any]) -> DeviceDescription:
 
 def _built(entry: Mapping[str, Any]) -> Device:
     recipe, name = entry.get("built_as"), _description(entry).name
-    if recipe is None:
-        raise CheckpointError(
-            f"the checkpoint was trained on {name}, which was not built from names of hwloop list and plain "
-            "settings alone, and a checkpoint imports nothing; open the device yourself: "
-            "hwloop.load_network(path, hwloop.Session(device))"
-        )
     if not _is_safe(recipe):
+        said = "" if recipe is None else f" as {recipe!r:.300}"
         raise CheckpointError(
-            f"the checkpoint's device {recipe!r:.200} is none that can be built from names of hwloop list and "
-            "plain settings alone; is its package installed? Else open the device yourself: "
-            "hwloop.load_network(path, hwloop.Session(device))"
+            f"the checkpoint was trained on {name}, which was built{said}, and a checkpoint builds devices from "
+            "names of hwloop list and plain settings alone: it imports nothing. Is its package installed? Else "
+            "open the device yourself: hwloop.load_network(path, hwloop.Session(device))"
         )
+    assert isinstance(recipe, dict)
     try:
         device = open_device(recipe["device"], **recipe["settings"])
         for wrap in recipe["wrap"]:
@@ -183,7 +181,11 @@ def _registered(entries: Mapping[str, Any], device: Device) -> str | None:
 
 
 def _is_safe(recipe: Any) -> bool:
-    """Whether a recipe names registered devices and wrappers, and plain settings of which none is a path."""
+    """Whether a recipe names registered devices and wrappers, and plain settings of which none is a path.
+
+    A file that is loaded must execute nothing that it names: so neither ``package.module:Class`` nor a setting
+    that is a path is taken from it.
+    """
     if not isinstance(recipe, dict) or set(recipe) != {"device", "settings", "wrap"}:
         return False
     name, settings, wraps = recipe["device"], recipe["settings"], recipe["wrap"]

@@ -134,7 +134,8 @@ def load_network(
         compare_devices(described["devices"], sessions, device_changed, path)
     network = _fitted_in(path, sessions, described, tensors)
     if compare_device:
-        _warn_of_differences(network, described.get("devices", []))
+        for stored, one in stored_fingerprints(network, described):
+            warn_of_difference(stored, one)
     return network
 
 
@@ -243,21 +244,32 @@ def _say_what_is_missing(path: Path, described: Mapping[str, Any]) -> None:
         )
 
 
-def _warn_of_differences(network: PhysicalNetwork, entries: Any) -> None:
-    """Measure the reference stimuli of stored fingerprints on the devices that now serve their stages."""
+def stored_fingerprints(
+    network: PhysicalNetwork, described: Mapping[str, Any]
+) -> list[tuple[Fingerprint, Session]]:
+    """What a checkpoint holds of devices that were watched, with the sessions that now serve their stages.
+
+    Raises
+    ------
+    CheckpointError
+        They cannot be read.
+    """
     try:
-        known = [
+        return [
             (Fingerprint.from_dict(entry["fingerprint"]), session)
-            for entry in entries
+            for entry in described.get("devices", [])
             if "fingerprint" in entry
             for session in dict.fromkeys(network.sessions[number] for number in entry["stages"])
         ]
     except (KeyError, TypeError, IndexError) as error:
         raise CheckpointError(f"a stored fingerprint cannot be read ({type(error).__name__}: {error})") from error
-    for stored, session in known:
-        difference = _difference(stored, session)
-        if difference:
-            warnings.warn(difference, HwloopWarning, stacklevel=3)
+
+
+def warn_of_difference(stored: Fingerprint, session: Session) -> None:
+    """Measure the reference stimuli of a stored fingerprint, and say how differently the device answers now."""
+    difference = _difference(stored, session)
+    if difference:
+        warnings.warn(difference, HwloopWarning, stacklevel=3)
 
 
 def _difference(stored: Fingerprint, session: Session) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from hwloop.experiment.trained import TrainedNetwork
 from hwloop.layers import PhysicalNetwork
 from hwloop.registry import nearest
 from hwloop.runs.recording_folder import RecordingFolder
+from hwloop.session import Session
 from hwloop.session.kept_fit import digest_of_rows
 
 
@@ -52,11 +52,11 @@ def predict_and_show(request: PredictionRequest, as_json: bool, kept: ProgressKe
     who = "" if trained.seed is None else f", seed {trained.seed}"
     errors.print(f"network: {plain(str(trained.path))}{who}", highlight=False, soft_wrap=True)
     inputs = read_rows(request.rows, _columns(trained), trained.feature_names)
-    with shown_warnings(errors), _folder(request, trained, inputs) as folder, ExitStack() as stack:
+    with shown_warnings(errors), _folder(request, trained, inputs) as folder:
         try:
-            network = trained.network(folder, request.budget, request.device_changed, stack)
-            _announce(network, len(inputs), errors)
-            probabilities = network.predict_proba(inputs)
+            network = trained.network(folder, request.budget, request.device_changed)
+            _announce(trained.rows_needed(network, len(inputs)), len(inputs), errors)
+            probabilities = trained.predict(network, inputs)
         except BaseException:
             if folder.rows:
                 kept.note = f"the {folder.rows} rows measured are kept in {folder.path}; the same command goes on"
@@ -110,9 +110,8 @@ def _folder(request: PredictionRequest, trained: TrainedNetwork, inputs: NDArray
     return RecordingFolder(base / name, f"prediction of {request.rows}", str(trained.path), wanted)
 
 
-def _announce(network: PhysicalNetwork, rows: int, errors: Any) -> None:
+def _announce(needed: dict[Session, int], rows: int, errors: Any) -> None:
     """Say what the predictions will cost; refused here if the budget does not cover it."""
-    needed = network.prediction_rows(rows)
     for session, count in needed.items():
         session.require(count)
     first = next(iter(needed))

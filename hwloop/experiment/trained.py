@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hwloop.checkpoint import load_network, read_checkpoint
 from hwloop.checkpoint.classifier import ENTRY, SavedClassifier
-from hwloop.checkpoint.devices import built_sessions, require_known_entries
+from hwloop.checkpoint.devices import built_sessions, compare_devices, require_known_entries
+from hwloop.checkpoint.network import stored_fingerprints, warn_of_difference
 from hwloop.device import Device
+from hwloop.device.spec import Float64Array
 from hwloop.errors import CheckpointError, ConfigError
 from hwloop.experiment.checkpoints import FINAL, FOLDER, final_of_seed
 from hwloop.experiment.loading import load_experiment
@@ -114,10 +118,10 @@ class TrainedNetwork:
         devices = [rig.device(number, each, seed) for number, each in enumerate(features)]
         return devices * n_stages if len(devices) == 1 else devices
 
-    def network(
-        self, folder: RecordingFolder, budget: int | None, device_changed: str, stack: ExitStack
-    ) -> PhysicalNetwork:
-        """Open it; every row that it measures is recorded in the folder.
+    def network(self, folder: RecordingFolder, budget: int | None, device_changed: str) -> PhysicalNetwork:
+        """The network, on devices that have been compared; every row that it measures is recorded in the folder.
+
+        Nothing is measured yet.
 
         Raises
         ------
@@ -126,11 +130,27 @@ class TrainedNetwork:
         DeviceError
             It cannot be opened.
         """
-        sessions: dict[int, Session] = {}
+        by_device: dict[int, Session] = {}
         devices = self.devices()
         for device in devices:
-            if id(device) not in sessions:
-                journal = folder.journal(f"seed-{self.seed or 0}-device-{len(sessions)}")
-                session = Session(device, journal=journal, budget=budget)
-                sessions[id(device)] = stack.enter_context(session)
-        return load_network(self.path, [sessions[id(device)] for device in devices], device_changed=device_changed)
+            if id(device) not in by_device:
+                journal = folder.journal(f"seed-{self.seed or 0}-device-{len(by_device)}")
+                by_device[id(device)] = Session(device, journal=journal, budget=budget)
+        sessions = [by_device[id(device)] for device in devices]
+        if self.described["format"] != UNSEALED:
+            compare_devices(self.described["devices"], sessions, device_changed, self.path)
+        return load_network(self.path, sessions, compare_device=False)
+
+    def predict(self, network: PhysicalNetwork, inputs: Float64Array) -> NDArray[np.float64]:
+        """Class probabilities (rows, classes); first, watched devices are held against their fingerprints."""
+        with network.opened():
+            for stored, session in stored_fingerprints(network, self.described):
+                warn_of_difference(stored, session)
+            return network.predict_proba(inputs)
+
+    def rows_needed(self, network: PhysicalNetwork, rows: int) -> dict[Session, int]:
+        """Device rows that predicting so many needs, at most, with those of the reference, by session."""
+        needed = network.prediction_rows(rows)
+        for stored, session in stored_fingerprints(network, self.described):
+            needed[session] += len(stored.responses.mean)
+        return needed

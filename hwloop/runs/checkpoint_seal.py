@@ -7,6 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 FORMAT = 2
 UNSEALED = 1  # the first format: no checksum, no classes, no device
 SUM_OF_TENSORS, CHECKSUM = "tensors_sha256", "checksum"
@@ -43,3 +46,20 @@ def is_whole(described: Mapping[str, Any]) -> bool:
 def belongs_to(described: Mapping[str, Any], content: bytes) -> bool:
     """Whether the tensors are those that were written with a description."""
     return described.get("format") == UNSEALED or described.get(SUM_OF_TENSORS) == sum_of_tensors(content)
+
+
+def sum_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of named arrays, wherever they lie in a file."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def metadata_of(content: bytes) -> dict[str, str]:
+    """What a safetensors file, which has been read without an error, says beside its tensors."""
+    length = int.from_bytes(content[:8], "little")
+    found = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return {str(key): str(value) for key, value in found.items()}

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hwloop._version import __version__
 from hwloop.device import Device
 from hwloop.device.plain_value import PlainValues, digest_of_file
-from hwloop.errors import HwloopError, JournalError
+from hwloop.errors import ConfigError, HwloopError, JournalError
 from hwloop.journal import InMemoryJournal
 from hwloop.journal.whole_file import write_whole
 from hwloop.runs.files import UnreadableError, read_object
@@ -180,13 +180,19 @@ def told(device: str | os.PathLike[str] | Device) -> Any:
 
 def _temporary_folder() -> Path:
     """One of this user and nobody else: whoever could write there could answer for the device."""
-    path = Path(tempfile.gettempdir(), f"hwloop-fits-{os.getuid()}")
-    with suppress(OSError):
-        path.mkdir(mode=0o700, exist_ok=True)
-        found = path.lstat()
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
-            return path
-    return Path(tempfile.mkdtemp(prefix="hwloop-fits-"))
+    try:
+        path = Path(tempfile.gettempdir(), f"hwloop-fits-{os.getuid()}")
+        with suppress(OSError):
+            path.mkdir(mode=0o700, exist_ok=True)
+            found = path.lstat()
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
+                return path
+        return Path(tempfile.mkdtemp(prefix="hwloop-fits-"))
+    except OSError as error:
+        raise ConfigError(
+            f"there is no place for temporary files ({error.strerror or error}), so what is measured could be "
+            'lost; name a folder to keep it in: journal="folder"'
+        ) from error
 
 
 def _say(error: BaseException, what: str) -> None:

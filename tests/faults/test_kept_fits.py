@@ -104,6 +104,28 @@ def test_a_time_out_loses_no_row(temporary_files, journal, seed):
         assert_same(model, classifier(Rig()).fit(ROWS, LABELS))
 
 
+def test_a_generator_of_random_numbers_draws_for_the_retry_what_it_drew_before(temporary_files):
+    rig = Rig(fails_after=253)
+    model = classifier(rig, random_state=np.random.RandomState(3))
+    with pytest.raises(hwloop.DeviceTimeout):
+        model.fit(ROWS, LABELS)
+    model.fit(ROWS, LABELS)
+    assert rig.rows == 356
+    whole = classifier(Rig(), random_state=np.random.RandomState(3)).fit(ROWS, LABELS)
+    assert_same(model, whole)
+
+
+def test_no_place_for_temporary_files_is_said_before_the_first_row(monkeypatch):
+    def nowhere(*arguments, **options):
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    rig = Rig()
+    with pytest.raises(hwloop.ConfigError, match=r"no place for temporary files.*journal="):
+        classifier(rig).fit(ROWS, LABELS)
+    assert rig.rows == 0
+
+
 def test_another_fit_begins_anew_and_leaves_the_rows_where_they_are(temporary_files):
     rig = Rig(fails_after=253)
     with pytest.raises(hwloop.DeviceTimeout) as error:

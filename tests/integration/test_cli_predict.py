@@ -126,6 +126,70 @@ def test_a_budget_that_is_too_small_measures_nothing(finished, tmp_path):
     assert not list((tmp_path / "kept").iterdir())
 
 
+FAILING = """
+from pathlib import Path
+from hwloop.simulators.optical_fibre import OpticalFibre
+
+class FailingFibre(OpticalFibre):
+    def _measure(self, inputs):
+        count, fails = Path(__file__).with_name("measured"), Path(__file__).with_name("fails")
+        done = count.stat().st_size if count.exists() else 0
+        if fails.exists() and done + len(inputs) > int(fails.read_text()):
+            fails.unlink()
+            raise TimeoutError("no answer")
+        with count.open("ab") as file:
+            file.write(b"." * len(inputs))
+        return super()._measure(inputs)
+"""
+
+
+def test_predictions_that_fail_go_on_at_their_row(tmp_path, monkeypatch):
+    (tmp_path / "failing_fibre.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "digits.toml").write_text(
+        EXPERIMENT.format(trainer="readout")
+        .replace('"optical-fibre"', '"failing_fibre:FailingFibre"')
+        .replace("seeds = 2", "seeds = 1")
+        + "[reference]\nevery_rows = 0\n"
+    )
+    run_experiment(load_experiment(tmp_path / "digits.toml"), split, out=tmp_path / "run")
+    file, measured = (
+        write(tmp_path / "new.csv", np.tile(ROWS, (100, 1)) + 0.01 * np.arange(600)[:, None]),
+        tmp_path / "measured",
+    )
+    measured.unlink()
+    assert "at least 1,208 rows" in predicted(tmp_path / "run", file, "--budget", "1207", code=2).stderr
+    assert not measured.exists()
+    (tmp_path / "fails").write_text("700")
+    failed = predicted(tmp_path / "run", file, code=3)
+    kept = measured.stat().st_size
+    assert f"the {kept} rows measured are kept in" in failed.stderr
+    result = predicted(tmp_path / "run", file, "--json")
+    assert measured.stat().st_size == 1208
+    found, values = probabilities(result.stdout)
+    assert (found["rows"]["evaluate"], found["rows"]["reference"]) == (1200, 8)
+    again = predicted(tmp_path / "run", file, "--json", "--journal", tmp_path / "anew")
+    np.testing.assert_array_equal(probabilities(again.stdout)[1], values)
+    assert measured.stat().st_size == 2 * 1208
+
+
+@pytest.mark.parametrize("device", ['name = "optical-fibre"\ncopies = 2', "two"])
+def test_pools_and_a_device_a_stage_are_opened_as_the_run_had_them(tmp_path, device):
+    text = EXPERIMENT.format(trainer="readout").replace("seeds = 2", "seeds = 1")
+    if device == "two":
+        one = '[[device]]\nname = "optical-fibre"\n[device.settings]\nn_outputs = 40\nread_noise = 0.0\n'
+        start, end = text.index("[device]"), text.index("[trainer]")
+        text = text[:start] + 2 * one + text[end:]
+    else:
+        text = text.replace('name = "optical-fibre"', device)
+    (tmp_path / "digits.toml").write_text(text)
+    run_experiment(load_experiment(tmp_path / "digits.toml"), split, out=tmp_path / "run")
+    file = write(tmp_path / "new.csv", ROWS)
+    found, _ = probabilities(predicted(tmp_path / "run", file, "--json").stdout)
+    assert len(found["devices"]) == (2 if device == "two" else 1)
+    assert found["rows"]["evaluate"] == 12
+
+
 def test_a_device_file_edited_since_is_noticed(tmp_path):
     rig = tmp_path / "rig.toml"
     rig.write_text(

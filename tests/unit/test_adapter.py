@@ -1,7 +1,10 @@
 """The adapter: its gate, its budget, what it forgets, and the anchors that it works with."""
 
+import warnings
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -171,3 +174,36 @@ def test_damaged_anchors_are_refused(damage, cut, tmp_path_factory):
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(hwloop.CheckpointError):
         Anchors.load(path)
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_a_flipped_bit_of_anchors_is_refused_or_changes_nothing(sealed_anchors, data):
+    anchors, whole, path = sealed_anchors
+    damaged = bytearray(whole)
+    bit = data.draw(st.integers(0, 8 * len(damaged) - 1))
+    damaged[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(bytes(damaged))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            loaded = Anchors.load(path)
+        except hwloop.CheckpointError:
+            return
+    for mine, theirs in zip(anchors.stages, loaded.stages, strict=True):
+        for name in ("inputs", "responses", "outputs", "watched"):
+            assert torch.equal(getattr(mine, name), getattr(theirs, name))
+        assert (mine.noise, mine.device) == (theirs.noise, theirs.device)
+    assert all("checksum" in str(each.message) for each in said)
+
+
+@pytest.fixture(scope="module")
+def sealed_anchors(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sealed") / "anchors.safetensors"
+    device = hwloop.open_device("optical-fibre", n_inputs=6, n_outputs=5)
+    network = hwloop.PhysicalNetwork(hwloop.Session(device), [hwloop.Stage(3)])
+    rows = np.random.default_rng(0).normal(size=(12, 4))
+    hwloop.trainer("readout").fit(network, rows, np.arange(12) % 2)
+    anchors = Anchors.record(network, rows)
+    anchors.save(path)
+    return anchors, path.read_bytes(), path

@@ -155,7 +155,11 @@ def test_what_is_not_understood_is_refused(tmp_path, reseal, change):
 
 
 def test_names_of_columns_are_kept():
-    saved = SavedClassifier({"width": np.int64(3)}, np.array([1, 2]), ("a", "b"))
+    saved = SavedClassifier({"width": np.int64(3), "device": "x"}, np.array([1, 2]), ("a", "b"))
     described = json.loads(json.dumps({"details": saved.details()}))
     again = SavedClassifier.read(described, "file")
-    assert (again.options, again.feature_names, again.classes.tolist()) == ({"width": 3}, ("a", "b"), [1, 2])
+    assert (again.options, again.feature_names, again.classes.tolist()) == (
+        {"width": 3, "device": "x"},
+        ("a", "b"),
+        [1, 2],
+    )

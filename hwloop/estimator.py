@@ -131,7 +131,7 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self._kept is not None:
             self._kept.close()  # the fit before this one: nobody will ask its network any more
         with _put_back_after_an_error(self.random_state):
-            drawn = None if self.random_state in (None, np.random) else self._drawn()
+            drawn = None if self.random_state is None else self._drawn()
             request = {
                 "rows": digest_of_rows(rows),
                 "labels": digest_of_rows(labels),

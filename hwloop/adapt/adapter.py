@@ -15,7 +15,7 @@ from hwloop.adapt.anchors import WATCHED, Anchors
 from hwloop.adapt.named import policy as policy_named
 from hwloop.adapt.policy import Observed, Policy
 from hwloop.device.spec import Float64Array
-from hwloop.errors import BudgetExceeded, ConfigError, DatasetError, HwloopWarning
+from hwloop.errors import BudgetExceeded, ConfigError, DatasetError, HwloopWarning, TrainingDiverged
 from hwloop.layers import PhysicalNetwork
 from hwloop.layers.network import as_rows
 from hwloop.reference import Responses
@@ -24,6 +24,7 @@ from hwloop.session import Session
 from hwloop.session.budget import is_whole
 from hwloop.session.same_device import in_words
 from hwloop.torch_state import own_torch_state
+from hwloop.training.divergence import require_finite
 from hwloop.training.labels import as_classes
 
 PURPOSE = "adapt"
@@ -243,6 +244,23 @@ class Adapter:
         return self._measured(session, stage.encoder(self.anchors.stages[number].inputs[:WATCHED]))
 
     def _mend(self, batch: _Batch, watched: Float64Array) -> None:
+        """Stage by stage; a network that diverges is as it was before.
+
+        Raises
+        ------
+        TrainingDiverged
+        """
+        before = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        try:
+            self._mend_stages(batch, watched)
+        except TrainingDiverged as error:
+            self.network.load_state_dict(before)
+            raise TrainingDiverged(
+                f"adaptation diverged ({type(self.policy).__name__}): {error}. The network is as it was before "
+                "this step; go on with a new Adapter, and a policy with a lower learning rate or a firmer strength"
+            ) from error
+
+    def _mend_stages(self, batch: _Batch, watched: Float64Array) -> None:
         inputs = batch.inputs
         for number, stage, session in self.network:
             stimuli = stage.encoder(inputs)
@@ -250,5 +268,7 @@ class Adapter:
             responses = np.concatenate([known, self._measured(session, stimuli[len(known) :])])
             observed = Observed(number, stage, inputs, responses, batch.labels, batch.anchors)
             self.policy.mend_stage(observed)
+            require_finite(f"stage {number + 1}: its weights", stage.state_dict().values())
             inputs = stage.map(observed.features)
         self.policy.finish()
+        require_finite("the network's weights", self.network.state_dict().values())

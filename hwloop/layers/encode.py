@@ -137,6 +137,18 @@ class Encoder(nn.Module):
         half_range = torch.from_numpy((self._high - self._low) / 2)[: self.n_data]
         return ((self._projected(features) - self.mean) * self.gain).abs() / half_range
 
+    def clipped_share(self, features: Tensor) -> float:
+        """Share of features (rows, n) that lie beyond the limits, of those that vary; 0 where they are mixed.
+
+        ``n`` may be less than ``n_features``: labels are added later.
+        """
+        width = min(features.shape[1], self.n_features)
+        varies = self.gain[:width] > 0
+        if not self.is_direct or len(features) == 0 or not bool(varies.any()):
+            return 0.0
+        padded = torch.cat([features, features.new_zeros(len(features), self.n_features - width)], dim=1)
+        return float((self.excursions(padded)[:, :width][:, varies] > 1).double().mean())
+
     def pull_back(self, stimuli: Float64Array, gradients: Tensor) -> Tensor:
         """Derivative by the features (rows, n_features), from that by the stimuli (rows, n_inputs).
 

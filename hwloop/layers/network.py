@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hwloop.errors import ConfigError, StimulusError, TrainingDiverged
+from hwloop.errors import ConfigError, HwloopWarning, StimulusError, TrainingDiverged
 from hwloop.layers.given import as_float64
 from hwloop.layers.pipeline import pipelined_passes
 from hwloop.layers.stage import Stage
@@ -20,6 +21,9 @@ from hwloop.torch_state import own_torch_state
 
 if TYPE_CHECKING:
     from hwloop.layers.readout import Readout
+
+
+MOST_CLIPPED = 0.5  # of the features of a prediction; of training rows it is a few in a thousand
 
 
 class PhysicalNetwork(nn.Module):
@@ -163,6 +167,7 @@ class PhysicalNetwork(nn.Module):
         if self.readout is None:
             raise ConfigError("the network has no readout yet; train it first (trainer.fit)")
         rows = as_rows(inputs)
+        self._say_what_is_clipped(rows)
         with self.opened(), torch.no_grad():
             scores = self.readout.log_probabilities(self, rows)
         probabilities = torch.softmax(scores.to(torch.float64), dim=1)
@@ -173,6 +178,16 @@ class PhysicalNetwork(nn.Module):
                 "weights were changed since; train it again with a lower learning rate"
             )
         return probabilities.numpy()
+
+    def _say_what_is_clipped(self, rows: Tensor) -> None:
+        encoder = cast(Stage, self.stages[0]).encoder
+        if len(rows) and (share := encoder.clipped_share(rows)) > MOST_CLIPPED:
+            warnings.warn(
+                f"{100 * share:.0f} % of the features of these rows lie beyond the range that the network was "
+                "trained on, and are clipped at the device's limits; are they in the same unit?",
+                HwloopWarning,
+                stacklevel=4,
+            )
 
     def predict(self, inputs: Any) -> NDArray[np.int64]:
         """The most probable class of each row, as an index from 0; shape (rows,)."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from hwloop.device import DeviceSpec
 from hwloop.device.spec import Float64Array
-from hwloop.errors import ConfigError
+from hwloop.errors import ConfigError, StimulusError
 from hwloop.layers.encode import Encoder
+from hwloop.layers.given import as_float64
 
 
 class SequenceEncoder(Encoder):
@@ -69,6 +69,10 @@ class SequenceEncoder(Encoder):
         """As of an :class:`Encoder`, a row a step."""
         return super().excursions(self._steps_of(features))
 
+    def clipped_share(self, features: Tensor) -> float:
+        """As of an :class:`Encoder`, over all steps."""
+        return float((self.excursions(features)[:, self.gain > 0] > 1).double().mean())
+
     def _steps_of(self, features: Tensor) -> Tensor:
         expected = self.steps * self.n_features
         if features.ndim != 2 or features.shape[1] != expected:
@@ -109,8 +113,13 @@ def as_sequences(inputs: Float64Array | Tensor) -> Float64Array:
     ------
     ConfigError
         Another shape.
+    StimulusError
+        No real numbers, or some that are not finite.
     """
-    array = np.asarray(inputs.detach() if isinstance(inputs, torch.Tensor) else inputs, dtype=np.float64)
+    array = as_float64(inputs, "sequences")
     if array.ndim != 3 or 0 in array.shape:
         raise ConfigError(f"sequences must have shape (rows, steps, features), not {array.shape}")
+    if not np.isfinite(array).all():
+        row, step, value = (int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise StimulusError(f"row {row}, step {step}, value {value} of the sequences is {array[row, step, value]}")
     return array

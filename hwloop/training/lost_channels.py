@@ -35,11 +35,11 @@ def what_is_lost(rows: Tensor, encoder: Encoder) -> Iterator[str]:
     """
     if not encoder.is_direct:
         return
-    rows = rows.reshape(-1, encoder.n_features) if rows.shape[1] > encoder.n_features else rows
-    width = rows.shape[1]
-    low, high = rows.amin(dim=0), rows.amax(dim=0)
+    width = min(rows.shape[1], encoder.n_features)
     labels = rows.new_zeros(len(rows), encoder.n_features - width)
     excursions = encoder.excursions(torch.cat([rows, labels], dim=1))[:, :width]
+    rows = rows.reshape(-1, width)
+    low, high = rows.amin(dim=0), rows.amax(dim=0)
     varies = encoder.gain[:width] > 0
     clipped = (excursions > 1).double().mean(dim=0) > MOST_CLIPPED
     single = (rows == rows.to(torch.float32)).all(dim=0) & (rows != rows.round()).any(dim=0)

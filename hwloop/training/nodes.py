@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hwloop.layers.network import as_rows
 from hwloop.layers.tensors import rows_as_tensor
 from hwloop.torch_state import own_torch_state
 from hwloop.training.cached import Cached
+from hwloop.training.divergence import Progress, require_finite
 from hwloop.training.labels import as_labels
 from hwloop.training.plans import PlainRows
 from hwloop.training.rules import LocalRule, StageData
@@ -64,6 +66,8 @@ def fit_nodes(
         Nodes or labels that are none.
     BudgetExceeded
         Before anything is measured.
+    TrainingDiverged
+        Losses or weights leave the finite numbers.
     """
     rows, chosen = as_rows(features), _checked_nodes(nodes, network.graph.n_nodes)
     classes = as_labels(labels, len(chosen))
@@ -79,20 +83,30 @@ def fit_nodes(
     network.readout = None
     network.build(rows.shape[1])
     builder = trainer.new_readout()
+    progress = Progress(len(network), trainer.schedule.learning_rates)
     z = rows
-    with network.opened():
-        for _, stage, session in network:
+
+    def done(stage: int, epoch: int, epochs: int, loss: float) -> None:
+        progress.done(stage, epoch, epochs, loss)
+        report(epoch, epochs, loss)
+
+    with progress.where_it_diverged(), network.opened():
+        for number, stage, session in network:
+            progress.begun(number)
             inputs = network.graph.aggregate(z)[order]
             stage.encoder.fit(inputs)
             with session.submit(stage.encoder(inputs), "train") as measurement:
                 data = _NodeData(inputs, measurement, classes, 1, n_classes)
-                objective, trained_on = rule.train(stage, data, rng, report)
+                objective, trained_on = rule.train(stage, data, rng, partial(done, number))
                 responses = measurement.wait_for(len(inputs))
+            require_finite("the stage's weights", stage.linear.state_dict().values())
             builder.add_stage(objective, trained_on)
             z = torch.empty(len(rows), stage.width, dtype=torch.float32).index_copy_(
                 0, order, stage.map(stage.features(inputs, responses))
             )
-        network.readout = builder.finish(network, rows, classes, n_classes)
+        readout = builder.finish(network, rows, classes, n_classes)
+        require_finite("the readout's weights", readout.state_dict().values())
+        network.readout = readout
 
 
 class _NodeData(StageData):

@@ -10,7 +10,7 @@ import numpy as np
 
 from hwloop.device import DeviceSpec
 from hwloop.device.spec import Float64Array
-from hwloop.errors import DatasetError
+from hwloop.errors import DatasetError, TrainingDiverged
 from hwloop.twin.candidate import Candidate
 from hwloop.twin.device import Twin
 from hwloop.twin.linear import Linear
@@ -54,6 +54,8 @@ def fit(inputs: Any, outputs: Any, seed: int = 0, candidates: tuple[Candidate, .
     ------
     DatasetError
         The arrays do not pair up, hold a value that is not finite, or have too few rows.
+    TrainingDiverged
+        No candidate gives finite numbers.
     """
     began = time.perf_counter()
     stimuli, responses = _checked_pairs(inputs, outputs)
@@ -72,9 +74,16 @@ def fit(inputs: Any, outputs: Any, seed: int = 0, candidates: tuple[Candidate, .
         seconds = time.perf_counter() - start
         predictions[candidate.name] = model(standardised[held_out])
         scores.append(CandidateScore.of(candidate.name, predictions[candidate.name], responses[held_out], seconds))
-    best = int(np.argmin([score.robust_error for score in scores]))
+    errors = np.array([score.robust_error for score in scores])
+    if not np.isfinite(errors).any():
+        raise TrainingDiverged(
+            f"no twin of {len(stimuli):,} rows: {_tried(tried)} gave no finite number for rows held out"
+        )
+    best = int(np.nanargmin(np.where(np.isfinite(errors), errors, np.nan)))
     noise = ResidualNoise.fitted_to(predictions[tried[best].name], responses[held_out])
     final = tried[best].fit(standardised, responses, rng)
+    if not np.isfinite(final(standardised)).all():
+        raise TrainingDiverged(f"the twin {_tried(tried[best : best + 1])} diverged on all {len(stimuli):,} rows")
     report = TwinReport(
         winner=tried[best].name,
         candidates=tuple(scores),
@@ -84,6 +93,10 @@ def fit(inputs: Any, outputs: Any, seed: int = 0, candidates: tuple[Candidate, .
         seconds=time.perf_counter() - began,
     )
     return Twin(_spec_of(stimuli, responses), scaling, final, report, noise, seed)
+
+
+def _tried(candidates: tuple[Candidate, ...]) -> str:
+    return ", ".join(candidate.name for candidate in candidates)
 
 
 def _spec_of(stimuli: Float64Array, responses: Float64Array) -> DeviceSpec:

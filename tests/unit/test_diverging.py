@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from small_fits import Mixer, blobs, options, small_network
 
 import hwloop
-from hwloop.errors import DeviceError, TrainingDiverged
+from hwloop.adapt.anchors import Anchors
+from hwloop.adapt.warm import WarmLocal
+from hwloop.errors import DeviceError, StimulusError, TrainingDiverged
 from hwloop.events import Noticed
+from hwloop.layers import Stage
+from hwloop.layers.graph import GraphNetwork, nearest_neighbour_graph
 from hwloop.registry import TRAINERS
+from hwloop.training.echo_state import EchoState
+from hwloop.training.nodes import fit_nodes
+from hwloop.training.reservoir import DigitalRecurrence
+from hwloop.twin.linear import Linear
 
 WITH_A_RATE = [name for name in TRAINERS.entries() if options(name, lr=1.0)]
 
@@ -75,3 +85,55 @@ def test_a_class_that_takes_every_row_is_said():
         small_network(Silent(), 1), inputs, labels, validation=(inputs, labels)
     )
     assert any("every validation row is taken for class 0" in note for note in history.notes)
+
+
+# -- beside the trainers -----------------------------------------------------------------------------------
+
+
+class Broken(Linear):
+    """A candidate that gives no numbers."""
+
+    name = "broken"
+
+    def fit(self, stimuli, responses, rng):
+        model = super().fit(stimuli, responses, rng)
+        return replace(model, offset=model.offset + np.nan)
+
+
+def test_a_twin_that_diverged_never_wins():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (60, 4))
+    y = x @ rng.normal(size=(4, 3))
+    assert hwloop.twin.fit(x, y, candidates=(Broken(), Linear())).report.winner == "linear"
+    with pytest.raises(TrainingDiverged, match="broken gave no finite number"):
+        hwloop.twin.fit(x, y, candidates=(Broken(),))
+
+
+def test_an_adaptation_that_diverged_leaves_the_network_as_it_was():
+    network = small_network(Mixer())
+    hwloop.trainer("local", epochs=1, min_steps=5).fit(network, *blobs())
+    anchors = Anchors.record(network, *blobs())
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    adapter = hwloop.Adapter(network, WarmLocal(lr=1e30), anchors, gate=0.0)
+    adapter._known = [replace(known, mean=known.mean + 1.0) for known in adapter._known]  # the device has moved
+    with pytest.raises(TrainingDiverged, match=r"adaptation diverged \(WarmLocal\): stage 1"):
+        adapter.step()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_a_graph_network_says_it_too():
+    network = GraphNetwork(hwloop.Session(Mixer()), [Stage(6)], nearest_neighbour_graph(blobs()[0], 3), seed=1)
+    with pytest.raises(TrainingDiverged, match=r"in stage 1 of 1, epoch \d of 5 with lr = 1e"):
+        fit_nodes(
+            hwloop.trainer("local", lr=1e30, epochs=5, min_steps=5), network, blobs()[0], range(24), blobs()[1]
+        )
+
+
+def test_sequences_that_are_no_numbers_are_refused_before_the_first_row():
+    device = Mixer()
+    echo = EchoState(DigitalRecurrence(hwloop.Session(device), feedback_channels=3))
+    sound = np.zeros((3, 8, 2))
+    for sequences, targets in ((sound, sound * np.nan), (sound * np.nan, sound), (sound, sound + 1j)):
+        with pytest.raises(StimulusError):
+            echo.fit(sequences, targets)
+    assert device.rows == 0

@@ -181,3 +181,11 @@ def test_every_trainer_warns_of_a_dead_device(name):
     with pytest.warns(HwloopWarning, match="all 16 device outputs are the same .* check that the device is on"):
         history = hwloop.trainer(name, **settings).fit(small_network(Dead(), stages=1), *blobs())
     assert any("all 16 device outputs" in note for note in history.notes)
+
+
+def test_a_prediction_in_another_unit_is_said():
+    inputs, labels = blobs()
+    network = small_network(Mixer())
+    hwloop.trainer("phyll", epochs=1, min_steps=5).fit(network, inputs, labels)
+    with pytest.warns(HwloopWarning, match=r"\d+ % of the features of these rows lie beyond the range"):
+        network.predict(1000 * inputs)

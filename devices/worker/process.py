@@ -22,7 +22,7 @@ from hwloop.device.hold import refuse_fork
 from hwloop.devices.worker import served
 from hwloop.devices.worker.failures import how_it_ended, raised_by_target
 from hwloop.devices.worker.log import WorkerLog
-from hwloop.devices.worker.served import FrameError, SharedFile, decode_frame, encode_frame
+from hwloop.devices.worker.served import FrameError, SharedFile, decode_frame, encode_frame, received
 from hwloop.devices.worker.target import Target
 from hwloop.devices.worker.watchdog import TERM_SECONDS, Watchdog
 from hwloop.errors import ConfigError, DeviceCrashed, DeviceDisconnected, DeviceError, DeviceTimeout
@@ -133,7 +133,7 @@ class WorkerProcess:
         self._watchdog.arm(Deadline.after(seconds))
         try:
             self._connection.send_bytes(frame)
-            answer = decode_frame(self._connection.recv_bytes(), self._memory)
+            answer = decode_frame(received(self._connection), self._memory)
         except (EOFError, OSError) as error:
             raise self._lost(header["op"], seconds) from error
         except FrameError as error:

@@ -348,11 +348,29 @@ def _reply(result: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return {"op": "reply", "value": result}, {}
 
 
+def received(connection: Connection) -> bytes:
+    """The bytes of the next frame, none of which are taken in where its length is that of no frame.
+
+    Raises
+    ------
+    FrameError
+        More is announced than a frame has.
+    EOFError, OSError
+        The connection is gone.
+    """
+    try:
+        return connection.recv_bytes(LONGEST_FRAME)
+    except OSError as error:
+        if str(error) == "bad message length":
+            raise FrameError(f"more than the {LONGEST_FRAME} bytes of the longest frame are announced") from error
+        raise
+
+
 def serve(connection: Connection, memory: SharedFile, served: Served) -> None:
     """Answer one frame after the other, until the trainer ends the connection."""
     with contextlib.suppress(EOFError, OSError):
         while True:
-            header, arrays = decode_frame(connection.recv_bytes(), memory)
+            header, arrays = decode_frame(received(connection), memory)
             reply = served.answer(header, arrays)
             try:
                 frame = encode_frame(*reply, memory)

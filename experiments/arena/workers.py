@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from abc import ABC, abstractmethod
+from asyncio import CancelledError as TaskCancelled
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from concurrent.futures import CancelledError as FutureCancelled
+from contextlib import AbstractContextManager, suppress
 from typing import Any, TypeVar
 
-from hwloop.errors import ConfigError
+from hwloop.errors import ConfigError, DeviceError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+
+class WorkersLost(DeviceError):
+    """What runs the jobs is gone; those that were finished are kept by whoever took their results."""
 
 
 class Workers(AbstractContextManager["Workers"], ABC):
@@ -47,7 +54,7 @@ class DaskWorkers(Workers):
     Raises
     ------
     ConfigError
-        Dask is not installed.
+        Dask is not installed, or no scheduler answers.
     """
 
     RIG = "rig"
@@ -63,16 +70,37 @@ class DaskWorkers(Workers):
             self._cluster = dask.LocalCluster(
                 n_workers=processes, threads_per_worker=1, dashboard_address=None, resources={self.RIG: 1}
             )
-        self._client = dask.Client(scheduler or self._cluster)
+        self._where = scheduler or "this computer"
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its tracebacks; what follows is said below
+        try:
+            self._client = dask.Client(scheduler or self._cluster)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"no Dask scheduler answers at {self._where} ({error}); start one there") from error
 
     def run(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
-        """As they finish."""
+        """As they finish.
+
+        Raises
+        ------
+        WorkersLost
+            The scheduler is gone, or was started anew and knows of no job.
+        """
         futures = [self._client.submit(function, job, pure=False, resources={self.RIG: 1}) for job in jobs]
-        for future in self._as_completed(futures):
-            yield future.result()
+        finished = self._as_completed(futures)
+        for count in range(len(futures)):
+            try:
+                result = next(finished).result()
+            except (FutureCancelled, TaskCancelled) as error:
+                raise WorkersLost(
+                    f"the Dask scheduler at {self._where} was lost, or started anew, and with it "
+                    f"{len(futures) - count} of {len(futures)} jobs; the same command goes on with those that are "
+                    "not finished"
+                ) from error
+            yield result
 
     def __exit__(self, *_: object) -> None:
-        self._client.close()
+        with suppress(OSError, TimeoutError, FutureCancelled, TaskCancelled):
+            self._client.close()
         if self._cluster is not None:
             self._cluster.close()
 

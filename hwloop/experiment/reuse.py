@@ -8,12 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from hwloop.errors import ConfigError
 from hwloop.experiment.config import ReuseConfig
 from hwloop.journal import DiskJournal, Note, ReadOnlyJournal, Record
 from hwloop.journal.folders import sync_folder
 from hwloop.runs.layout import REUSED, journal_folders, require_run
 from hwloop.session.reference_monitor import RESTANDARDISED
+from hwloop.session.row_ages import fresh
 from hwloop.session.same_device import DEVICE
 
 
@@ -81,15 +84,19 @@ def _devices(journals: Sequence[Path]) -> Iterator[Note]:
 
 
 def _fresh(journals: Sequence[Path], max_age_seconds: float | None) -> Iterator[Record]:
-    oldest = -float("inf") if max_age_seconds is None else time.time() - max_age_seconds
+    limit = float("inf") if max_age_seconds is None else max_age_seconds
+    now = time.time()
     for path in journals:
         journal = ReadOnlyJournal(path)
         # From the first correction on that run took the device for another than the one it had begun with.
         corrected = [note.details["row"] for note in journal.notes() if note.kind == RESTANDARDISED]
         end = min(corrected, default=float("inf"))
         try:
+            rows = np.arange(journal.rows)
+            rows = rows[journal.readable(rows)]
+            is_fresh = fresh(journal.started_seconds(rows), now, limit)
             for record in journal.records():
-                if record.started_seconds >= oldest and record.first_row < end:
+                if is_fresh[np.searchsorted(rows, record.first_row)] and record.first_row < end:
                     yield record
         finally:
             journal.close()

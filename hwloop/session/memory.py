@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from hwloop.device.spec import Float64Array
 from hwloop.journal import Journal
+from hwloop.session.row_ages import RowAges
 from hwloop.session.row_index import UNKNOWN, RowIndex
 
 Keys = NDArray[np.uint64]
@@ -35,13 +35,15 @@ class RowMemory:
     journal
         Holds the rows; a row that it can no longer read is not remembered.
     freshness
-        Beyond this age a row is measured again: memory must not freeze a drifting device.
+        Beyond this age a row is measured again: memory must not freeze a drifting device. So is one whose age is
+        not known, for the clock was set back since.
     """
 
     def __init__(self, journal: Journal, freshness: Freshness | None = None) -> None:
         self.journal = journal
         self.freshness = freshness or Freshness()
         self._index = RowIndex()
+        self._ages = RowAges(journal)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -64,7 +66,7 @@ class RowMemory:
         if np.isfinite(self.freshness.rows):
             known &= self.journal.rows - 1 - numbers <= self.freshness.rows
         if np.isfinite(self.freshness.seconds) and known.any():
-            known[known] = time.time() - self.journal.started_seconds(numbers[known]) <= self.freshness.seconds
+            known[known] = self._ages.fresh(numbers[known], self.freshness.seconds)
         if not known.any():
             return known, None
         recorded, responses = self.journal.read_rows(numbers[known])
@@ -72,8 +74,14 @@ class RowMemory:
         known[known] = same
         return known, responses[same]
 
-    def remember(self, keys: Keys, first_row: int) -> None:
-        """Take note of rows that the journal holds from ``first_row`` on."""
+    def remember(self, keys: Keys, first_row: int, moment: float | None = None) -> None:
+        """Take note of rows that the journal holds from ``first_row`` on.
+
+        ``moment`` is when this process began to measure them, by :func:`hwloop.session.row_ages.now_seconds`;
+        ``None`` if another one did.
+        """
+        if moment is not None:
+            self._ages.note(first_row, moment)
         self._index.add(keys, np.arange(first_row, first_row + len(keys)))
 
     def forget(self) -> None:

@@ -17,6 +17,7 @@ from hwloop.session.phase import MeasuringPhase
 from hwloop.session.place import Place
 from hwloop.session.recorder import Answer, Recorder
 from hwloop.session.reference_monitor import ReferenceMonitor
+from hwloop.session.row_ages import now_seconds
 from hwloop.session.row_index import row_keys
 from hwloop.session.unknown_rows import UnknownRows
 
@@ -134,9 +135,11 @@ class RowMeasurer:
                     raise DeviceError("the measurement was cancelled while rows were still to be measured")
                 self._watch(len(unknown) - done)
                 step = int(min(rows_a_call(self._recorder.device.spec), self._monitor.rows_until_due))
+                begin = now_seconds()
                 answer = self._answer(stimuli[unknown.block(done, step)], purpose)
                 rows = len(answer.responses)
-                self._known.memory.remember(keys[unknown.block(done, rows)], answer.first_row)
+                moment = None if answer.busy is None else begin
+                self._known.memory.remember(keys[unknown.block(done, rows)], answer.first_row, moment)
                 self._monitor.count(rows)
                 into.fill(*unknown.spread(done, self._monitor.corrected(answer.responses)))
                 self._emit(RowsMeasured(purpose, rows=rows))

@@ -9,7 +9,7 @@ import threading
 import tty
 from collections.abc import Callable, Iterable, Sequence
 
-from hwloop.simulators.bench.scpi.message import MessageStream
+from hwloop.simulators.bench.scpi.message import EndlessMessage, MessageStream
 
 #: Replies to a message, each in the pieces in which it is sent.
 Answer = Callable[[bytes], Iterable[Sequence[bytes]]]
@@ -71,7 +71,11 @@ class PtyPeer:
                 continue
             except OSError:
                 return
-            for message in stream.feed(data):
+            try:
+                messages = stream.feed(data)
+            except EndlessMessage:
+                continue  # it is dropped, as an instrument drops what overruns its buffer
+            for message in messages:
                 for reply in self.answer(message):
                     for piece in reply:
                         self.say(piece)

@@ -8,8 +8,9 @@ import socket
 import threading
 
 from hwloop.simulators.bench.misbehaviour import Behave, Misbehaviour
+from hwloop.simulators.bench.scpi.errors import ScpiError
 from hwloop.simulators.bench.scpi.instrument import Instrument
-from hwloop.simulators.bench.scpi.message import MessageStream
+from hwloop.simulators.bench.scpi.message import EndlessMessage, MessageStream
 from hwloop.simulators.bench.scpi.session import ClientGone, Session
 
 LOOPBACK = "127.0.0.1"
@@ -91,6 +92,8 @@ class InstrumentServer:
             while data := client.recv(_RECEIVE_BYTES):
                 for message in stream.feed(data):
                     self._answer(client, session, message)
+        except EndlessMessage:
+            self.instrument.report(ScpiError(-363))  # and hang up: where the next message begins is not known
         except (ClientGone, OSError):
             pass
         finally:

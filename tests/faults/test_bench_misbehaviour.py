@@ -81,6 +81,15 @@ class TestSockets:
         assert float(first.read()) == 2e3
         assert second.read().split(b";")[0] == b"+2.000000000000000E+03"
 
+    def test_a_client_that_sends_a_line_without_end_is_hung_up_on_and_nobody_else_notices(self, connect):
+        endless, other = connect(), connect()
+        with contextlib.suppress(ConnectionError):
+            for _ in range(64):
+                endless.socket.sendall(b"A" * (1 << 16))
+        assert endless.gone()
+        assert other.ask("*OPC?") == "1"
+        assert other.ask("SYST:ERR?").startswith("-363")
+
     def test_one_client_more_than_allowed_is_turned_away(self, bench, connect):
         clients = [connect() for _ in range(bench.generator_instrument.MAX_CLIENTS)]
         assert all(client.ask("*OPC?") == "1" for client in clients)

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from hwloop.simulators.bench.scpi.errors import ScpiError
 from hwloop.simulators.bench.scpi.header import HeaderPattern, absolute, check_mnemonics
-from hwloop.simulators.bench.scpi.message import MessageStream, split_header, split_outside
+from hwloop.simulators.bench.scpi.message import (
+    LONGEST_MESSAGE,
+    EndlessMessage,
+    MessageStream,
+    split_header,
+    split_outside,
+)
 from hwloop.simulators.bench.scpi.values import Block, Boolean, Choice, Integer, Number, Text, block
 
 VOLTAGE = HeaderPattern("[SOURce<1:2>:]VOLTage[:LEVel][:IMMediate][:AMPLitude]")
@@ -42,6 +48,35 @@ class TestMessages:
         header, tokens = split_header(split_outside(b"TEXT " + token + b",5;NEXT", b";")[0])
         assert (header, tokens[1:]) == (b"TEXT", [b"5"])
         assert Text().parse(tokens[0]) == text
+
+    @pytest.mark.parametrize(
+        "piece",
+        [b"A" * 1000, b'"' + b"a" * 999, b"'", b"#" * 1000, b"#10", b"#0abc", b"#9999999999" + b"a" * 989, b"a\r"],
+    )
+    def test_a_message_without_end_is_refused_before_it_fills_the_memory(self, piece):
+        stream, chunk = MessageStream(), piece * (100_000 // len(piece))
+        for _ in range(10):
+            assert stream.feed(chunk) == []
+        with pytest.raises(EndlessMessage):
+            stream.feed(chunk)
+        assert stream.feed(b"*IDN?\n") == [b"*IDN?"]
+
+    def test_a_line_that_ends_too_late_is_refused_too(self):
+        with pytest.raises(EndlessMessage):
+            MessageStream().feed(b"A" * (LONGEST_MESSAGE + 1) + b"\n")
+
+    def test_a_long_block_that_is_announced_is_waited_for_but_no_endless_row_of_them(self):
+        payload = bytes(3 * LONGEST_MESSAGE)
+        (message,) = MessageStream().feed(b"DATA " + block(payload) + b"\n")
+        assert len(message) > 3 * LONGEST_MESSAGE
+        stream = MessageStream()
+        assert stream.feed(b"DATA #9200000000") == []
+        assert stream.feed(b"a" * 2 * LONGEST_MESSAGE) == []
+        row = MessageStream()
+        row.feed(b"DATA #9268000000")
+        row._scanned = len(row._buffer)  # as if the data had come
+        with pytest.raises(EndlessMessage):
+            row.feed(b",#9268000000")
 
     def test_a_newline_ends_a_message_with_an_open_string(self):
         assert MessageStream().feed(b'TEXT "open\n*IDN?\n') == [b'TEXT "open', b"*IDN?"]

@@ -10,11 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from hwloop.device import Device, DeviceSpec
 from hwloop.journal import InMemoryJournal, Record
-from hwloop.session import Freshness, RowMemory
+from hwloop.session import Freshness, RowMemory, Session
+from hwloop.session.row_ages import fresh
 from hwloop.session.row_index import UNKNOWN, RowIndex, row_keys
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+class Echo(Device):
+    spec = DeviceSpec(n_inputs=1, n_outputs=1)
+
+    def _measure(self, inputs):
+        return inputs
 
 
 class Remembering:
@@ -78,6 +87,36 @@ def test_a_response_ages_by_the_clock():
     remembering.measure(2.0, started_seconds=time.time() - 61)
     assert remembering.knows(1.0)
     assert not remembering.knows(2.0)
+
+
+def test_a_clock_that_is_set_back_makes_no_row_younger(monkeypatch):
+    """Rows that the session measured age by a clock that is never set back; of others the age is not known."""
+    session = Session(Echo(), freshness=Freshness(seconds=60))
+    wall, boot = time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
+    stimulus = np.array([[0.5]])
+    with session:
+        session.measure(stimulus)
+        for elapsed, wall_now, rows in ((50, wall - 3600, 1), (61, wall - 3600 + 11, 2), (70, wall + 1e6, 2)):
+            monkeypatch.setattr(time, "time", lambda wall_now=wall_now: wall_now)
+            monkeypatch.setattr(time, "clock_gettime", lambda clock, elapsed=elapsed: boot + elapsed)
+            session.measure(stimulus)
+            assert session.ledger.total == rows, elapsed
+
+
+@pytest.mark.parametrize(
+    ("started", "expected"),
+    [
+        ([-90, -30], [False, True]),
+        ([5, -30], [False, True]),  # the clock was set back between them: the first is older than it says
+        ([-20, -3600, -10], [False, False, True]),
+        ([-30, -31], [True, True]),  # a correction
+        ([3600], [False]),  # measured in what is now the future
+        ([], []),
+    ],
+)
+def test_recorded_rows_are_fresh_where_their_age_is_known(started, expected):
+    assert fresh(1e9 + np.array(started, dtype=float), 1e9, 60.0).tolist() == expected
+    assert fresh(1e9 + np.array(started, dtype=float), 1e9, np.inf).all()
 
 
 def test_a_response_ages_by_rows():

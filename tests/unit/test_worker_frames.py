@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import struct
 import sys
 import tempfile
 import tracemalloc
+from multiprocessing import Pipe
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,17 @@ def frame_of(header, body=b""):
 def described(**changes):
     header = {"op": "measure", "names": ["inputs"], "shapes": [[2, 3]], "dtypes": ["<f8"], **changes}
     return {key: value for key, value in header.items() if value is not None}
+
+
+@pytest.mark.parametrize("announced", [served.LONGEST_FRAME + 1, 0x7FFFFFFE, 2**60])
+def test_a_frame_without_end_is_refused_when_its_length_is_known(announced):
+    ours, theirs = Pipe()
+    length = struct.pack("!i", announced) if announced < 0x7FFFFFFF else struct.pack("!iQ", -1, announced)
+    os.write(theirs.fileno(), length + b"x" * 1000)
+    with pytest.raises(FrameError, match="are announced"):
+        served.received(ours)
+    ours.close()
+    theirs.close()
 
 
 @settings(max_examples=60)

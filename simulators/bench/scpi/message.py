@@ -10,6 +10,8 @@ import re
 from hwloop.simulators.bench.scpi.errors import ScpiError
 
 MAX_BLOCK_BYTES = 256 * 1024 * 1024
+LONGEST_MESSAGE = 1 << 20  # bytes outside of long blocks of definite length; what grows beyond never ends
+_BLOCK_FROM = 1 << 10  # shorter blocks are part of the message's own length: a chain of them may be endless too
 _SPECIAL_IN_STREAM = re.compile(rb"[\n\"'#]")
 _QUOTES_AND_BLOCKS = re.compile(rb"[\"'#(]")
 _WHITE = bytes(range(0x21))
@@ -38,22 +40,42 @@ def block_end(data: bytes | bytearray, start: int) -> int | None:
     return end if end - begin <= MAX_BLOCK_BYTES else start + 1
 
 
+class EndlessMessage(Exception):
+    """What a client sends grows beyond every message that it could be."""
+
+
 class MessageStream:
     """Cuts a stream of bytes into program messages."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._scanned = 0  # up to here nothing ends a message; beyond the buffer inside an unfinished block
+        self._announced = 0  # bytes of definite-length blocks in this message so far
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that ``data`` completes, without their terminators."""
+        """The messages that ``data`` completes, without their terminators.
+
+        Raises
+        ------
+        EndlessMessage
+            A message is longer than :data:`LONGEST_MESSAGE` without its blocks, or its blocks are longer than
+            :data:`MAX_BLOCK_BYTES`: nothing more can be made of the stream.
+        """
         self._buffer += data
         messages = []
         while (end := self._find_end()) is not None:
+            self._require_plausible(end)
             messages.append(bytes(self._buffer[:end]))
             del self._buffer[: end + 1]
-            self._scanned = 0
+            self._scanned = self._announced = 0
+        self._require_plausible(len(self._buffer))
         return messages
+
+    def _require_plausible(self, length: int) -> None:
+        if length - self._announced > LONGEST_MESSAGE or self._announced > MAX_BLOCK_BYTES:
+            self._buffer.clear()
+            self._scanned = self._announced = 0
+            raise EndlessMessage(f"a message of {length:,} bytes and more has no end")
 
     def _find_end(self) -> int | None:
         while found := _SPECIAL_IN_STREAM.search(self._buffer, self._scanned):
@@ -64,6 +86,8 @@ class MessageStream:
                 end = block_end(self._buffer, at)
                 if end is None:
                     return None
+                if end - at >= _BLOCK_FROM:
+                    self._announced += end - at
                 self._scanned = end
                 continue
             closing = self._buffer.find(character, at + 1)

@@ -392,8 +392,12 @@ def test_copies_are_described_alike(kind, copied):
     assert copied(device).describe() != Calibrated(kind(3.0)).describe()
 
 
-def test_a_copy_that_forgets_what_it_was_built_from_says_so():
-    assert copy.copy(OwnState(1.0)).describe().doubts()[0].startswith("OwnState.settings: what OwnState was built")
+def test_a_copy_whose_state_leaves_its_arguments_out_keeps_them():
+    assert copy.copy(OwnState(1.0)).describe() == OwnState(1.0).describe() != OwnState(2.0).describe()
+
+
+def test_an_object_that_nobody_constructed_says_so():
+    assert Bare.__new__(Bare).describe().doubts()[0].startswith("Bare.settings: what Bare was built from")
 
 
 def test_a_default_that_is_given_is_the_same():

@@ -28,6 +28,14 @@ def predict(
         Path | None,
         typer.Option(metavar="DIR", help="Where measured rows are kept.", show_default="RUN/predictions"),
     ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FILE.toml",
+            help="The device, or one a stage, where a saved classifier cannot build it.",
+            show_default="the run's",
+        ),
+    ] = None,
     device_changed: Annotated[
         str, typer.Option(metavar="refuse|warn", help="What to do about another device than it was trained on.")
     ] = "refuse",
@@ -42,5 +50,7 @@ def predict(
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         from hwloop.cli.predict_run import PredictionRequest, predict_and_show
 
-        request = PredictionRequest(run, rows, seed, checkpoint, budget, journal, device_changed)
+        request = PredictionRequest(
+            run, rows, seed, checkpoint, budget, journal, device_changed, tuple(device or ())
+        )
         predict_and_show(request, as_json, kept)

@@ -37,6 +37,7 @@ class PredictionRequest:
     budget: int | None = None
     journal: Path | None = None
     device_changed: str = "refuse"
+    devices: tuple[str, ...] = ()
 
 
 def predict_and_show(request: PredictionRequest, as_json: bool, kept: ProgressKept) -> None:
@@ -54,7 +55,8 @@ def predict_and_show(request: PredictionRequest, as_json: bool, kept: ProgressKe
     inputs = read_rows(request.rows, _columns(trained), trained.feature_names)
     with shown_warnings(errors), _folder(request, trained, inputs) as folder:
         try:
-            network = trained.network(folder, request.budget, request.device_changed)
+            devices = trained.devices(request.devices)
+            network = trained.network(devices, folder, request.budget, request.device_changed)
             _announce(trained.rows_needed(network, len(inputs)), len(inputs), errors)
             probabilities = trained.predict(network, inputs)
         except BaseException:

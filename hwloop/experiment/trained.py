@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from hwloop.experiment.loading import load_experiment
 from hwloop.experiment.rigs import PlannedRig, features_of_devices
 from hwloop.experiment.run_folder import CONFIG_FILE
 from hwloop.layers import PhysicalNetwork
+from hwloop.registry import open_device
 from hwloop.runs.checkpoint_seal import UNSEALED
 from hwloop.runs.layout import require_run
 from hwloop.runs.recording_folder import RecordingFolder
@@ -96,13 +97,23 @@ class TrainedNetwork:
         """Where its predictions' rows are kept by default."""
         return self.path.with_suffix("") / PREDICTIONS if self.run is None else self.run / PREDICTIONS
 
-    def devices(self) -> list[Device]:
-        """One a stage: the run's, as its configuration says, or those that the checkpoint builds by itself.
+    def devices(self, named: Sequence[str] = ()) -> list[Device]:
+        """One a stage: those that are named, or the run's, or what the checkpoint builds by itself.
 
         A run's folder is trusted: what its configuration names is imported.
+
+        Parameters
+        ----------
+        named
+            As :func:`hwloop.open_device` takes them: none, one for all stages, or one a stage.
         """
         require_known_entries(self.described, self.path)
         n_stages = len(self.described["stages"])
+        if named:
+            if len(named) not in (1, n_stages):
+                raise ConfigError(f"{len(named)} devices for {n_stages} stages; give one, or one a stage")
+            given = [open_device(name) for name in named]
+            return given * n_stages if len(given) == 1 else given
         if self.run is None:
             if self.described["format"] == UNSEALED:
                 raise CheckpointError(f"{self.path} names no device; open it in Python with hwloop.load_network")
@@ -118,8 +129,10 @@ class TrainedNetwork:
         devices = [rig.device(number, each, seed) for number, each in enumerate(features)]
         return devices * n_stages if len(devices) == 1 else devices
 
-    def network(self, folder: RecordingFolder, budget: int | None, device_changed: str) -> PhysicalNetwork:
-        """The network, on devices that have been compared; every row that it measures is recorded in the folder.
+    def network(
+        self, devices: Sequence[Device], folder: RecordingFolder, budget: int | None, device_changed: str
+    ) -> PhysicalNetwork:
+        """The network, on devices (one a stage) that are compared; every row that it measures is recorded.
 
         Nothing is measured yet.
 
@@ -131,7 +144,6 @@ class TrainedNetwork:
             It cannot be opened.
         """
         by_device: dict[int, Session] = {}
-        devices = self.devices()
         for device in devices:
             if id(device) not in by_device:
                 journal = folder.journal(f"seed-{self.seed or 0}-device-{len(by_device)}")

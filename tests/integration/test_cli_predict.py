@@ -119,6 +119,29 @@ def test_a_saved_classifier_is_asked_by_its_file(tmp_path):
     assert [line.split("\t")[1] for line in shown[1:]] == model.predict(rows[:7] + 0.01).tolist()
 
 
+def test_a_device_that_only_python_knew_is_named(tmp_path, monkeypatch):
+    (tmp_path / "my_fibre.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import my_fibre
+
+    labels, rows = np.arange(40) % 3, np.random.default_rng(0).normal(size=(40, 5))
+    device = my_fibre.FailingFibre(n_inputs=9, n_outputs=20, read_noise=0.0)
+    model = hwloop.PhysicalClassifier(device, stages=1, width=8, random_state=0, trainer="readout").fit(
+        rows, labels
+    )
+    model.save(tmp_path / "model.safetensors")
+    file, saved = write(tmp_path / "new.csv", rows[:7] + 0.01), tmp_path / "model.safetensors"
+    assert "open the device yourself" in predicted(saved, file, code=2).stderr
+    rig = tmp_path / "rig.toml"
+    rig.write_text(
+        'device = "my_fibre:FailingFibre"\n[settings]\nn_inputs = 9\nn_outputs = 20\nread_noise = 0.0\n'
+    )
+    found = predicted(saved, file, "--json", "--device", rig)
+    np.testing.assert_array_equal(probabilities(found.stdout)[1], model.predict_proba(rows[:7] + 0.01))
+    rig.write_text(rig.read_text() + "seed = 3\n")
+    assert "seed: 0, not 3" in predicted(saved, file, "--device", rig, code=2).stderr
+
+
 def test_a_budget_that_is_too_small_measures_nothing(finished, tmp_path):
     file = write(tmp_path / "new.csv", ROWS)
     result = predicted(finished[0] / "run", file, "--budget", "11", "--journal", tmp_path / "kept", code=2)

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from hwloop.events import EarlierRowsFound, Event, Noticed, RowsMeasured, StageStarted, ValidationScored
 from hwloop.experiment import results
-from hwloop.experiment.events import MethodScored, RunForecast, SeedFinished, SeedStarted
+from hwloop.experiment.events import MethodScored, RunForecast, SeedFinished, SeedStarted, SeedTakenUp
 from hwloop.session.forecast import readable_time
 
 
@@ -28,6 +28,7 @@ class RunProgress:
         self._lock = threading.RLock()
         self._begin = time.perf_counter()
         self._seeds_done = 0
+        self._seeds_before = 0  # finished before the run was stopped
         self._n_seeds = 1
         self._rows_ahead = 0  # forecast of the seeds before this one
         self._seed_rows = 1
@@ -79,6 +80,8 @@ class RunProgress:
                     self._scored(event)
                 case SeedFinished():
                     self._seed_finished(event)
+                case SeedTakenUp():
+                    self._taken_up(event)
 
     def _noticed(self, text: str) -> None:
         if text not in self._notices:  # every seed meets the same data and device
@@ -104,7 +107,7 @@ class RunProgress:
             self._update(accuracy=f"test {100 * mean:.1f} %")
             self._describe(f"seed {self._seeds_done + 1}/{self._n_seeds}, floors")
 
-    def _seed_finished(self, event: SeedFinished) -> None:
+    def _seed_finished(self, event: SeedFinished | SeedTakenUp) -> None:
         self._rows_ahead += self._seed_rows
         self._seed_measured = 0
         self._seeds_done = event.number
@@ -112,6 +115,14 @@ class RunProgress:
         if not self._console.is_terminal:
             test = f"test {100 * self._accuracies[-1]:.1f} %{self._time_left(', ')}"
             self._console.print(f"seed {event.number}/{event.n_seeds}: {test}", highlight=False)
+
+    def _taken_up(self, event: SeedTakenUp) -> None:
+        """It took no time, so it tells nothing of the time that the others will take."""
+        self._seed_rows = event.rows
+        self._accuracies.append(event.accuracy)
+        self._seeds_before = event.number
+        self._begin = time.perf_counter()
+        self._seed_finished(event)
 
     def _describe(self, text: str) -> None:
         if self._task is not None:
@@ -128,9 +139,11 @@ class RunProgress:
         if accuracy is not None:
             self._bar.update(self._task, accuracy=accuracy)
 
-    def _time_left(self, before: str = "") -> str:
+    def _time_left(self, prefix: str = "") -> str:
         """From the time that the finished part of the run took; a seed counts by its rows."""
-        done = (self._seeds_done + min(1.0, self._seed_measured / max(1, self._seed_rows))) / self._n_seeds
+        of_this_seed = min(1.0, self._seed_measured / max(1, self._seed_rows))
+        before = self._seeds_before
+        done = (self._seeds_done - before + of_this_seed) / max(1, self._n_seeds - before)
         if not 0 < done < 1:
             return ""
-        return f"{before}{readable_time((time.perf_counter() - self._begin) * (1 - done) / done)} left"
+        return f"{prefix}{readable_time((time.perf_counter() - self._begin) * (1 - done) / done)} left"

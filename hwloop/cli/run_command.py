@@ -48,13 +48,23 @@ def run_and_show(name: str, settings: Sequence[str], out: Path | None, as_json: 
         )
 
 
-def resume_and_show(folder: Path, kept: ProgressKept) -> None:
-    """Go on with a run and show its evidence."""
-    from hwloop.experiment.runner import resume_experiment
-    from hwloop.experiments.datasets import split
+def resume_and_show(folder: Path, from_start: bool, as_json: bool, kept: ProgressKept) -> None:
+    """Go on with a run and show its evidence; ``from_start`` executes everything again."""
+    from hwloop.experiment.conclusion import concluded
+
+    def resumed(listeners: list[Listener]) -> Evidence:
+        # Where every seed is finished, only the report is left: torch takes longer to import than that takes.
+        evidence = None if from_start else concluded(folder, listeners)
+        if evidence is not None:
+            return evidence
+
+        from hwloop.experiment.runner import resume_experiment
+        from hwloop.experiments.datasets import split
+
+        return resume_experiment(folder, split, listeners, from_start)
 
     kept.give_up = _giving_up(folder)
-    _run_and_show(lambda listeners: resume_experiment(folder, split, listeners), False, kept)
+    _run_and_show(resumed, as_json, kept)
 
 
 def _giving_up(folder: Path) -> Callable[[], None]:
@@ -70,8 +80,11 @@ def _giving_up(folder: Path) -> Callable[[], None]:
     return give_up
 
 
-def replay_and_show(folder: Path) -> None:
+def replay_and_show(folder: Path, with_evidence: bool, as_json: bool) -> None:
     """Replay a run, show its evidence, and say whether it is what was recorded.
+
+    Floors and ceiling are computed ``with_evidence`` alone. Standard output carries the table, or with ``as_json``
+    nothing but one JSON object.
 
     Raises
     ------
@@ -86,14 +99,19 @@ def replay_and_show(folder: Path) -> None:
 
     errors = new_console(stderr=True)
     with shown_warnings(errors), RunProgress(errors) as progress:
-        replay = replay_experiment(folder, split, [progress])
-    show_evidence(replay.evidence, new_console())
+        replay = replay_experiment(folder, split, [progress], with_evidence)
+    shown = errors if as_json else new_console()
+    show_evidence(replay.evidence, shown)
+    if as_json:
+        print(json.dumps(replay.evidence.as_json()))
     if replay.differences:
         raise JournalError(
             f"the replay differs from the recorded run in {'; '.join(replay.differences[:5])}; compare the "
             "versions in its environment.json with those installed"
         )
-    new_console().print("replayed from the journal alone: 0 rows measured, every result identical to the last bit")
+    shown.print("replayed from the journal alone: 0 rows measured, every result identical to the last bit")
+    if replay.evidence.config.evidence.floors and not with_evidence:
+        shown.print("floors and ceiling were not computed again; hwloop replay --evidence does", highlight=False)
 
 
 def _run_and_show(run: Callable[[list[Listener]], Evidence], as_json: bool, kept: ProgressKept) -> None:

@@ -1,25 +1,39 @@
-"""A run's checkpoints: written at every stage, the last two kept, and held against a run that goes on."""
+"""A run's checkpoints: written at every stage, the last two kept; a run that was stopped goes on from them."""
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from hwloop.checkpoint import network_tensors, read_checkpoint, read_tensors, save_network
+from hwloop.checkpoint import (
+    network_tensors,
+    read_checkpoint,
+    read_description,
+    read_tensors,
+    read_training,
+    save_network,
+)
+from hwloop.checkpoint.network import TRAINING
 from hwloop.errors import CheckpointError, HwloopWarning
 from hwloop.events import Event
 from hwloop.experiment.events import CheckpointSaved, CheckpointSetAside
+from hwloop.experiment.finished import set_aside
+from hwloop.experiment.made_with import unlike
 from hwloop.layers import PhysicalNetwork
-from hwloop.training.state import TrainingState
+from hwloop.training import Trainer
+from hwloop.training.state import SavedState, TrainingState
 
 FOLDER = "checkpoints"
 FINAL = "final.safetensors"  # of the last seed
 KEPT = 2
+LOST_ROWS = "it was made of more rows than the journal holds; those are measured again"
 EPOCH_SECONDS = 30.0  # between checkpoints of a schedule whose stages advance together
 
 
@@ -41,8 +55,8 @@ class _Place:
 class Checkpoints:
     """Keeps what one seed has trained so far.
 
-    A run that goes on is executed again from its start, so it comes past the places at which checkpoints were
-    made. There it must hold the very same tensors, or it is no longer the same run. A checkpoint that was made of
+    A run that goes on does so from the newest checkpoint that fits. Where it comes past a place at which another
+    was made, it must hold the very same tensors, or it is no longer the same run. A checkpoint that was made of
     more rows than the journals hold, as a loss of power may leave it, is set aside: those rows are measured again.
 
     Parameters
@@ -51,10 +65,21 @@ class Checkpoints:
         The run's folder.
     seed, number
         The seed, and its place among the run's seeds.
+    made
+        What the run's bits depend on, see :func:`hwloop.experiment.made_with.made_with`.
+    from_start
+        Go on from none.
     """
 
     def __init__(
-        self, run: Path, seed: int, number: int, network: PhysicalNetwork, emit: Callable[[Event], None]
+        self,
+        run: Path,
+        seed: int,
+        number: int,
+        network: PhysicalNetwork,
+        emit: Callable[[Event], None],
+        made: Mapping[str, Any],
+        from_start: bool = False,
     ) -> None:
         self.folder = run / FOLDER
         self.seed = seed
@@ -62,13 +87,61 @@ class Checkpoints:
         self.network = network
         self.emit = emit
         self._rows_recorded = self._rows()
+        self._made = dict(made)
+        self._from_start = from_start
+        self._saved_seconds = time.monotonic()
+        self._look_round()
+
+    def _look_round(self) -> None:
         self._earlier = {(place.seed_number, place.point): place for place in self._places()}
         for here, place in list(self._earlier.items()):
             lost = any(made > held for made, held in zip(place.rows, self._rows_recorded, strict=False))
-            if place.seed_number == number and lost:
-                self._set_aside(here)
+            if place.seed_number == self.number and lost:
+                self._set_aside(self._earlier.pop(here).path, LOST_ROWS)
         self._reached = max(self._earlier, default=(-1, -1))
-        self._saved_seconds = time.monotonic()
+
+    def to_go_on_from(self, trainer: Trainer) -> SavedState | None:
+        """The newest checkpoint of this seed that the fit can go on from; the devices are open.
+
+        One that does not fit is set aside with a warning. ``None`` to execute the fit again from its start.
+        """
+        if self._from_start:
+            return None
+        paths = sorted(self.folder.glob(f"seed-{self.seed}-*.json"), key=_point, reverse=True)
+        for path in paths:
+            try:
+                saved = self._fitting(path.with_suffix(".safetensors"))
+            except CheckpointError as unfit:
+                self._set_aside(path, f"{unfit}; the run goes on from what was kept before it")
+                self._look_round()
+                continue
+            if saved.resumable and trainer.resumable:
+                return saved
+        if paths and not trainer.resumable:
+            warnings.warn(
+                "this trainer offers no state to go on from; its fit is executed again from the start, and the "
+                "journal answers",
+                HwloopWarning,
+                stacklevel=2,
+            )
+        return None
+
+    def _fitting(self, path: Path) -> SavedState:
+        details = read_description(path).get("details", {})
+        if reason := unlike(details.get("made_with"), self._made):
+            raise CheckpointError(reason)
+        saved = read_training(path)
+        sessions = self.network.distinct_sessions
+        if len(saved.places) != len(sessions):
+            raise CheckpointError(f"it has {len(saved.places)} devices, the run {len(sessions)}")
+        for place, session in zip(saved.places, sessions, strict=True):
+            if place.settings != session.place().settings:
+                raise CheckpointError(f"it was made with another device or other settings than {session.identity}")
+            if place.rows > session.journal.rows:
+                raise CheckpointError(
+                    f"it stands on {place.rows} rows, and the journal holds {session.journal.rows}"
+                )
+        return saved
 
     def __call__(self, state: TrainingState) -> None:
         """Save, or compare with what was saved here before.
@@ -91,11 +164,17 @@ class Checkpoints:
         save_network(self.network, self.folder / FINAL, details)
 
     def _is_due(self, state: TrainingState) -> bool:
-        return state.epoch is None or time.monotonic() - self._saved_seconds >= EPOCH_SECONDS
+        return state.epoch is None or state.is_last or time.monotonic() - self._saved_seconds >= EPOCH_SECONDS
 
     def _save(self, state: TrainingState) -> None:
         path = self.folder / f"seed-{self.seed}-{state.name}.safetensors"
-        details = {"seed": self.seed, "seed_number": self.number, "point": state.point, "rows": self._rows()}
+        details = {
+            "seed": self.seed,
+            "seed_number": self.number,
+            "point": state.point,
+            "rows": self._rows(),
+            "made_with": self._made,
+        }
         save_network(self.network, path, details, state)
         for old in sorted(self._places())[:-KEPT]:
             old.path.with_suffix(".json").unlink(missing_ok=True)
@@ -106,9 +185,11 @@ class Checkpoints:
     def _compare(self, here: tuple[int, int], state: TrainingState) -> None:
         path = self._earlier[here].path
         saved, now = read_tensors(path), network_tensors(self.network, state)
-        changed = [name for name in now if name not in saved or not torch.equal(saved[name], now[name])]
+        # An earlier version kept less of the training.
+        missing = [name for name in now if name not in saved and not name.startswith(TRAINING)]
+        changed = [*missing, *(name for name in now if name in saved and not torch.equal(saved[name], now[name]))]
         if changed and self._rows() != self._rows_recorded:  # some of the rows before this place were lost
-            self._set_aside(here)
+            self._set_aside(self._earlier.pop(here).path, LOST_ROWS)
             self._save(state)
         elif changed:
             raise CheckpointError(
@@ -117,15 +198,10 @@ class Checkpoints:
                 "to those, or start a new run that takes the measured rows: hwloop run --reuse"
             )
 
-    def _set_aside(self, here: tuple[int, int]) -> None:
+    def _set_aside(self, path: Path, reason: str) -> None:
         """Keep a checkpoint that cannot be come back to, under another name, and say so."""
-        path = self._earlier.pop(here).path
-        aside = path.with_name(f"set-aside-{time.time_ns()}-{path.name}")
-        reason = "it was made of more rows than the journal holds; those are measured again"
-        path.with_suffix(".json").rename(aside.with_suffix(".json"))  # without it none is looked at
-        path.rename(aside)
+        aside = set_aside(path, reason)
         self.emit(CheckpointSetAside(self.seed, str(aside), reason))
-        warnings.warn(f"{path} was set aside as {aside.name}: {reason}", HwloopWarning, stacklevel=2)
 
     def _rows(self) -> list[int]:
         """Rows that the journals of this seed hold now."""
@@ -145,3 +221,11 @@ def _place(description: Path) -> _Place | None:
         return _Place(int(details["seed_number"]), int(details["point"]), path, rows)
     except (OSError, ValueError, KeyError, TypeError, CheckpointError):
         return None
+
+
+def _point(description: Path) -> float:
+    """Which point of its fit a checkpoint holds; one that cannot be read counts as the newest."""
+    try:
+        return int(read_description(description)["details"]["point"])
+    except (CheckpointError, KeyError, TypeError, ValueError):
+        return math.inf

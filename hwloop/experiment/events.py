@@ -28,6 +28,17 @@ class SeedStarted(Event):
 
 
 @dataclass(frozen=True)
+class SeedTakenUp(Event):
+    """A seed was finished before the run was stopped: ``rows`` measured, test ``accuracy`` in [0, 1]."""
+
+    seed: int
+    number: int
+    n_seeds: int
+    rows: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class CheckpointSaved(Event):
     """What is trained so far is on disk; ``after`` says what had ended, such as ``stage-1``."""
 

@@ -35,8 +35,11 @@ class Replay:
     differences: tuple[str, ...]
 
 
-def differences(path: Path, results: Sequence[SeedResult]) -> tuple[str, ...]:
-    """Which of the recorded results of a run differ from those of its replay, by seed and name."""
+def differences(path: Path, results: Sequence[SeedResult], with_references: bool) -> tuple[str, ...]:
+    """Which of the recorded results of a run differ from those of its replay, by seed and name.
+
+    Floors and ceiling are compared if the replay has them (``with_references``).
+    """
     recorded = recorded_results(path)
     found = []
     for result in results:
@@ -45,7 +48,10 @@ def differences(path: Path, results: Sequence[SeedResult]) -> tuple[str, ...]:
         if then is None:
             found.append(f"seed {result.seed}: the recorded run has no result")
             continue
-        found += [f"seed {result.seed}: {name}" for name in COMPARED if now.get(name) != then.get(name)]
+        if not with_references:
+            then = {**then, "scores": {name: (then.get("scores") or {}).get(name) for name in now["scores"]}}
+        compared = [name for name in COMPARED if with_references or name != "floor_rows"]
+        found += [f"seed {result.seed}: {name}" for name in compared if now.get(name) != then.get(name)]
     return tuple(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.events import ReferenceMeasured
-from hwloop.training.sparsity import Sparsity
 
 NETWORK = "network"
 LINEAR = "linear"
@@ -40,6 +40,14 @@ class Score:
     multiply_adds: int
     rows_per_train_sample: float = 0.0
     rows_per_prediction: float = 0.0
+
+
+@dataclass(frozen=True)
+class StageSparsity:
+    """Of a stage's activity on training rows, as :class:`hwloop.training.sparsity.Sparsity` says."""
+
+    hoyer: float
+    near_zero: float
 
 
 @dataclass(frozen=True)
@@ -92,13 +100,29 @@ class SeedResult:
     wall_seconds: float
     devices: list[str] = field(default_factory=list)
     drift: list[list[ReferenceMeasured]] = field(default_factory=list)
-    sparsity: list[Sparsity | None] = field(default_factory=list)
+    sparsity: list[StageSparsity | None] = field(default_factory=list)
     uses_model: str = ""
     notes: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and text, for a metrics file."""
         return asdict(self) | {"confusion": self.confusion.tolist()}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> SeedResult:
+        """What :meth:`as_dict` gave, equal to the last bit also after JSON.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+        """
+        changed = {
+            "scores": {method: Score(**score) for method, score in found["scores"].items()},
+            "confusion": np.array(found["confusion"], dtype=np.int64),
+            "drift": [[ReferenceMeasured(**point) for point in curve] for curve in found["drift"]],
+            "sparsity": [None if stage is None else StageSparsity(**stage) for stage in found["sparsity"]],
+        }
+        return cls(**{**found, **changed})
 
 
 def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from hwloop.errors import DeviceDrifted, JournalError, was_interrupted
 from hwloop.events import Event, Listener
 from hwloop.experiment.checkpoints import Checkpoints
+from hwloop.experiment.conclusion import concluded, take_up
 from hwloop.experiment.config import ExperimentConfig
-from hwloop.experiment.events import RunForecast, RunStopped, SeedFinished, SeedStarted
+from hwloop.experiment.ending import conclude, ended
+from hwloop.experiment.events import RunForecast, SeedFinished, SeedStarted
 from hwloop.experiment.evidence import Evidence
+from hwloop.experiment.finished import FinishedSeed, FinishedWork
 from hwloop.experiment.forecast import require_budget, run_forecast, seed_rows
+from hwloop.experiment.keeper import SeedKeeper
 from hwloop.experiment.loading import load_experiment
-from hwloop.experiment.partition import LabelledDataset, Partition, Splitter, partition
+from hwloop.experiment.made_with import made_with
+from hwloop.experiment.partition import LabelledDataset, Splitter, partition
 from hwloop.experiment.replay import Replay, differences
-from hwloop.experiment.report import write_report
 from hwloop.experiment.response import DeviceResponse
 from hwloop.experiment.results import SeedResult
 from hwloop.experiment.reuse import take_earlier_rows
@@ -30,9 +34,8 @@ from hwloop.experiment.run_folder import (
     run_in_free_folder,
     unfinished_run,
 )
-from hwloop.experiment.seed_run import prepare_seed
+from hwloop.experiment.seed_run import SeedRun, prepare_seed
 from hwloop.registry import DATASETS
-from hwloop.runs.state import FAILED, INTERRUPTED
 from hwloop.session import Forecast
 
 
@@ -68,11 +71,19 @@ def run_experiment(
         return _Run(config, split, listeners, path).recorded()
 
 
-def resume_experiment(path: Path, split: Splitter, listeners: Sequence[Listener] = ()) -> Evidence:
-    """Go on with a run that was stopped: the same as :func:`run_experiment`, with what it has measured already.
+def resume_experiment(
+    path: Path, split: Splitter, listeners: Sequence[Listener] = (), from_start: bool = False
+) -> Evidence:
+    """Go on with a run that was stopped: the same as :func:`run_experiment`, with what it has finished already.
 
-    The run is executed again from its start. Every row that its journals hold is answered from them, in the
-    recorded order, so it ends as if it had never been stopped; only then do the devices go on.
+    Seeds, floors and ceilings that are finished are taken as they are; the seed in progress goes on from its last
+    checkpoint. The rest is executed: every row that the journals hold is answered from them, in the recorded
+    order, so the run ends as if it had never been stopped; only then do the devices go on.
+
+    Parameters
+    ----------
+    from_start
+        Take nothing as it is, and execute everything again from the journals.
 
     Raises
     ------
@@ -81,11 +92,21 @@ def resume_experiment(path: Path, split: Splitter, listeners: Sequence[Listener]
     JournalError
         Another process is writing it, a record is damaged, or the run now takes another path.
     """
-    return _Run(unfinished_run(path), split, listeners, path).recorded()
+    evidence = None if from_start else concluded(path, listeners)
+    if evidence is None:
+        evidence = _Run(unfinished_run(path), split, listeners, path, from_start).recorded()
+    return evidence
 
 
-def replay_experiment(path: Path, split: Splitter, listeners: Sequence[Listener] = ()) -> Replay:
+def replay_experiment(
+    path: Path, split: Splitter, listeners: Sequence[Listener] = (), with_references: bool = False
+) -> Replay:
     """Run a recorded experiment again from its journals alone: no device, nothing written.
+
+    Parameters
+    ----------
+    with_references
+        Compute and compare floors and ceiling too.
 
     Raises
     ------
@@ -97,23 +118,31 @@ def replay_experiment(path: Path, split: Splitter, listeners: Sequence[Listener]
     recorded_state(path)
     config = load_experiment(path / CONFIG_FILE)
     run = _Run(config, split, listeners, path)
-    evidence = run.executed(RecordedRig(config, path))
-    return Replay(evidence, differences(path, run.results))
+    evidence = run.executed(RecordedRig(config, path), with_references=with_references)
+    return Replay(evidence, differences(path, run.results, with_references))
 
 
 class _Run:
     """One run in progress."""
 
     def __init__(
-        self, config: ExperimentConfig, split: Splitter, listeners: Sequence[Listener], path: Path
+        self,
+        config: ExperimentConfig,
+        split: Splitter,
+        listeners: Sequence[Listener],
+        path: Path,
+        from_start: bool = False,
     ) -> None:
         self.config = config
         self._begin = time.perf_counter()
         self._listeners = list(listeners)
         self._path = path
+        self._from_start = from_start
         self._folder: RunFolder | None = None
+        self._work = FinishedWork(path, config)
+        self._announced: dict[str, Any] = {}
         dataset: LabelledDataset = DATASETS.build(config.dataset.name, **config.dataset.settings)
-        self._class_names = dataset.class_names
+        self._class_names = list(dataset.class_names)
         parts = config.split
         self._data = [partition(dataset, seed, split, parts.test, parts.validation) for seed in config.seeds]
         self.results: list[SeedResult] = []
@@ -126,30 +155,22 @@ class _Run:
         folder = RunFolder(self._path, self.config)
         self._folder = folder
         self._listeners[:0] = [folder, *folder.extra_listeners]
-        try:
+        with ended(folder, self._emit, lambda: len(self.results), len(self._data)):
             take_earlier_rows(self._path, self.config.reuse)
-            self._emit(RunForecast(forecast.rows, forecast.seconds, len(rows), str(forecast)))
+            announced = RunForecast(forecast.rows, forecast.seconds, len(rows), str(forecast))
+            self._announced = asdict(announced)
+            self._emit(announced)
             evidence = self.executed(LiveRig(self.config, folder), rows)
-            write_report(evidence, self._responses, self._class_names, folder.path)
-            folder.write_line({"event": "Evidence", **evidence.as_json()})
-            folder.finish()
-            return evidence
-        except BaseException as error:
-            stopped = was_interrupted(error) or isinstance(error, BrokenPipeError)  # as with: hwloop run | head
-            interrupted = stopped or isinstance(error, DeviceDrifted)
-            reason = "interrupted" if stopped else f"{type(error).__name__}: {error}"
-            with suppress(JournalError):  # why it stopped says more; without a state it counts as interrupted
-                folder.write_state(INTERRUPTED if interrupted else FAILED, reason)
-            with suppress(JournalError):
-                self._emit(RunStopped(reason, len(self.results), len(self._data), str(self._path)))
-            raise
-        finally:
-            folder.close()
+            conclude(folder, evidence, self._responses, self._class_names)
+        return evidence
 
-    def executed(self, rig: Rig, rows: Sequence[int] | None = None) -> Evidence:
+    def executed(self, rig: Rig, rows: Sequence[int] | None = None, with_references: bool = True) -> Evidence:
         """Seed after seed; ``rows`` is what each may measure, for the progress."""
-        for number, data in enumerate(self._data):
-            self._run_seed(rig, data, number, rows[number] if rows else 0)
+        for number in range(len(self._data)):
+            if self._folder is None:
+                self._replay_seed(rig, number, with_references)
+            else:
+                self._record_seed(self._folder, rig, number, rows[number] if rows else 0)
         wall_seconds = time.perf_counter() - self._begin
         return Evidence(self.config, tuple(self.results), wall_seconds, str(self._path))
 
@@ -164,27 +185,48 @@ class _Run:
     def _rows_measured(self) -> int:
         return sum(sum(result.rows.values()) + result.floor_rows for result in self.results)
 
-    def _run_seed(self, rig: Rig, data: Partition, number: int, rows: int) -> None:
-        budget, count = self.config.budget, len(self._data)
+    def _prepared(self, rig: Rig, number: int, rows: int) -> SeedRun:
+        budget, data = self.config.budget, self._data[number]
         left = None if budget is None else budget - self._rows_measured()
         seed = prepare_seed(self.config, data, rig, left, self._emit)
-        self._emit(SeedStarted(data.seed, number + 1, count, rows))
-        sweep_rows = self.config.evidence.response_rows if number == 0 else 0
-        if self._folder is None:
-            result, responses = seed.run(sweep_rows)
-        else:
-            seed.identified = partial(self._folder.identified, data.seed)
-            checkpoints = Checkpoints(self._path, data.seed, number, seed.network, self._emit)
-            result, responses = seed.run(sweep_rows, checkpoints)
-            checkpoints.finish()
+        self._emit(SeedStarted(data.seed, number + 1, len(self._data), rows))
+        return seed
+
+    def _sweep_rows(self, number: int) -> int:
+        return self.config.evidence.response_rows if number == 0 else 0
+
+    def _replay_seed(self, rig: Rig, number: int, with_references: bool) -> None:
+        """Execute a seed, and leave no trace of it."""
+        result, _ = self._prepared(rig, number, 0).run(self._sweep_rows(number), with_references)
         self.results.append(result)
-        self._responses = self._responses or responses
-        if self._folder is not None:
-            self._folder.write_line({"event": "SeedResult", **result.as_dict()})
-            self._device_versions += seed.versions()
-            identities = [device for done in self.results for device in done.devices]
-            self._folder.write_environment(identities, self._device_versions)
-        self._emit(SeedFinished(data.seed, number + 1, count))
+        self._emit(SeedFinished(result.seed, number + 1, len(self._data)))
+
+    def _record_seed(self, folder: RunFolder, rig: Rig, number: int, rows: int) -> None:
+        """Take a seed as it was finished, or run what is left of it."""
+        name = self._data[number].seed
+        finished = FinishedSeed() if self._from_start else self._work.read(name)
+        if finished.result is not None:
+            self.results.append(take_up(folder, self._emit, finished, number, len(self._data)))
+        else:
+            seed = self._prepared(rig, number, rows)
+            seed.identified = partial(folder.identified, name)
+            checkpoints = Checkpoints(
+                self._path, name, number, seed.network, self._emit, made_with(self.config), self._from_start
+            )
+            seed.keep = SeedKeeper(checkpoints, self._work, finished)
+            finished.result, finished.responses = seed.run(self._sweep_rows(number))
+            checkpoints.finish()
+            finished.device_versions = seed.versions()
+            finished.class_names, finished.forecast = self._class_names, self._announced
+            self.results.append(finished.result)
+            folder.write_line({"event": "SeedResult", **finished.result.as_dict()})
+            # The report shows the first seed's devices.
+            self._work.keep(name, finished if number == 0 else replace(finished, responses=[]))
+            self._emit(SeedFinished(name, number + 1, len(self._data)))
+        self._responses = self._responses or finished.responses
+        self._device_versions += finished.device_versions
+        identities = [device for done in self.results for device in done.devices]
+        folder.write_environment(identities, self._device_versions)
 
     def _emit(self, event: Event) -> None:
         for listener in self._listeners:

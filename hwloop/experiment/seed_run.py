@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from hwloop.experiment import results
 from hwloop.experiment.backprop_ceiling import backpropagated
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.events import MethodScored
+from hwloop.experiment.keeper import KEEPS_NOTHING, Keeper
 from hwloop.experiment.linear_floor import linear_multiply_adds, linear_softmax
 from hwloop.experiment.partition import Partition
 from hwloop.experiment.physical_floors import NULLS, build_stages, build_trainer, one_stage_readout
@@ -27,7 +29,7 @@ from hwloop.layers import PhysicalNetwork
 from hwloop.session import Session
 from hwloop.session.ledger import RUN_PURPOSES
 from hwloop.training import History, Trainer
-from hwloop.training.state import Checkpoint, keep_nothing
+from hwloop.training.history import StageHistory
 
 Emit = Callable[[Event], None]
 Identified = Callable[[int, Device, DeviceDescription], None]
@@ -48,18 +50,18 @@ class SeedRun:
     network: PhysicalNetwork
     emit: Emit
     identified: Identified = lambda number, device, description: None
+    keep: Keeper = KEEPS_NOTHING
 
     @property
     def distinct_sessions(self) -> list[Session]:
         """Every session once."""
         return self.network.distinct_sessions
 
-    def run(
-        self, response_rows: int, checkpoint: Checkpoint = keep_nothing
-    ) -> tuple[SeedResult, list[DeviceResponse]]:
+    def run(self, response_rows: int, with_references: bool = True) -> tuple[SeedResult, list[DeviceResponse]]:
         """Train, test, then score floors and ceiling; the devices are closed afterwards, whatever happens.
 
-        ``response_rows`` rows sweep the first device for the report, 0 for none; ``checkpoint`` is the fit's.
+        ``response_rows`` rows sweep the first device for the report, 0 for none. Floors and ceiling are left out
+        without ``with_references``, or where the configuration asks for none.
         """
         begin = time.perf_counter()
         with ExitStack() as stack:
@@ -71,14 +73,14 @@ class SeedRun:
             for number, session in enumerate(self.distinct_sessions):
                 if session.description is not None:
                     self.identified(number, session.device, session.description)
-            history, confusion = self._train_and_test(checkpoint)
+            history, confusion = self._train_and_test()
             for session in self.distinct_sessions:
                 session.measure_reference()
             scores = {results.NETWORK: self._network_score(confusion)}
             self._announce(results.NETWORK, scores[results.NETWORK])
             responses = self._responses(response_rows)
             cost = self._cost()
-            if self.config.evidence.floors:
+            if with_references and self.config.evidence.floors:
                 scores |= self._references()
             floor_rows = sum(session.ledger.total for session in self.distinct_sessions) - sum(
                 cost["rows"].values()
@@ -92,7 +94,7 @@ class SeedRun:
             floor_rows=floor_rows,
             confusion=confusion,
             losses=[stage.losses for stage in history.stages],
-            sparsity=[stage.sparsity for stage in history.stages],
+            sparsity=[_sparsity(stage) for stage in history.stages],
             uses_model=history.uses_model,
             notes=history.notes,
             validation_accuracies=[stage.validation_accuracy for stage in history.stages],
@@ -112,11 +114,15 @@ class SeedRun:
         """Of the software behind each device that lives in another process."""
         return [session.device.versions() for session in self.distinct_sessions]
 
-    def _train_and_test(self, checkpoint: Checkpoint) -> tuple[History, NDArray[np.int64]]:
+    def _train_and_test(self) -> tuple[History, NDArray[np.int64]]:
         data, held_out = self.data, self.data.validation
         validation = None if held_out is None else (held_out.inputs, held_out.labels)
         train = data.train
-        history = self.trainer.fit(self.network, train.inputs, train.labels, validation, [self.emit], checkpoint)
+        saved = self.keep.to_go_on_from(self.trainer)
+        extra = {} if saved is None else {"saved": saved}  # a third party's fit may not know of it
+        history = self.trainer.fit(
+            self.network, train.inputs, train.labels, validation, [self.emit], self.keep.checkpoint, **extra
+        )
         predicted = self.network.predict(data.test.inputs)
         return history, confusion_matrix(data.test.labels, predicted, data.n_classes)
 
@@ -153,35 +159,55 @@ class SeedRun:
         return found
 
     def _references(self) -> dict[str, Score]:
-        """Floors and ceiling, from the same split."""
-        config, data = self.config, self.data
-        scores: dict[str, Score] = {}
+        """Floors and ceiling, from the same split; what is finished already is not computed again."""
+        return {method: self._reference(method, compute) for method, compute in self._methods().items()}
 
-        def keep(method: str, score: Score) -> None:
-            scores[method] = score
-            self._announce(method, score)
+    def _methods(self) -> dict[str, Callable[[], Score]]:
+        """In the order in which they run; the first alone measures."""
+        config, sessions, data = self.config, self.sessions, self.data
+        nulls = {null.method: partial(null.score, config, sessions, data) for null in NULLS}
+        return {
+            results.ONE_STAGE: partial(one_stage_readout, config, sessions, data),
+            **nulls,
+            results.LINEAR: self._linear_score,
+            results.BACKPROP: self._backprop_score,
+        }
 
-        keep(results.ONE_STAGE, one_stage_readout(config, self.sessions, data))
-        for null in NULLS:
-            keep(null.method, null.score(config, self.sessions, data))
+    def _reference(self, method: str, compute: Callable[[], Score]) -> Score:
+        sessions = self.distinct_sessions
+        finished = self.keep.finished_score(method, sessions)
+        if finished is None:
+            score = compute()
+            self.keep.keep_score(method, score, sessions)
+        else:
+            score, places = finished
+            for session, place in zip(sessions, places, strict=True):
+                session.pass_over(place)
+        self._announce(method, score)
+        return score
+
+    def _linear_score(self) -> Score:
+        data = self.data
         softmax = linear_softmax(data.train, data.validation, data.seed)
-        keep(
-            results.LINEAR,
-            Score(
-                self._share(softmax.predict(data.test.inputs)),
-                linear_multiply_adds(data.n_features, data.n_classes),
-            ),
-        )
-        widths = [config.network.width] * config.network.stages
+        cost = linear_multiply_adds(data.n_features, data.n_classes)
+        return Score(self._share(softmax.predict(data.test.inputs)), cost)
+
+    def _backprop_score(self) -> Score:
+        data, network = self.data, self.config.network
+        widths = [network.width] * network.stages
         digital = backpropagated(data.train, data.validation, widths, data.n_classes, data.seed)
-        keep(results.BACKPROP, Score(self._share(digital.predict(data.test.inputs)), digital.multiply_adds))
-        return scores
+        return Score(self._share(digital.predict(data.test.inputs)), digital.multiply_adds)
 
     def _share(self, predicted: NDArray[np.int64]) -> float:
         return float(np.mean(predicted == self.data.test.labels))
 
     def _announce(self, method: str, score: Score) -> None:
         self.emit(MethodScored(self.data.seed, method, score.accuracy))
+
+
+def _sparsity(stage: StageHistory) -> results.StageSparsity | None:
+    found = stage.sparsity
+    return None if found is None else results.StageSparsity(found.hoyer, found.near_zero)
 
 
 def _summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:

@@ -101,7 +101,7 @@ def test_a_run_that_goes_on_agrees_with_its_checkpoints(run):
     folder, _ = run
     before = {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()}
     make_unfinished(folder)
-    resume_experiment(folder, split)
+    resume_experiment(folder, split, from_start=True)
     assert {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()} == before
 
 
@@ -115,7 +115,7 @@ def test_a_run_that_comes_to_other_weights_is_stopped(run, reseal):
     reseal(path)
     make_unfinished(folder)
     with pytest.raises(hwloop.CheckpointError, match=r"after stage-2 of seed 1.*--reuse"):
-        resume_experiment(folder, split)
+        resume_experiment(folder, split, from_start=True)
 
 
 def test_a_damaged_checkpoint_does_not_stop_a_run_from_going_on(run):
@@ -123,8 +123,10 @@ def test_a_damaged_checkpoint_does_not_stop_a_run_from_going_on(run):
     path = folder / "checkpoints" / "seed-1-stage-3.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[:100])
+    (folder / "finished" / "seed-1.json").unlink()
     make_unfinished(folder)
-    resume_experiment(folder, split)
+    with pytest.warns(hwloop.HwloopWarning, match=r"seed-1-stage-3.*was set aside"):
+        resume_experiment(folder, split)
     assert path.read_bytes() == whole
 
 

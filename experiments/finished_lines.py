@@ -11,6 +11,7 @@ from typing import Any, Generic, Self, TypeVar
 from hwloop.device import DeviceDescription
 from hwloop.errors import ConfigError
 from hwloop.experiment.measured_with import beyond_the_seed
+from hwloop.journal.folders import make_folder, refuse_links, sync_folder
 from hwloop.journal.lock import WriterLock
 from hwloop.journal.whole_file import write_whole
 from hwloop.session.same_device import in_words
@@ -66,7 +67,8 @@ class FinishedLines(Generic[Result]):
             raise ConfigError(f"{folder} is a file; give the {kind} a folder")
         if folder.is_dir() and any(folder.iterdir()) and not recorded.is_file():
             raise ConfigError(f"{folder} is not empty and holds no {kind}; give a new folder")
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
+        refuse_links(folder)
         self._lock = WriterLock(folder)
         try:
             if recorded.is_file() and deciding(self._settings(recorded)) != deciding(_as_json(settings)):
@@ -81,6 +83,7 @@ class FinishedLines(Generic[Result]):
             write_whole(recorded, json.dumps({**settings, DEVICES: described}, indent=1))
             self._done = self._taken_up()
             self._file = self._lines.open("ab")
+            sync_folder(folder)
         except BaseException:
             self._lock.release()
             raise

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from hwloop.errors import ConfigError, JournalError, was_interrupted
 from hwloop.journal import DiskJournal
+from hwloop.journal.folders import make_folder, refuse_links
 from hwloop.journal.lock import WriterLock
 from hwloop.journal.whole_file import write_whole
 from hwloop.runs.files import UnreadableError, read_object
@@ -65,7 +66,8 @@ class RecordingFolder:
             self.set_aside = _next_free(path)
             path.rename(self.set_aside)
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
+            refuse_links(path)
             self._lock = WriterLock(path)
         except OSError as error:
             raise ConfigError(f"{path} cannot be made ({error.strerror}); choose another place") from error

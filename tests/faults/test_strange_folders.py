@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from hwloop.cli.app import app
 from hwloop.errors import JournalError
+from hwloop.experiments.finished_lines import FinishedLines
 from hwloop.journal import DiskJournal, ReadOnlyJournal
+from hwloop.runs.recording_folder import RecordingFolder
 
 RUN = """
 name = "by-hand"
@@ -127,3 +129,28 @@ def test_a_journal_is_neither_written_nor_read_through_a_link(strange, name):
     if name == "000000.rows":
         with pytest.raises(JournalError, match="symbolic link"):
             ReadOnlyJournal(folder)
+
+
+@pytest.mark.parametrize("name", ["request.json.part", "state.json", "journal", "report.html"])
+def test_calibrations_and_checks_are_not_written_through_links(strange, name):
+    folder = strange / "calibration"
+    folder.mkdir()
+    (folder / "request.json").write_text("{}")
+    replaced_by_link(folder, name, strange / "elsewhere" if name == "journal" else strange / "secret")
+    before = everything_in(strange / "elsewhere")
+    with pytest.raises(JournalError, match="symbolic link"):
+        RecordingFolder(folder, "calibration", "rig", {}, finished_too=True)
+    assert (strange / "secret").read_text() == SECRET
+    assert everything_in(strange / "elsewhere") == before
+
+
+@pytest.mark.parametrize("name", ["cells.jsonl", "arena.json.part", "rows", "figures.png"])
+def test_comparisons_are_not_written_through_links(strange, name):
+    files = ("arena.json", "cells.jsonl")
+    with FinishedLines(strange / "arena", "arena", files, {}, lambda settings: settings, dict) as lines:
+        lines.keep("one", {}, {})
+    target = strange / "secret"
+    replaced_by_link(strange / "arena", name, strange / "elsewhere" if name == "rows" else target)
+    with pytest.raises(JournalError, match="symbolic link"):
+        FinishedLines(strange / "arena", "arena", files, {}, lambda settings: settings, dict)
+    assert target.read_text() == SECRET

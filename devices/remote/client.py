@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -90,6 +90,8 @@ class RemoteDevice(Device):
         self._left_behind = False  # the connection over which we held the device was lost
         self._description: Description | None = None
         self._rows = 0
+        self._rows_told = False
+        self._served: dict[str, Any] | None = None  # how far what is served had come behind the last row
 
     @property
     def spec(self) -> DeviceSpec:  # type: ignore[override]
@@ -118,9 +120,21 @@ class RemoteDevice(Device):
 
     def continue_from(self, rows: int) -> None:
         """Passed on."""
-        self._rows = rows
+        self._rows, self._rows_told = rows, True
         if self._link is not None:
-            self._told_rows(self._link)
+            self._go_on(self._link, {"rows": rows})
+
+    def progress(self) -> dict[str, Any]:
+        """The rows that were asked, and how far what is served has come."""
+        own: dict[str, Any] = {"rows": self._rows}
+        return own if self._served is None else own | {"served": self._served}
+
+    def resume(self, progress: Mapping[str, Any]) -> None:
+        """Passed on."""
+        self._rows, self._served = progress.get("rows", 0), progress.get("served")
+        self._rows_told = self._served is None
+        if self._link is not None:
+            self._go_on(self._link, self._where_to_go_on())
 
     # -- opening and closing ---------------------------------------------------------------------------
 
@@ -142,8 +156,8 @@ class RemoteDevice(Device):
             found = self._opened(link)
             opened = True
             self._recognise(found)
-            if self._rows:
-                self._told_rows(link)
+            if self._rows or self._served is not None:
+                self._go_on(link, self._where_to_go_on())
         except BaseException:
             self._left_behind = opened or link.lost  # the server may be about to open it
             link.close()
@@ -210,9 +224,14 @@ class RemoteDevice(Device):
             else:
                 return described(*answer)
 
-    def _told_rows(self, link: RemoteLink) -> None:
+    def _where_to_go_on(self) -> dict[str, Any]:
+        """What the server's device has measured; rows that were told since, as a pool does, count besides."""
+        where: dict[str, Any] = {} if self._served is None else {"progress": self._served}
+        return where | {"rows": self._rows} if self._rows_told or self._served is None else where
+
+    def _go_on(self, link: RemoteLink, where: dict[str, Any]) -> None:
         with self._asking(link):
-            link.ask("continue", Deadline.after(self.deadline_seconds), {"rows": self._rows})
+            link.ask("continue", Deadline.after(self.deadline_seconds), where)
 
     def _described(self) -> Description:
         if self._description is None:
@@ -253,11 +272,12 @@ class RemoteDevice(Device):
         deadline = Deadline.after(min(self.deadline_seconds + expected, threading.TIMEOUT_MAX))
         longest = description.longest_reply(rows)
         with self._asking(link):
-            _, arrays = link.ask("measure", deadline, arrays={"inputs": inputs}, longest=longest)
+            header, arrays = link.ask("measure", deadline, arrays={"inputs": inputs}, longest=longest)
         outputs = arrays.get("outputs")
         if outputs is None or outputs.shape != (rows, description.spec.n_outputs):
             raise BadReading(f"the server at {self.address} answers {rows} rows with something else than rows")
-        self._rows += rows
+        self._rows, self._rows_told = self._rows + rows, False
+        self._served = served if isinstance(served := header.get("progress"), dict) else None
         return outputs
 
     @contextlib.contextmanager

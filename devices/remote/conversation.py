@@ -10,7 +10,7 @@ from typing import Any
 import hwloop
 from hwloop.deadline import Deadline
 from hwloop.devices.remote.channel import CONTROL_BYTES, PROTOCOL, Arrays, Channel, Header
-from hwloop.devices.remote.crossing import error_header, events_header
+from hwloop.devices.remote.crossing import error_header, events_header, progress_header
 from hwloop.devices.remote.lending import RELEASE_SECONDS, DeviceHeld, Lending
 from hwloop.devices.remote.loan import Client, Loan
 from hwloop.devices.remote.security import CLIENT, SERVER, ServerSecurity, is_nonce, is_proof, new_nonce, proof
@@ -138,17 +138,23 @@ class Conversation:
         return self._describe(client, header, arrays)
 
     def _continue(self, client: Client, header: Header, arrays: Arrays) -> Reply:
-        rows = header.get("rows")
-        if type(rows) is not int or not 0 <= rows <= MOST_ROWS:
-            raise ProtocolError("the number of rows is none")
-        self._held().continue_from(rows)
+        rows, progress = header.get("rows"), header.get("progress")
+        if progress is not None:
+            if not isinstance(progress, dict):
+                raise ProtocolError("the progress is no table")
+            self._held().resume(progress)
+        if rows is not None:
+            if type(rows) is not int or not 0 <= rows <= MOST_ROWS:
+                raise ProtocolError("the number of rows is none")
+            self._held().continue_from(rows)
         return {"op": "continued"}, {}
 
     def _measure(self, client: Client, header: Header, arrays: Arrays) -> Reply:
         inputs: Any = arrays.get("inputs")
         if inputs is None or len(arrays) != 1:
             raise ProtocolError("a request to measure brings one array, the inputs")
-        return {"op": "measured"}, {"outputs": self._held().measure(inputs)}
+        outputs = self._held().measure(inputs)
+        return {"op": "measured", **progress_header(self._held().progress())}, {"outputs": outputs}
 
     def _close(self, client: Client, header: Header, arrays: Arrays) -> Reply:
         loan, self._loan = self._held(), None

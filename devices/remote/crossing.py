@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ FRAME_BYTES = 1 << 24  # of stimuli or responses: what a call brings beyond that
 HEADER_BYTES = 1 << 16
 LONGEST_TEXT = 20_000  # characters
 MOST_EVENTS = 100
+LONGEST_PROGRESS = 500_000  # bytes; beyond it a simulation goes on by its rows alone
 # The errors that keep their class; anything else arrives as a DeviceError.
 KINDS = {
     kind.__name__: kind
@@ -119,6 +121,13 @@ def error_in(header: Mapping[str, Any]) -> HwloopError:
     kind = next((KINDS[name] for name in names if isinstance(name, str) and name in KINDS), DeviceError)
     text = message[:LONGEST_TEXT] if isinstance(message, str) else ""
     return kind(text or "the server reports a failure without a word")
+
+
+def progress_header(progress: Mapping[str, Any]) -> dict[str, Any]:
+    """How far a device has come, for a header; nothing where the rows that were asked of it say it all."""
+    if set(progress) == {"rows"} or len(json.dumps(progress)) > LONGEST_PROGRESS:
+        return {}
+    return {"progress": dict(progress)}
 
 
 def events_header(events: Iterable[Event]) -> list[dict[str, Any]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hwloop.deadline import Deadline
 from hwloop.device import Device
@@ -98,6 +98,15 @@ class Loan:
         """See :meth:`hwloop.Device.continue_from`."""
         device = self._present()
         self._called("told where its run goes on", lambda: device.continue_from(rows))
+
+    def resume(self, progress: Mapping[str, Any]) -> None:
+        """See :meth:`hwloop.Device.resume`."""
+        device = self._present()
+        self._called("told where its run goes on", lambda: device.resume(progress))
+
+    def progress(self) -> dict[str, Any]:
+        """See :meth:`hwloop.Device.progress`."""
+        return self._called("asked how far it has come", self._present().progress)
 
     def measure(self, inputs: Float64Array) -> Float64Array:
         """Measure rows, through all the checks of :meth:`hwloop.Device.measure`."""

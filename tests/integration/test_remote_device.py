@@ -1,11 +1,13 @@
 """A device over the network is the device: the same values, the same errors, the same safe state."""
 
+import contextlib
 import threading
 
 import numpy as np
 import pytest
 
 import hwloop
+import hwloop.journal
 from hwloop import DeviceError, DeviceSpec, PhysicalNetwork, Session, open_device
 from hwloop.devices.remote import DeviceServer, RemoteDevice
 from hwloop.devices.remote.address import Address
@@ -84,6 +86,30 @@ def test_values_are_those_of_the_device_itself_also_when_it_was_closed_between()
     np.testing.assert_array_equal(first, local.measure(ROWS))
     np.testing.assert_array_equal(second, local.measure(ROWS))
     assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.filterwarnings("ignore:resume")
+def test_hidden_rows_on_the_other_side_count_when_a_session_goes_on(pooled):
+    def served():
+        faulty = hwloop.Faulty(fibre(), {"timeout": 0.1, "stale": 0.1}, seed=4)
+        inner = hwloop.Retrying(hwloop.SlewLimited(faulty, 0.3), 20, backoff_seconds=0.0, stop_after=99)
+        return hwloop.Averaged(inner, 2)
+
+    def answers(journal, blocks, server):
+        device = hwloop.Pool([remote(server)]) if pooled else remote(server)
+        with contextlib.suppress(DeviceError), Session(device, journal=journal) as session:
+            session.answers = [session.measure(block) for block in blocks]
+        return session.answers
+
+    blocks = np.split(ROWS, [5, 11, 12, 30])
+    with server_of(served) as server:
+        whole = answers(hwloop.journal.InMemoryJournal(), blocks, server)
+        journal = hwloop.journal.InMemoryJournal()
+        for stop in (1, 3, 5):
+            again = answers(journal, blocks[:stop], server)
+    for one, other in zip(whole, again, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_calls_of_more_rows_than_a_frame_carries(monkeypatch):

@@ -27,6 +27,7 @@ from hwloop.simulators.settings import real_number
 T = TypeVar("T")
 
 SLOWEST_BYTES_A_SECOND = 1e6  # of a link that is not broken; a serial port has its baud rate
+COPY_SECONDS = 0.03  # the true reply is no later than so behind a copy of the one before it
 LONGEST_QUEUE = 64  # errors read at once; an instrument's queue holds 20 to 30
 NO_ERROR = 0
 
@@ -84,6 +85,8 @@ class ScpiLink:
         self._transport: Transport | None = None
         self._marker = Marker(self.line, self.timeout_seconds)
         self._conformity = Conformity()
+        self._asked = ""  # the last question, unless something was sent since
+        self._replied: Any = None  # what it was answered
 
     # -- opening and closing ---------------------------------------------------------------------------
 
@@ -140,6 +143,7 @@ class ScpiLink:
         """
         message = self._encoded(compound(commands))
         with self._exchange(timeout_seconds) as (transport, deadline):
+            self._asked = ""
             self._send(transport, [message], deadline)
 
     def execute(self, *commands: str) -> None:
@@ -182,6 +186,7 @@ class ScpiLink:
         """
         parts = block_message(command, data, self.line, self.resource)
         with self._exchange(self._seconds_for(len(parts[2]))) as (transport, deadline):
+            self._asked = ""
             self._send(transport, [*parts, self._encoded("")], deadline)
 
     def execute_block(self, command: str, data: Bytes | NDArray[Any]) -> None:
@@ -228,7 +233,7 @@ class ScpiLink:
         with self._exchange(self._seconds_for(sum(expected))) as (transport, deadline):
             self._send(transport, [message], deadline)
             blocks = read_blocks(transport, deadline, expected, header, self._marker.read_endless)
-            transport.check_nothing_follows()
+            self._check_last(transport, question, blocks)
             return [as_array(block, dtype, self.resource) for block in blocks]
 
     # -- common commands of IEEE 488.2 -----------------------------------------------------------------
@@ -276,9 +281,23 @@ class ScpiLink:
             if self._conformity.lasting(question, misfit):
                 raise ConformityError(refusal + NO_RETRY) from misfit
             raise BadReading(refusal + self._hint(question, reply) + MEASURE_AGAIN) from misfit
-        transport.check_nothing_follows()
+        if form is ERROR:  # no value; and all that is well is answered alike
+            self._asked, self._replied = "", reply
+            transport.check_nothing_follows()
+        else:
+            self._check_last(transport, question, reply)
         self._conformity.answered(question)
         return value
+
+    def _check_last(self, transport: Transport, question: str, reply: Any) -> None:
+        """Nothing follows the reply; a moment is waited where it may be a second copy of the one before it.
+
+        A copy that came late would be taken for the answer to this question, whose own is then just behind. The
+        same question again, with nothing sent in between, may well have the same answer.
+        """
+        copy = reply == self._replied and question != self._asked
+        self._asked, self._replied = question if ";" not in question else "", reply
+        transport.check_nothing_follows(COPY_SECONDS if copy else 0.0)
 
     def _hint(self, question: str, reply: bytes) -> str:
         echoed = reply.strip() == question.encode("ascii").strip() and not self.line.echo
@@ -350,6 +369,7 @@ class ScpiLink:
         self._state = _State.DOUBTFUL
         try:
             self._bring_into_step(self._transport or self._connect())
+            self._asked, self._replied = "", None
             self._state = _State.READY
             if self.on_open is not None:
                 self.on_open(self)

@@ -137,9 +137,9 @@ class StreamTransport(Transport):
         if self._buffer:
             self.left_over(self._buffer)
 
-    def check_nothing_follows(self) -> None:
+    def check_nothing_follows(self, seconds: float = 0.0) -> None:
         """What one who sends twice would have sent by now; a peer that hung up after its reply has replied."""
-        if not self._buffer and self._waiting(self.following_seconds):
+        if not self._buffer and self._waiting(max(seconds, self.following_seconds)):
             self._buffer += self._read_now()
         self._strip_blank()
         if self._buffer:

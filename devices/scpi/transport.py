@@ -70,8 +70,8 @@ class Transport(ABC):
         """
 
     @abstractmethod
-    def check_nothing_follows(self) -> None:
-        """The reply that was just read was the last; raises :class:`BadReading` where more has come by now."""
+    def check_nothing_follows(self, seconds: float = 0.0) -> None:
+        """The reply just read was the last; raises :class:`BadReading` where more comes within so long."""
 
     @abstractmethod
     def clear(self, deadline: Deadline) -> None:

@@ -86,8 +86,10 @@ class MessageTransport(Transport):
         if self._wire is not None and self._readable():
             self.left_over()
 
-    def check_nothing_follows(self) -> None:
+    def check_nothing_follows(self, seconds: float = 0.0) -> None:
         """As :meth:`check_quiet`: the message was taken whole."""
+        if self._wire is not None and seconds:
+            self._readable(seconds)
         self.check_quiet()
 
     def clear(self, deadline: Deadline) -> None:
@@ -117,10 +119,10 @@ class MessageTransport(Transport):
                 self._message = bytearray(self._instrument.read_raw(CHUNK_BYTES))
         return self._message
 
-    def _readable(self) -> bool:
+    def _readable(self, seconds: float = 0.0) -> bool:
         poll = select.poll()
         poll.register(self._wire, select.POLLIN)
-        return any(event & select.POLLIN for _, event in poll.poll(0))
+        return any(event & select.POLLIN for _, event in poll.poll(seconds * 1e3))
 
 
 class VisaStream(StreamTransport):

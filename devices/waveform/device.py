@@ -82,6 +82,8 @@ class WaveformDevice(Device):
         "generator": "where it is reached; it says its model and serial number itself",
         "oscilloscope": "where it is reached; it says its model and serial number itself",
         "timeout_seconds": "how long an exchange is waited for",
+        "generator_line": "how the same messages travel; what is damaged on the way is refused",
+        "oscilloscope_line": "how the same messages travel; what is damaged on the way is refused",
         "visa_library": "what carries the same commands",
         "watchdog": "switches the output off when this program dies; no row is measured then",
     }

@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 import hwloop
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.registry import TRAINERS, accepted_settings
 
 CLASSES = 3
+
+
+def each_trainer(*always: str) -> list[Any]:
+    """Parameters for all registered trainers; those not named run among the slow tests."""
+    slow = pytest.mark.slow
+    return [pytest.param(name, marks=[] if name in always else slow) for name in TRAINERS.entries()]
 
 
 def options(name: str, **wanted: Any) -> dict[str, Any]:

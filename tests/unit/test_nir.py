@@ -268,7 +268,10 @@ class TestWhatIsNotUnderstood:
             ("Scale", "scale"),
         ],
     )
-    @pytest.mark.parametrize("unreadable", ["text", "complex", "a link", "a group"])
+    @pytest.mark.parametrize(
+        "unreadable",
+        ["text", *(pytest.param(what, marks=pytest.mark.slow) for what in ("complex", "a link", "a group"))],
+    )
     def test_a_parameter_that_counts_is_refused(self, tmp_path, monkeypatch, kind, parameter, unreadable):
         monkeypatch.setattr(nir_device, "read_graph", graph_in_file)
         numbers = ("tau", "tau_mem", "tau_syn", "r", "w_in", "v_leak", "v_threshold", "v_reset", "scale", "bias")

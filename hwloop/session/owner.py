@@ -261,13 +261,14 @@ class DeviceOwner(Holder):
         try:
             self.device.listener = self._to_users
             self.device.open()
-            return hold_of(self.device).identity or self.device.identify()
+            identity = hold_of(self.device).identity or self.device.identify()
         except HwloopError:
             raise
         except Exception as error:
             raise DeviceError(
                 f"{name} could not be opened ({type(error).__name__}: {error}); check power, cable and address"
             ) from error
+        return _as_text(name, identity)
 
     def _close_for_me(self) -> None:
         """From another thread: what another owner has by now is left alone."""
@@ -312,3 +313,23 @@ def _renew_lock() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_lock)
+
+
+def _as_text(name: str, identity: Any) -> str:
+    """What a device says of itself, if it is text that a file can hold.
+
+    Raises
+    ------
+    DeviceError
+    """
+    if not isinstance(identity, str):
+        raise DeviceError(
+            f"{name}.identify() gave {type(identity).__name__} ({str(identity)[:60]!r}), not text; decode "
+            "what the instrument answers in the driver, such as reply.decode('latin-1').strip()"
+        )
+    if any("\ud800" <= character <= "\udfff" for character in identity):
+        raise DeviceError(
+            f"{name}.identify() gave {identity[:60]!r}, which no file can hold; decode what the instrument "
+            "answers as 'latin-1', not with 'surrogateescape'"
+        )
+    return identity

@@ -112,6 +112,7 @@ def test_a_killed_calibration_goes_on_at_its_row_and_finds_the_same(settling, tm
         assert any("interrupted" in warning for warning in found[0]["warnings"])
 
 
+@pytest.mark.filterwarnings("ignore:resume. 253 recorded rows")  # the device has no serial number
 def test_a_calibration_that_fails_in_the_middle_loses_no_row(tmp_path):
     device = Lab()
     device.dies_at = 253

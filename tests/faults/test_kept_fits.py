@@ -104,6 +104,23 @@ def test_a_time_out_loses_no_row(temporary_files, journal, seed):
         assert_same(model, classifier(Rig()).fit(ROWS, LABELS))
 
 
+# The two that are left out need more of a device than its answers.
+@pytest.mark.slow
+@pytest.mark.parametrize("trainer", sorted(set(TRAINERS.entries()) - {"eqprop", "exact-gradient"}))
+def test_every_trainer_goes_on_to_the_same_bits(trainer):
+    settings = {} if trainer == "readout" else {"epochs": 2}
+    few, classes, whole = ROWS[:48], LABELS[:48], Rig()
+    options = {"trainer": trainer, "trainer_settings": settings, "width": 6}
+    expected = classifier(whole, **options).fit(few, classes)
+    rig = Rig(fails_after=whole.rows * 3 // 5)
+    model = classifier(rig, **options)
+    with pytest.raises(hwloop.DeviceError, match="rows are kept in"):
+        model.fit(few, classes)
+    model.fit(few, classes)
+    assert rig.rows == whole.rows
+    assert_same(model, expected)
+
+
 def test_a_generator_of_random_numbers_draws_for_the_retry_what_it_drew_before(temporary_files):
     rig = Rig(fails_after=253)
     model = classifier(rig, random_state=np.random.RandomState(3))

@@ -96,7 +96,8 @@ class Hold:
         refuse_fork(holder.process, type(device).__name__)
         raise DeviceError(
             f"{type(device).__name__} is in use by {holder.name}, and this call comes from another thread "
-            f"({threading.current_thread().name}): measure through that session, or close it first"
+            f"({threading.current_thread().name}): measure through that session, or close it first. A device that "
+            "calls others on threads of its own hands its calls on: hwloop.device.handed_on"
         )
 
     def take(self, device: Device, holder: Holder) -> None:
@@ -227,7 +228,11 @@ def working_for(holder: Holder | None) -> Iterator[None]:
 
 
 def handed_on(step: Callable[[], T]) -> Callable[[], T]:
-    """The same step for another thread, which does it for whom this thread works now, within the same call."""
+    """The same step for another thread, which does it for whom this thread works now, within the same call.
+
+    For a device that calls the devices inside of it on threads of its own:
+    ``executor.submit(handed_on(lambda: device.measure(rows)))``.
+    """
     holder, calls = _here.holder, _here.calls
 
     def step_elsewhere() -> T:

@@ -116,6 +116,9 @@ class DeviceOwner(Holder):
         ------
         DeviceError
         """
+        if threading.current_thread() is self._thread:  # it would wait for itself
+            self.leave_later(user)
+            raise DeviceError("a session cannot be opened on its device's own thread, by a listener for one")
         try:
             identity = self._opened.result()
             self.call(user, lambda: step(identity))

@@ -223,8 +223,8 @@ class Session:
     def abort(self, deadline: Deadline) -> list[str]:
         """Close the device to its safe state now, from this thread, even while its driver blocks in a call.
 
-        Rows in flight are lost; the journal is closed, and this session measures no more. It returns by the
-        deadline at the latest.
+        Rows in flight are lost; the journal is closed, and this session measures no more, nor does another on
+        the same device. It returns by the deadline at the latest.
 
         Returns
         -------

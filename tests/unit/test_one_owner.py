@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import hwloop
+from hwloop.device import handed_on
 from hwloop.devices.averaged import Averaged
 from hwloop.devices.pool import Pool
 from hwloop.devices.quantized import Quantized
@@ -280,3 +281,50 @@ def test_clones_of_an_estimator_in_threads_share_the_rig():
     for scores in with_threads:
         np.testing.assert_array_equal(scores, alone)
     assert (rig.most_inside, rig.measured_closed, rig.is_open) == (1, 0, False)
+
+
+class SideBySide(hwloop.Device):
+    """Somebody's device that calls two others on threads of its own."""
+
+    def __init__(self, first, second, hand_on):
+        self.pair, self.spec, self.hand_on = (first, second), first.spec, hand_on
+
+    def open(self):
+        for device in self.pair:
+            device.open()
+
+    def close(self):
+        for device in self.pair:
+            device.close()
+
+    def _measure(self, inputs):
+        with ThreadPoolExecutor(2) as pool:
+            futures = [pool.submit(self.hand_on(lambda d=device: d.measure(inputs))) for device in self.pair]
+            return sum(future.result() for future in futures) / 2
+
+
+def test_a_device_that_calls_others_on_its_own_threads_hands_its_calls_on():
+    first, second = Rig(), Rig()
+    session = hwloop.Session(SideBySide(first, second, handed_on))
+    np.testing.assert_array_equal(session.measure(rows(0)), rows(0))
+    refused = hwloop.Session(SideBySide(first, second, lambda step: step))
+    with pytest.raises(hwloop.DeviceError, match=r"handed_on"):
+        refused.measure(rows(1))
+    assert not first.is_open
+    assert not second.is_open
+
+
+def test_a_session_that_a_listener_opens_on_the_same_device_is_refused_and_does_not_wait_for_itself():
+    rig = Rig()
+    errors = []
+
+    def listener(event):
+        try:
+            hwloop.Session(rig).measure(rows(1))
+        except hwloop.DeviceError as error:
+            errors.append(str(error))
+
+    with hwloop.Session(rig, listeners=[listener]) as session:
+        np.testing.assert_array_equal(session.measure(rows(0, 5)), rows(0, 5))
+    assert "on its device's own thread" in errors[0]
+    assert not rig.is_open

@@ -280,3 +280,43 @@ def test_a_worker_that_is_started_again_opens_the_same_unit(tmp_path, around):
             session.measure(X * 0.5)
         assert session.journal.rows == 2
     assert int(Path(tmp_path / "counter").read_text()) == 2
+
+
+class VendorLink:
+    """A base class of somebody's that knows nothing of devices."""
+
+    number = 0
+
+    def open(self, timeout=1.0):
+        self.number += 1
+        self.timeout = timeout
+
+    def close(self, *, mute=True):
+        self.mute = mute
+
+    def identify(self):
+        return f"ACME,SN{self.number}"
+
+
+class Inherits(VendorLink, hwloop.Device):
+    spec = hwloop.DeviceSpec(n_inputs=2, n_outputs=2)
+    fails = False
+
+    def _measure(self, inputs):
+        if self.fails:
+            self.fails = False
+            raise ConnectionError("unplugged")
+        return inputs * 2
+
+
+def test_methods_from_a_base_that_is_no_device_are_watched_too_and_keep_their_arguments():
+    device = Inherits()
+    device.open(timeout=3.0)
+    device.close(mute=False)
+    assert (device.timeout, device.mute) == (3.0, False)
+    stubborn = Stubborn(device)
+    with stubborn:
+        stubborn.measure(X)
+        device.fails = True
+        with pytest.raises(hwloop.DeviceChanged, match=r"SN3.*SN2"):
+            stubborn.measure(X)

@@ -69,7 +69,7 @@ def test_rows_go_out_and_come_back(wire, supply):
         np.testing.assert_array_equal(
             device.measure([[1.5, 0.25], [-5, 0.5]]), [[1.5, 0.25, 1, 2, 3], [-5, 0.5, 1, 2, 3]]
         )
-        assert wire.written[:2] == ["VOLT 1.5", "CURR1 0.25"]
+        assert wire.written[:3] == ["*IDN?", "VOLT 1.5", "CURR1 0.25"]
     assert (wire.state["VOLT"], wire.state["CURR1"]) == ("0", "0")
 
 
@@ -113,7 +113,7 @@ def test_what_cannot_be_set_or_read_is_named(supply, settable, gettable):
 def test_nothing_out_of_limits_is_sent(wire, supply):
     with PyMeasureDevice(supply, [("voltage", -1, 1)], ["voltage"]) as device, pytest.raises(LimitError):
         device.measure([[0.0], [np.nextafter(1, 2)]])
-    assert wire.written == ["VOLT 0"]  # of close
+    assert wire.written == ["*IDN?", "VOLT 0"]  # of open, which makes sure who answers, and of close
 
 
 def test_who_answers(supply):

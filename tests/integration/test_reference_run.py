@@ -85,6 +85,7 @@ def test_a_trained_network_stays_accurate_on_a_drifting_device_that_is_restandar
     accuracy = {}
     for policy in ("warn", "restandardise"):
         device = hwloop.Drifting(hwloop.open_device("optical-fibre", n_inputs=71, n_outputs=80))
+        device.identify = lambda: "a fibre that will move"
         session = hwloop.Session(device, reference=hwloop.Reference(every_rows=50, on_drift=policy))
         network = hwloop.PhysicalNetwork(session, [hwloop.Stage(20)])
         hwloop.trainer("readout").fit(network, X[:1000], y[:1000])

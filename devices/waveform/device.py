@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+
 from hwloop.device import Device, DeviceSpec
 from hwloop.device.spec import Float64Array
 from hwloop.devices.claim import Claim
@@ -198,6 +200,17 @@ class WaveformDevice(Device):
         )
 
     @property
+    def rests_when_left(self) -> bool:  # type: ignore[override]
+        """The output rests between bursts, whoever watches it."""
+        return True
+
+    def position(self) -> Float64Array | None:
+        """At rest, at the stimulus of 0 V, if it is one: a burst begins there, and ends there."""
+        resting = np.full(self.spec.n_inputs, self._units.input_offset)
+        is_allowed = ((self.spec.low <= resting) & (resting <= self.spec.high)).all()
+        return resting if is_allowed else None
+
+    @property
     def latency_seconds(self) -> float:
         """Delay of the output line after the generator's, measured with the last burst; nan before."""
         return self._player.latency_seconds
@@ -216,6 +229,7 @@ class WaveformDevice(Device):
                 self._watchdog.arm()
             self._oscilloscope.open()
             self._generator.open()
+            self._player.rest_first(self._rows_per_burst)
             if not self._configured:
                 synthesis = self._player.synthesis
                 self._generator.configure(synthesis.rate_hertz, synthesis.limits)

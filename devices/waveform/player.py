@@ -58,6 +58,16 @@ class BurstPlayer:
     latency_seconds: float = float("nan")
     _free_at: float = 0.0
 
+    def rest_first(self, rows_per_burst: int) -> None:
+        """Wait as long as the duty asks for after the longest burst, before the first one of this process.
+
+        Nobody knows whether another process, which was killed, began one just now.
+        """
+        duty = self.synthesis.limits.duty
+        if duty < 1 and not self._free_at:
+            longest = self.synthesis.points(rows_per_burst) / self.synthesis.rate_hertz
+            self._free_at = time.monotonic() + longest / duty
+
     def rows_per_burst(self, at_most: int | None = None) -> int:
         """As many as both memories take, or somewhat fewer where that fills the oscilloscope's record better.
 
@@ -140,6 +150,7 @@ class BurstPlayer:
         """Arm, wait until the duty limit lets the next burst begin, trigger."""
         self.oscilloscope.arm()
         time.sleep(max(0.0, self._free_at - time.monotonic()))
+        self._free_at = time.monotonic() + cycle_seconds  # also if it begins, and an error is all that we hear
         self.generator.start()
         if self.synthesis.limits.duty < 1:
             self.generator.check_errors()  # answered after the trigger: from here on the burst has begun

@@ -118,6 +118,8 @@ def check_inside(wrapper: Device, promise: str, breaks: str, *unwanted: str) -> 
 
 def _advice(wrapper: Device, between: tuple[Device, ...], part: Device, field: str) -> str:
     outer = type(wrapper).__name__
+    if not part.devices_inside:
+        return f"Put {outer} into what {type(part).__name__} serves"
     if field == "limits_steps":
         return f"One {outer} is enough: leave the outer one out"
     if field == "deals_out":

@@ -1,5 +1,6 @@
 """Bursts played on a rig of pure arithmetic: a sample-and-hold, a linear system, and an oscilloscope."""
 
+import contextlib
 import time
 
 import numpy as np
@@ -161,6 +162,30 @@ def test_the_duty_limit_is_kept_by_waiting():
     active = 12e-6 + 20 * 12e-6
     assert np.diff(begun).min() >= active / 0.01
     assert np.diff(begun).max() < 3 * active / 0.01
+
+
+def test_the_duty_limit_is_kept_after_a_burst_of_which_only_an_error_is_known():
+    rig = Rig()
+    begun = []
+    start = rig.start
+    rig.start = lambda: (begun.append(time.monotonic()), 1 / (len(begun) - 1), start())
+    player = player_of(rig, limits=WaveformLimits(-1.0, 1.0, duty=0.01))
+    for _ in range(2):
+        with contextlib.suppress(ZeroDivisionError):
+            player.play(np.ones((20, 3)), 20)
+    assert begun[1] - begun[0] >= (12e-6 + 20 * 12e-6) / 0.01
+
+
+def test_the_first_burst_waits_for_one_that_a_killed_process_may_have_begun():
+    rig = Rig()
+    begun = []
+    start = rig.start
+    rig.start = lambda: (begun.append(time.monotonic()), start())
+    player = player_of(rig, limits=WaveformLimits(-1.0, 1.0, duty=0.01))
+    opened = time.monotonic()
+    player.rest_first(20)
+    player.play(np.ones((20, 3)), 20)
+    assert begun[0] - opened >= (12e-6 + 20 * 12e-6) / 0.01
 
 
 def test_a_record_without_a_marker_is_no_reading_and_one_row_too_long_is_said(rows):

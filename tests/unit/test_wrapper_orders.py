@@ -221,3 +221,9 @@ def test_one_device_is_no_two_members_of_a_pool():
     probe = Probe(None)
     with pytest.raises(hwloop.ConfigError, match="twice"):
         hwloop.Pool([hwloop.SlewLimited(probe, STEP), hwloop.SlewLimited(probe, STEP)])
+
+
+def test_what_starts_its_device_again_by_itself_is_limited_within():
+    worker = hwloop.open_device("worker:this", target="nowhere:Rig")
+    with pytest.raises(hwloop.ConfigError, match="Put SlewLimited into what WorkerDevice serves"):
+        hwloop.SlewLimited(worker, STEP)

@@ -73,8 +73,10 @@ class ScpiInstrument:
 
         Raises
         ------
+        DeviceChanged
+            Another instrument answers than at first.
         DeviceError
-            Another instrument answers, or a setting does not read back.
+            A model that is not driven, or a setting that does not read back.
         """
         self.link.write("*CLS")
         self._assert_identity()
@@ -94,6 +96,8 @@ class ScpiInstrument:
                 f"{self.link.resource} is {identity!r}, but {type(self).__name__} drives models {self.models}; "
                 "check the address"
             )
+        if not self._known and known and identity != known:
+            raise BadReading(f"{self.link.resource} said that it is {known!r}, then {identity!r}; open it again")
         if known and vouching(identity) != vouching(known):
             raise DeviceChanged(
                 f"{self.link.resource} is {identity!r} now, but was {known!r}; "

@@ -17,7 +17,7 @@ HEADER = struct.Struct("!2sBBIQ")  # prologue, type, control code, parameter, le
 PROLOGUE = b"HS"
 PROTOCOL = 0x0100
 LARGEST_MESSAGE_BYTES = 1 << 20  # as it is told to the client, which sends longer ones in several
-LARGEST_INPUT_BYTES = 256 << 20
+LARGEST_INPUT_BYTES = 64 << 20  # of a message in several
 
 INITIALIZE, INITIALIZED = 0, 1
 FATAL_ERROR, ERROR = 2, 3
@@ -171,7 +171,7 @@ def _send(client: socket.socket, kind: int, control: int = 0, parameter: int = 0
 
 def _receive(client: socket.socket) -> _Message:
     prologue, kind, control, parameter, length = HEADER.unpack(_exactly(client, HEADER.size))
-    if prologue != PROLOGUE or length > LARGEST_INPUT_BYTES:
+    if prologue != PROLOGUE or length > LARGEST_MESSAGE_BYTES:
         raise ValueError("no HiSLIP")
     return _Message(kind, control, parameter, _exactly(client, length))
 

@@ -15,8 +15,19 @@ from hwloop.simulators.bench.generator.keysight_33500 import Keysight33500
 from hwloop.simulators.bench.misbehaviour import Misbehaviour
 from hwloop.simulators.bench.oscilloscope.infiniivision import InfiniiVisionDSO
 from hwloop.simulators.bench.output_log import OutputLog
+from hwloop.simulators.bench.other_links import HislipServer, SerialServer
+from hwloop.simulators.bench.scpi.instrument import Instrument
 from hwloop.simulators.bench.server import LOOPBACK, InstrumentServer
 from hwloop.simulators.bench.wiring import Wiring
+from hwloop.simulators.settings import one_of
+
+Server = InstrumentServer | SerialServer | HislipServer
+#: TCP listens on an address; the others are of this computer.
+LINKS: dict[str, type[SerialServer] | type[HislipServer] | None] = {
+    "tcp": None,
+    "serial": SerialServer,
+    "hislip": HislipServer,
+}
 
 
 class VirtualBench:
@@ -45,6 +56,8 @@ class VirtualBench:
         Input resistance of the fixture.
     seed
         Of the instruments' noise; the substrate has its own.
+    link
+        How the instruments are reached: ``"tcp"``, ``"serial"`` (pseudo-terminals) or ``"hislip"``.
     wiring
         Parameters of :class:`~.fixture.FixtureWiring`; the rest is made to fit the substrate.
 
@@ -70,6 +83,7 @@ class VirtualBench:
         command_seconds: float = 0.0,
         load_ohms: float = float("inf"),
         seed: int = 0,
+        link: str = "tcp",
         **wiring: float,
     ) -> None:
         if isinstance(substrate, Device):
@@ -83,7 +97,8 @@ class VirtualBench:
         self.oscilloscope_instrument = InfiniiVisionDSO(self.clock, noise_of_range, seed)
         Wiring(self.clock, self.generator_instrument, self.oscilloscope_instrument, self.fixture)
         self.host = host
-        self._servers: dict[str, InstrumentServer] = {}
+        self.link = one_of("link", link, LINKS)
+        self._servers: dict[str, Server] = {}
 
     def open(self) -> None:
         """Open the substrate and listen; safe to call twice."""
@@ -91,8 +106,8 @@ class VirtualBench:
             return
         self.substrate.open()
         try:
-            self._servers["generator"] = InstrumentServer(self.generator_instrument, self.host)
-            self._servers["oscilloscope"] = InstrumentServer(self.oscilloscope_instrument, self.host)
+            self._servers["generator"] = self._served(self.generator_instrument)
+            self._servers["oscilloscope"] = self._served(self.oscilloscope_instrument)
         except BaseException:
             self.close()
             raise
@@ -123,7 +138,11 @@ class VirtualBench:
         """VISA resource name of the oscilloscope."""
         return self.server("oscilloscope").resource_name
 
-    def server(self, instrument: str) -> InstrumentServer:
+    def _served(self, instrument: Instrument) -> Server:
+        other = LINKS[self.link]
+        return InstrumentServer(instrument, self.host) if other is None else other(instrument)
+
+    def server(self, instrument: str) -> Server:
         """The server of ``"generator"`` or ``"oscilloscope"``, to hang up or to look at its port.
 
         Raises

@@ -73,6 +73,20 @@ def test_every_fault_of_the_wire_is_survived_wherever_it_strikes(bench, instrume
             np.testing.assert_allclose(device.measure(rows), truth, atol=STEP_VOLTS)
 
 
+@pytest.mark.parametrize("link", ["serial", "hislip"])
+def test_faults_are_survived_on_other_links_too(link):
+    rows, truth = rows_and_truth(4)
+    kinds = ("delay", "garble", "stale", "truncate")
+    with VirtualBench("optical-fibre", substrate_settings=QUIET, noise_of_range=0.0, link=link) as bench:
+        line = {"baud_rate": 115200}
+        rig = rig_on(bench, timeout_seconds=0.1, generator_line=line, oscilloscope_line=line)
+        with Retrying(rig, retries=20, stop_after=20, backoff_seconds=0.0) as device:
+            for exchange, kind in enumerate(kinds):
+                bench.misbehave("oscilloscope", wire.AtExchanges({exchange: FAULTS[kind]}))
+                bench.misbehave("generator", wire.AtExchanges({3 - exchange: FAULTS[kind]}))
+                np.testing.assert_allclose(device.measure(rows), truth, atol=STEP_VOLTS)
+
+
 @pytest.mark.slow
 def test_a_thousand_rows_through_wires_on_which_every_tenth_exchange_fails(bench):
     rows, truth = rows_and_truth(1000)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hwloop
-from hwloop import BadReading, ConfigError, ConformityError, DeviceError, LimitError
+from hwloop import BadReading, ConfigError, ConformityError, DeviceChanged, LimitError
 from hwloop.devices.scpi import ScpiInstrument, ScpiLink, control
 from hwloop.devices.scpi.agreement import numbers_agree, same_keyword
 from hwloop.devices.scpi.misfits import PATIENCE, Conformity, Misfit
@@ -146,7 +146,7 @@ def test_another_serial_number_is_another_instrument_whatever_its_firmware(suppl
     supply.link.identities = ["ACME,PS2,8,1.0", "ACME,PS2,7,1.0"]  # damaged on its way
     supply.assert_settings()
     supply.link.identities = ["ACME,PS2,8,1.0"]
-    with pytest.raises(DeviceError, match=r"is 'ACME,PS2,8,1.0' now, but was 'ACME,PS2,7,1.0'"):
+    with pytest.raises(DeviceChanged, match=r"is 'ACME,PS2,8,1.0' now, but was 'ACME,PS2,7,1.0'"):
         supply.assert_settings()
 
 
@@ -157,6 +157,13 @@ def test_an_identity_of_any_fields_opens(identity):
     link = Fake()
     link.identities = [identity]
     Supply(link).assert_settings()
+
+
+def test_an_identity_that_was_damaged_before_it_is_known_is_not_taken_for_one(supply):
+    supply.link.identities = ["R\u00d6,PS2,7,1.0", "ACME,PS2,7,1.0"]
+    with pytest.raises(BadReading, match="then"):
+        supply.assert_settings()
+    supply.assert_settings()
 
 
 def test_a_question_that_was_once_answered_well_met_a_passing_fault():

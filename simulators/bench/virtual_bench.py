@@ -14,8 +14,8 @@ from hwloop.simulators.bench.fixture import Fixture, FixtureWiring
 from hwloop.simulators.bench.generator.keysight_33500 import Keysight33500
 from hwloop.simulators.bench.misbehaviour import Misbehaviour
 from hwloop.simulators.bench.oscilloscope.infiniivision import InfiniiVisionDSO
-from hwloop.simulators.bench.output_log import OutputLog
 from hwloop.simulators.bench.other_links import HislipServer, SerialServer
+from hwloop.simulators.bench.output_log import OutputLog
 from hwloop.simulators.bench.scpi.instrument import Instrument
 from hwloop.simulators.bench.server import LOOPBACK, InstrumentServer
 from hwloop.simulators.bench.wiring import Wiring

@@ -109,7 +109,7 @@ class DeviceDescription:
 
     def _compared(self) -> list[Any]:
         settings = sorted(self.settings.items())
-        spec = sorted(self.spec.as_dict().items())
+        spec = sorted(plain_spec(self.spec).items())
         return [self.name, settings, self.identity, spec, [each._compared() for each in self.inside]]
 
     def __eq__(self, other: object) -> bool:
@@ -138,7 +138,7 @@ class DeviceDescription:
             yield from mine._differences(theirs)
         if self.identity != other.identity:
             yield f"{short} says of itself {_shown(self.identity)}, not {_shown(other.identity)}"
-        yield from _of_mappings(f"{short}.spec", self.spec.as_dict(), other.spec.as_dict())
+        yield from _of_mappings(f"{short}.spec", plain_spec(self.spec), plain_spec(other.spec))
 
     def _in_words(self, other: DeviceDescription) -> str:
         mine, theirs = (" around ".join(each.layers()) for each in (self, other))
@@ -166,6 +166,15 @@ class DeviceDescription:
         for key, value in self.settings.items():
             for what in undescribed(value):
                 yield key, what
+
+
+def plain_spec(spec: DeviceSpec) -> dict[str, Any]:
+    """The spec as plain values; a limit that all channels share is one number, however it was given."""
+    plain = spec.as_dict()
+    for limit in ("input_low", "input_high"):
+        if isinstance(plain[limit], list) and len(set(plain[limit])) == 1:
+            plain[limit] = plain[limit][0]
+    return plain
 
 
 def _without(settings: Mapping[str, Any], harmless: frozenset[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from hwloop.device import Device, DeviceDescription
+from hwloop.device.description import plain_spec
 from hwloop.errors import ConfigError
 from hwloop.experiment.config import MeasuredWith
 from hwloop.experiment.toml_text import Inline
@@ -52,9 +53,9 @@ class MeasuredDevices:
         if different:
             name = f"{device.built_from} describes" if device.built_from else "This is"
             raise ConfigError(
-                f"{self._where}: seed {seed} was measured with another device number {number}. {name} another "
-                f"one now; what was recorded, and what is: {in_words(different)}. Set that back; to measure with "
-                "the device as it is now, start a new run (of a copy of run.toml without its measured_with tables)"
+                f"{self._where} says with which device number {number} seed {seed} was measured. {name} another "
+                f"one now; recorded, and now: {in_words(different)}. Set that back; to measure with the device as "
+                "it is now, start a new run (with a copy of run.toml without its measured_with tables)"
             )
 
     def note(self, seed: int, number: int, description: DeviceDescription) -> None:
@@ -64,7 +65,7 @@ class MeasuredDevices:
     def as_table(self) -> list[dict[str, Any]]:
         """As ``run.toml`` holds them."""
         return [
-            {"seed": seed, "device": number, "description": _laid_out(description.as_dict())}
+            {"seed": seed, "device": number, "description": _laid_out(description)}
             for (seed, number), description in sorted(self._known.items(), key=_place)
         ]
 
@@ -78,11 +79,11 @@ def _place(item: tuple[tuple[int, int], DeviceDescription]) -> tuple[int, int]:
     return item[0]
 
 
-def _laid_out(description: dict[str, Any]) -> dict[str, Any]:
+def _laid_out(description: DeviceDescription) -> dict[str, Any]:
     """Settings and spec on a line each: they keep their order there."""
     return {
-        **description,
-        "settings": Inline(description["settings"]),
-        "spec": Inline(description["spec"]),
-        "inside": [_laid_out(each) for each in description["inside"]],
+        **description.as_dict(),
+        "settings": Inline(description.settings),
+        "spec": Inline(plain_spec(description.spec)),
+        "inside": [_laid_out(each) for each in description.inside],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 
 import pytest
@@ -12,6 +13,7 @@ from hwloop.device import DeviceDescription
 from hwloop.experiment.loading import load_experiment
 from hwloop.experiment.runner import replay_experiment, resume_experiment, run_experiment
 from hwloop.experiments.datasets import split
+from hwloop.journal import ReadOnlyJournal
 
 pytestmark = pytest.mark.usefixtures("unpainted_figures")
 
@@ -106,22 +108,26 @@ def test_another_device_may_be_asked_for(filed, tmp_path):
     run_experiment(config, split, out=tmp_path / "other")
 
 
-def interrupted(run, seeds):
-    """Make it what it is when it was killed after so many seeds."""
+def interrupted_after_one_seed(run):
+    """Make it what it is when it was killed before its second seed."""
     state = json.loads((run / "state.json").read_text())
     (run / "state.json").write_text(json.dumps(state | {"state": "interrupted"}))
     text = (run / "run.toml").read_text().split("[[measured_with]]")
-    (run / "run.toml").write_text("[[measured_with]]".join(text[: 1 + seeds]))
+    (run / "run.toml").write_text("[[measured_with]]".join(text[:2]))
+    shutil.rmtree(run / "journal" / "seed-1-device-0")
+    for file in (*(run / "checkpoints").glob("*seed-1*"), *(run / "finished").glob("seed-1*")):
+        file.unlink()
 
 
-@pytest.mark.parametrize("seeds_done", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_resume_names_the_file_and_the_key(filed, tmp_path, seeds_done):
+def test_resume_names_the_file_and_the_key(filed, tmp_path):
     run = tmp_path / "run"
     run_experiment(load_experiment(filed / "filed.toml"), split, out=run)
-    interrupted(run, seeds_done)
+    interrupted_after_one_seed(run)
     rig(filed, gain=2.0)
     with pytest.raises(hwloop.HwloopError, match=r"rig\.toml.*Calibrated\.correction\.gain"):
         resume_experiment(run, split)
+    second = run / "journal" / "seed-1-device-0"
+    assert not second.is_dir() or ReadOnlyJournal(second).rows == 0
 
 
 def test_a_seed_that_was_not_measured_yet_is_compared_with_the_others(filed, tmp_path):

@@ -499,6 +499,14 @@ def test_a_description_survives_json_toml_and_bytes():
     assert DeviceDescription.from_bytes(description.as_bytes()) == description
 
 
+def test_a_limit_that_all_channels_share_is_the_same_however_it_is_given():
+    one, two = Meter(), Meter()
+    two.spec = DeviceSpec(2, 2, input_low=np.array([-1.0, -1.0]))
+    assert one.describe() == two.describe()
+    two.spec = DeviceSpec(2, 2, input_low=np.array([-1.0, -0.5]))
+    assert one.describe().differences(two.describe()) == ["Meter.spec.input_low: -1.0, not [-1.0, -0.5]"]
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [

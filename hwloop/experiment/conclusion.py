@@ -37,7 +37,7 @@ def concluded(path: Path, listeners: Sequence[Listener] = ()) -> Evidence | None
     if len(results) < len(seeds):
         return None
     folder = RunFolder(path, config)
-    heard = [folder, *folder.extra_listeners, *listeners]
+    heard: list[Listener] = [folder, *folder.extra_listeners, *listeners]
 
     def emit(event: Event) -> None:
         for listener in heard:

@@ -188,9 +188,9 @@ class _Run:
     def _prepared(self, rig: Rig, number: int, rows: int) -> SeedRun:
         budget, data = self.config.budget, self._data[number]
         left = None if budget is None else budget - self._rows_measured()
-        seed = prepare_seed(self.config, data, rig, left, self._emit)
+        # First, for whoever listens may end the run, and nobody would close the journals that are opened next.
         self._emit(SeedStarted(data.seed, number + 1, len(self._data), rows))
-        return seed
+        return prepare_seed(self.config, data, rig, left, self._emit)
 
     def _sweep_rows(self, number: int) -> int:
         return self.config.evidence.response_rows if number == 0 else 0

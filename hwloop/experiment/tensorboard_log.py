@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hwloop.errors import ConfigError
 from hwloop.events import DeviceFault, EpochFinished, Event, RowsMeasured, ValidationScored
-from hwloop.experiment.events import MethodScored, SeedStarted
+from hwloop.experiment.events import MethodScored, SeedStarted, SeedTakenUp
 
 FOLDER = "tensorboard"
 PERIOD_SECONDS = 1.0  # between two points of a curve over rows: a run of a million blocks keeps a small file
@@ -74,6 +74,8 @@ class TensorBoardLog:
         match event:
             case SeedStarted():
                 self._seed = event.seed
+            case SeedTakenUp():  # its curves were drawn before
+                self._rows += event.rows
             case RowsMeasured():
                 self._rows += event.rows
                 now = time.monotonic()

@@ -37,18 +37,19 @@ def recorded_device(request: pytest.FixtureRequest) -> Iterator[Callable[..., Re
 
 
 @pytest.fixture
-def replay_run(request: pytest.FixtureRequest) -> Callable[[str | Path], Evidence]:
+def replay_run(request: pytest.FixtureRequest) -> Callable[..., Evidence]:
     """Runs a recorded experiment again, from its journals alone, and returns its evidence.
 
     ``evidence = replay_run("recordings/night1")``. The test fails if any result differs from the recorded one by
-    a bit. Nothing is written to the run's folder. A relative path counts from the test file's folder.
+    a bit. Floors and ceiling are computed and compared ``with_references=True`` alone. Nothing is written to the
+    run's folder. A relative path counts from the test file's folder.
     """
 
-    def replayed(path: str | Path) -> Evidence:
+    def replayed(path: str | Path, with_references: bool = False) -> Evidence:
         from hwloop.experiment.runner import replay_experiment
         from hwloop.experiments.datasets import split
 
-        replay = replay_experiment(_beside_test(request, path), split)
+        replay = replay_experiment(_beside_test(request, path), split, with_references=with_references)
         if replay.differences:
             more = len(replay.differences) - SHOWN_DIFFERENCES
             listed = "\n  ".join(replay.differences[:SHOWN_DIFFERENCES])

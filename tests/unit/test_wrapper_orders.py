@@ -5,6 +5,7 @@ A wrapper that is registered in the group ``hwloop.wrappers`` without settings h
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 import numpy as np
@@ -139,14 +140,17 @@ def try_order(order, rng, requests):
             answers = device.measure(stimuli)
         except hwloop.DeviceError:
             assert "faulty" in order
-            device.close()
+            with contextlib.suppress(hwloop.DeviceError):  # the walk to rest may meet a fault too
+                device.close()
             device.open()
         else:
             answered += 1
             settled = expected(order, stimuli) if "settled" in order else None
             if settled is not None:
                 np.testing.assert_allclose(answers, settled, atol=1e-12, err_msg=str(order))
-    device.close()
+    with contextlib.suppress(hwloop.DeviceError):
+        device.close()
+    assert "faulty" in order or not any(probe.at.any() for probe in probes)
     for probe in probes:
         assert probe.beyond == 0, order
         if "slew-limited" in order:
@@ -170,7 +174,7 @@ def test_no_order_breaks_a_promise_10_000_requests(outer):
     rng = np.random.default_rng(100 + list(LAYERS).index(outer))
     orders = [order for order in (*PAIRS, *TRIPLES) if order[-1] == outer]
     answered = 0
-    while answered < 10_000:
+    while answered < 10_000 / len(LAYERS):
         for order in orders:
             answered += try_order(order, rng, 8)
 

@@ -247,10 +247,10 @@ class RemoteDevice(Device):
                 f"another device is served at {self.address} than before: {found.identity}, not {known.identity}, "
                 "or with other limits; build the device anew"
             )
-        device, now = known and known.device, found.device
+        device, now = None if known is None else known.device, found.device
         different = [] if device is None or now is None else device.differences(now)
         if different:
-            raise DeviceError(
+            raise DeviceChanged(
                 f"another device is served at {self.address} than before, though it says {found.identity} again: "
                 f"{'; '.join(different)}; build the device anew"
             )

@@ -81,6 +81,8 @@ class DeviceOwner(Holder):
         while True:
             with _JOINING:
                 holder = hold_of(device).holder
+                if isinstance(holder, cls) and threading.current_thread() is holder._thread:
+                    raise DeviceError("a session cannot be opened on its device's thread, by a listener for one")
                 if isinstance(holder, cls) and holder.device is device and holder.process == os.getpid():
                     if holder._joined_by(user):
                         return holder
@@ -89,9 +91,15 @@ class DeviceOwner(Holder):
                     hold_of(device).take(device, owner)
                     owner._users.append(user)
                     OPEN_DEVICES.add(owner)
-                    owner._thread.start()
                     owner._jobs.put(owner._open_and_tell)
-                    return owner
+                    holder = None
+            if holder is None:
+                try:
+                    owner._thread.start()  # it waits for the thread, so not while others wait for the lock
+                except BaseException as error:
+                    owner._ended(error)
+                    raise
+                return owner
             holder._closed.exception()  # until it is closed; then it is opened anew
 
     def _joined_by(self, user: User) -> bool:
@@ -116,9 +124,6 @@ class DeviceOwner(Holder):
         ------
         DeviceError
         """
-        if threading.current_thread() is self._thread:  # it would wait for itself
-            self.leave_later(user)
-            raise DeviceError("a session cannot be opened on its device's own thread, by a listener for one")
         try:
             identity = self._opened.result()
             self.call(user, lambda: step(identity))
@@ -168,6 +173,11 @@ class DeviceOwner(Holder):
                 self._last = user
             if not self._users:
                 self.close_later()
+
+    def lost(self, user: User) -> None:
+        """A session was collected, on whatever thread, with whatever locks held: it leaves when its turn comes."""
+        if self.process == os.getpid():
+            self._jobs.put(lambda: self.leave_later(user))
 
     def close(self) -> None:
         """Close the device after the jobs that were submitted, whoever shares it; safe to call twice.

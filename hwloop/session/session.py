@@ -155,7 +155,7 @@ class Session:
             self._measurer.stopping = False
             self._owner = owner
             # Not at exit: then OPEN_DEVICES waits until it is closed.
-            self._left_open = weakref.finalize(self, owner.leave_later, self._user)
+            self._left_open = weakref.finalize(self, owner.lost, self._user)
             self._left_open.atexit = False
         return self._owner
 

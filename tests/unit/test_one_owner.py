@@ -326,5 +326,5 @@ def test_a_session_that_a_listener_opens_on_the_same_device_is_refused_and_does_
 
     with hwloop.Session(rig, listeners=[listener]) as session:
         np.testing.assert_array_equal(session.measure(rows(0, 5)), rows(0, 5))
-    assert "on its device's own thread" in errors[0]
+    assert "on its device's thread" in errors[0]
     assert not rig.is_open

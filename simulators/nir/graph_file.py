@@ -102,7 +102,8 @@ class _Reader:
     def _node(self, nodes: h5py.Group, name: str) -> Node:
         group = self._group(nodes, name)
         kind = self._text(group, "type")
-        parameters, unread = {}, {}
+        parameters: dict[str, Float64Array] = {}
+        unread: dict[str, str] = {}
         for key in group:
             if key in ("type", "metadata"):
                 continue

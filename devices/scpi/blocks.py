@@ -20,7 +20,7 @@ from hwloop.errors import BadReading, ConformityError
 LARGEST_BLOCK_BYTES = 1 << 31
 LONGEST_HEADER_BYTES = 256  # of text before the #
 
-ReadEndless = Callable[[Transport, Deadline], bytes | bytearray]
+ReadEndless = Callable[[Transport, Deadline, int], bytes | bytearray]
 
 
 def block_header(n_bytes: int) -> bytes:
@@ -37,12 +37,33 @@ def block_header(n_bytes: int) -> bytes:
     return f"#{len(digits)}{digits}".encode()
 
 
+def read_expected(transport: Transport, deadline: Deadline, expected: int) -> bytearray:
+    """So many bytes of a ``#0`` block, and nothing soon behind them.
+
+    Raises
+    ------
+    ConformityError
+        None are expected.
+    BadReading
+        More come.
+    """
+    if not expected:
+        raise ConformityError(
+            f"{transport.resource}: a block of unknown length (#0) has no end on this link; say how many points "
+            "are expected, name a marker with {n} in it, or set the instrument to blocks of known length"
+        )
+    data = transport.receive_exactly(expected, deadline)
+    if rest := transport.receive_behind_block(deadline):
+        _refuse(transport, f"{len(rest)} bytes follow the {expected} that were expected ({bytes(rest[:20])!r})")
+    return data
+
+
 def read_blocks(
     transport: Transport,
     deadline: Deadline,
     expected_bytes: Sequence[int] = (0,),
     header: str = "",
-    read_endless: ReadEndless | None = None,
+    read_endless: ReadEndless = read_expected,
 ) -> list[bytes | bytearray]:
     """Blocks joined by commas, and nothing left behind the last.
 
@@ -55,7 +76,7 @@ def read_blocks(
     header
         Regular expression of the text before the first ``#``.
     read_endless
-        Reads a ``#0`` block to its end where the transport has none; ``None`` where nothing can.
+        Reads a ``#0`` block, of so many bytes if not 0, to its end where the transport has none.
 
     Raises
     ------
@@ -71,7 +92,7 @@ def read_blocks(
         if digits == 0:
             if number + 1 < len(expected_bytes):
                 _refuse(transport, "a block of unknown length (#0) cannot be followed by others")
-            return [*blocks, _read_indefinite(transport, deadline, expected, read_endless or _no_end)]
+            return [*blocks, _read_indefinite(transport, deadline, expected, read_endless)]
         blocks.append(_read_definite(transport, deadline, digits, expected))
     if rest := transport.receive_behind_block(deadline):
         lengths = ", ".join(str(len(block)) for block in blocks)
@@ -146,24 +167,11 @@ def _read_indefinite(
         data: bytes | bytearray = transport.receive_rest(deadline)
         if data.endswith(b"\n") and len(data) != expected:
             data = data[:-2] if expected and data.endswith(b"\r\n") and len(data) == expected + 2 else data[:-1]
-    elif not expected:
-        return read_endless(transport, deadline)
     else:
-        data = transport.receive_exactly(expected, deadline)
-        if rest := transport.receive_behind_block(deadline):
-            _refuse(
-                transport, f"{len(rest)} bytes follow the {expected} that were expected ({bytes(rest[:20])!r})"
-            )
+        data = read_endless(transport, deadline, expected)
     if expected and len(data) != expected:
         _refuse(transport, f"a block of {len(data)} bytes came where {expected} were expected")
     return data
-
-
-def _no_end(transport: Transport, deadline: Deadline) -> bytes:
-    raise ConformityError(
-        f"{transport.resource}: a block of unknown length (#0) has no end on this link; say how many points are "
-        "expected, name a marker with {n} in it, or set the instrument to blocks of known length"
-    )
 
 
 def _refuse(transport: Transport, why: str) -> None:

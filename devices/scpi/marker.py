@@ -10,6 +10,7 @@ import contextlib
 import secrets
 
 from hwloop.deadline import Deadline
+from hwloop.devices.scpi.blocks import read_expected
 from hwloop.devices.scpi.line import RANDOM_MARKER, Line
 from hwloop.devices.scpi.misfits import Misfit
 from hwloop.devices.scpi.replies import INTEGER, NUMBER_PATTERN
@@ -159,24 +160,30 @@ class Marker:
             return False
         return True
 
-    def read_endless(self, transport: Transport, deadline: Deadline) -> bytes | bytearray:
+    def read_endless(self, transport: Transport, deadline: Deadline, expected: int) -> bytes | bytearray:
         """The bytes of a ``#0`` block on a stream, which has no END.
 
-        Once there is a pause behind a newline, the marker is asked: what stands before its answer is the block,
-        however long it paused.
+        Where their number is expected, the marker is asked once they have come; else once there is a pause
+        behind a newline. What stands before its answer is the block, however long it paused.
 
         Raises
         ------
+        BadReading
+            More bytes than were expected.
         ConformityError
-            There is no marker with a number.
+            There is no marker with a number, and no number of bytes is expected.
         """
         assert isinstance(transport, StreamTransport)
-        question = next((question for question in self.questions if "{n}" in question), "")
-        if not question:
-            raise ConformityError(
-                f"{transport.resource}: a block of unknown length (#0) has no end on this link; say how many "
-                "points are expected, or name a marker with {n} in it"
-            )
+        question = self.questions[0] if self.questions else ""
+        if "{n}" not in question:
+            return read_expected(transport, deadline, expected)
+        if expected:
+            data = transport.receive_exactly(expected, deadline)
+            number = self._ask(transport, question, deadline, unlike=0)
+            if (reply := self._reply(transport, deadline)) != str(number):
+                transport.left_over(reply.encode("latin-1"))
+            self._leave_as_it_was(transport, question)
+            return data
         block = transport.receive_until_quiet(deadline)
         number = self._ask(transport, question, deadline, unlike=0)
         while True:

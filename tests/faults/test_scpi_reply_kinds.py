@@ -244,10 +244,14 @@ class Instrument:
 class Slowly(list):
     """Pieces with a pause before each but the first."""
 
+    def __init__(self, pieces, pause_seconds=0.5e-3):
+        super().__init__(pieces)
+        self.pause_seconds = pause_seconds
+
     def __iter__(self):
         for number, piece in enumerate(super().__iter__()):
             if number:
-                time.sleep(0.5e-3)
+                time.sleep(self.pause_seconds)
             yield piece
 
 
@@ -272,9 +276,9 @@ class TcpPeer:
         with contextlib.suppress(OSError), client:
             while data := client.recv(1 << 16):
                 for message in stream.feed(data):
-                    replies = [piece for reply in self.answer(message) for piece in together(reply)]
-                    for piece in replies:
-                        client.sendall(piece)
+                    for reply in self.answer(message):
+                        for piece in together(reply):
+                            client.sendall(piece)
 
     def close(self):
         for each in self._open:
@@ -393,3 +397,29 @@ def test_a_thousand_exchanges_of_a_kind_hand_out_no_wrong_value(name, transport)
 
 def test_a_question_in_the_table_names_its_kind_in_letters():
     assert all(re.fullmatch("[a-z-]+", name) for name in BY_NAME)
+
+
+class Pausing(Instrument):
+    """Sends a block of unknown length with a long pause behind a newline in it."""
+
+    def __call__(self, message):
+        if message != b"PAUSE?":
+            yield from super().__call__(message)
+            return
+        yield Slowly([b"#0ab\n", b"cd\n\n", b"e\n"], pause_seconds=0.12)
+
+
+@pytest.mark.parametrize("expected", [0, 8])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_block_of_unknown_length_may_pause_behind_an_inner_newline(transport, expected):
+    peer = peer_on(transport, Pausing())
+    link = ScpiLink(peer.resource_name, visa_library="@py", timeout_seconds=3.0, line=Line(baud_rate=115200))
+    try:
+        link.open()
+        for _ in range(2):
+            assert bytes(link.query_block("PAUSE?", expected_points=expected)) == b"ab\ncd\n\ne"
+        with pytest.raises(BadReading):
+            link.query_block("PAUSE?", expected_points=7)
+    finally:
+        link.close()
+        peer.close()

@@ -108,6 +108,18 @@ class DeviceFault(Event):
 
 
 @dataclass(frozen=True)
+class StimuliRounded(Event):
+    """An instrument takes only some values: what was really sent in a call, on those channels where it differs.
+
+    ``largest`` is the largest difference from what was asked for; ``sent`` holds a row each, of these channels.
+    """
+
+    channels: list[str]
+    largest: float
+    sent: list[list[float]]
+
+
+@dataclass(frozen=True)
 class StrayLines(Event):
     """A serial board wrote ``lines`` lines since it was opened that are no frames, and were passed over.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -12,35 +15,37 @@ import numpy as np
 from hwloop.device import Device
 from hwloop.device.checks import checked_stimuli
 from hwloop.device.spec import Float64Array
+from hwloop.jobs import Job, fulfil, run_jobs
+from hwloop.simulators.settings import real_number
 
 
 class FutureStatus:
-    """Bluesky's Status protocol on a future."""
+    """Bluesky's Status protocol on ``future``."""
 
     def __init__(self, future: Future[Any]) -> None:
-        self._future = future
+        self.future = future
 
     def __repr__(self) -> str:
-        error = self._future.exception() if self.done else None
+        error = self.future.exception() if self.done else None
         return "in progress" if not self.done else f"failed, {type(error).__name__}: {error}" if error else "done"
 
     @property
     def done(self) -> bool:
         """Whether the work has ended, well or not."""
-        return self._future.done()
+        return self.future.done()
 
     @property
     def success(self) -> bool:
         """Whether it has ended well."""
-        return self.done and self._future.exception() is None
+        return self.done and self.future.exception() is None
 
     def exception(self, timeout: float | None = 0.0) -> BaseException | None:
         """How it failed; ``None`` if it did not. Raises TimeoutError where that is not known in time."""
-        return self._future.exception(timeout)
+        return self.future.exception(timeout)
 
     def add_callback(self, callback: Callable[[FutureStatus], None]) -> None:
         """Call ``callback`` with this status when the work has ended."""
-        self._future.add_done_callback(lambda _: callback(self))
+        self.future.add_done_callback(lambda _: callback(self))
 
 
 class InputChannel:
@@ -64,6 +69,10 @@ class InputChannel:
     def position(self) -> float:
         """The value that the next row will have here."""
         return float(self.detector.stimulus[self.channel])
+
+    def stop(self, success: bool = True) -> None:
+        """A run was stopped or aborted: see :meth:`BlueskyDetector.stop`."""
+        self.detector.stop(success)
 
     def check_value(self, value: float) -> None:
         """Raises :class:`hwloop.LimitError`, before a scan begins, for a value that the device does not allow."""
@@ -104,14 +113,20 @@ class BlueskyDetector:
     stimulus
         The first row, shape (n_inputs,); default: in each channel the allowed value that is nearest to zero.
 
+    stop_seconds
+        How long a row in flight is waited for when a run is stopped, or the detector unstaged; then the device is
+        closed from another thread, whatever its driver is doing.
+
     ``inputs[i]`` are the movables; ``set`` takes a whole row. A reading holds ``<name>-stimulus`` and
-    ``<name>-response``, with units: the row that was sent, and what the device answered.
+    ``<name>-response``, with units: the row that was sent, and what the device answered. A scan is refused before
+    its first row by ``bluesky.simulators.check_limits(plan)``.
     """
 
     parent = None
 
-    def __init__(self, device: Device, name: str, stimulus: Any = None) -> None:
+    def __init__(self, device: Device, name: str, stimulus: Any = None, stop_seconds: float = 2.0) -> None:
         self.device, self.name = device, name
+        self.stop_seconds = real_number("stop_seconds", stop_seconds, low=0.0)
         spec = device.spec
         first = np.clip(np.zeros(spec.n_inputs), spec.low, spec.high) if stimulus is None else stimulus
         self.stimulus = checked_stimuli([first], spec, name)[0]
@@ -119,11 +134,12 @@ class BlueskyDetector:
         self.inputs = [InputChannel(self, channel) for channel in range(spec.n_inputs)]
         self._identity = ""
         self._reading: dict[str, Any] = {}
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._jobs: SimpleQueue[Job | None] | None = None  # of the device's thread, while there is one
+        self._in_flight: Future[None] | None = None
 
     @property
     def hints(self) -> dict[str, Any]:
-        """A response of one number is shown in live tables and plots."""
+        """What live tables and plots show: a response of one number; an array has no place in them."""
         return {"fields": [f"{self.name}-response"] if self.device.spec.n_outputs == 1 else []}
 
     def stage(self) -> FutureStatus:
@@ -131,8 +147,45 @@ class BlueskyDetector:
         return self._in_thread(self._open)
 
     def unstage(self) -> FutureStatus:
-        """Close the device to its safe state."""
-        return self._in_thread(self.device.close)
+        """Close the device to its safe state, at the latest ``stop_seconds`` after a row that hangs."""
+        return FutureStatus(self._begin_closing())
+
+    def stop(self, success: bool = True) -> None:
+        """Begin to close the device where a run is aborted or halted; a pause (``success``) leaves it open.
+
+        Returns at once.
+        """
+        if not success:
+            self._begin_closing()
+
+    def _begin_closing(self) -> Future[None]:
+        closed: Future[None] = Future()
+        threading.Thread(target=fulfil, args=(closed, self._close), name=f"{self.name}-close", daemon=True).start()
+        return closed
+
+    def _close(self) -> None:
+        """On the device's own thread, or from this one where that is held up by a row; that thread ends then."""
+        jobs, in_flight = self._jobs, self._in_flight
+        self._jobs = self._in_flight = None
+        try:
+            if in_flight is not None:
+                in_flight.exception(self.stop_seconds)
+        except TimeoutError:
+            self.device.close()
+        else:
+            closing: Future[None] = Future()
+            self._put(partial(fulfil, closing, self.device.close), jobs)
+            closing.result()
+            jobs, self._jobs = jobs or self._jobs, None
+        if jobs is not None:
+            jobs.put(None)
+
+    def _put(self, job: Job, jobs: SimpleQueue[Job | None] | None) -> None:
+        """On the device's thread, which is started where there is none."""
+        if jobs is None:
+            self._jobs = jobs = SimpleQueue()
+            threading.Thread(target=run_jobs, args=(jobs,), name=self.name, daemon=True).start()
+        jobs.put(job)
 
     def set(self, stimulus: Any) -> FutureStatus:
         """Take a whole row for the next trigger; raises what ``Device.measure`` would raise for it."""
@@ -144,7 +197,9 @@ class BlueskyDetector:
 
     def trigger(self) -> FutureStatus:
         """Send the row and measure."""
-        return self._in_thread(self._measure, self.stimulus)
+        status = self._in_thread(self._measure, self.stimulus)
+        self._in_flight = status.future
+        return status
 
     def read(self) -> dict[str, Any]:
         """What was sent and what was measured at the last trigger.
@@ -197,4 +252,6 @@ class BlueskyDetector:
         }
 
     def _in_thread(self, work: Callable[..., None], *arguments: Any) -> FutureStatus:
-        return FutureStatus(self._thread.submit(work, *arguments))
+        future: Future[None] = Future()
+        self._put(partial(fulfil, future, partial(work, *arguments)), self._jobs)
+        return FutureStatus(future)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,13 +10,16 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwloop.device import Device, DeviceSpec
 from hwloop.device.made_of import plain_settings
 from hwloop.device.plain_numbers import NotPlainError, plain_numbers
 from hwloop.device.plain_value import PlainValues, qualified
 from hwloop.device.spec import Float64Array
+from hwloop.devices.adapters.sent_values import Levels, NumberFormat
 from hwloop.errors import BadReading, DeviceDisconnected, DeviceError
+from hwloop.events import StimuliRounded
 from hwloop.simulators.settings import real_number, whole_number
 
 
@@ -35,6 +39,13 @@ class Settable:
         As text.
     rest
         What ``close`` sets, within the limits; ``None`` for the allowed value that is nearest to zero.
+    get
+        Reads what the channel is set to now, where it can be read: asked when the device is opened, and before it
+        goes to rest, for another hand may have moved it.
+    levels
+        The only values that it takes; the nearest is sent.
+    number_format
+        What becomes of a value on its way.
     """
 
     name: str
@@ -43,6 +54,9 @@ class Settable:
     high: float
     unit: str = ""
     rest: float | None = None
+    get: Callable[[], Any] | None = None
+    levels: Levels | None = None
+    number_format: NumberFormat | None = None
 
     def __post_init__(self) -> None:
         if not np.isfinite([self.low, self.high]).all() or not self.low < self.high:
@@ -51,6 +65,38 @@ class Settable:
             )
         if self.rest is not None:
             real_number(f"{self.name}: rest", self.rest, self.low, self.high)
+        if self.number_format is not None:
+            self.number_format.require_resolution(self.name, self.low, self.high)
+
+    def send(self, value: float) -> None:
+        """Set the channel to a value as :meth:`sent` gives it."""
+        self.set(self.as_set(value))
+
+    def as_set(self, value: float) -> Any:
+        """What the instrument's library takes for it."""
+        return value if self.levels is None else self.levels.as_set(value)
+
+    def sent(self, value: float) -> float:
+        """What is sent for a value: a level, or what the format leaves of it.
+
+        Raises
+        ------
+        StimulusError
+            The format would send something else.
+        """
+        if self.levels is not None:
+            return self.levels.nearest(value, self.low, self.high)
+        if self.number_format is None:
+            return value
+        return self.number_format.sent(self.name, value, self.low, self.high)
+
+    def now(self) -> float | None:
+        """What it is set to; ``None`` where that cannot be read, or is no number that the library knows."""
+        try:
+            reading = None if self.get is None else self.get()
+        except (LookupError, TypeError, ValueError):
+            return None
+        return float(reading) if isinstance(reading, int | float | np.number) else None
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -60,12 +106,16 @@ class Settable:
     @property
     def resting(self) -> float:
         """The value of the safe state."""
-        return float(min(max(0.0, self.low), self.high)) if self.rest is None else float(self.rest)
+        rest = float(min(max(0.0, self.low), self.high)) if self.rest is None else float(self.rest)
+        return rest if self.levels is None else self.levels.nearest(rest, self.low, self.high)
 
 
 @dataclass(frozen=True)
 class Gettable:
-    """One reading of ``size`` numbers; ``get`` returns a number or an array, in ``unit``."""
+    """One reading of ``size`` numbers; ``get`` returns a number, an array or several of them, in ``unit``.
+
+    A complex number is two: its real part, then its imaginary part.
+    """
 
     name: str
     get: Callable[[], Any]
@@ -80,7 +130,11 @@ class ChannelDevice(Device):
     """A device made of channels that are set and read one by one.
 
     Every row: all settables in order, a pause, all gettables in order. ``close`` sets every channel to rest,
-    whatever happened.
+    whatever happened. What can be read of the settables is read when the device is opened, and again before it
+    goes to rest: a library that ramps from where it believes to stand then knows what another hand has done.
+
+    Where levels or a number format round a value, what is really sent is told
+    (:class:`hwloop.events.StimuliRounded`), and stands in the journal.
 
     Parameters
     ----------
@@ -121,6 +175,7 @@ class ChannelDevice(Device):
         self.identity = identity
         self._on_open, self._on_close = on_open, on_close
         self._is_open = False
+        self._stands: list[float | None] = []
         channels = {"settables": self.settables, "gettables": self.gettables}
         self._channels = plain_settings(channels, (), (), _ChannelValues(self._part))
         self.spec = DeviceSpec(
@@ -134,11 +189,21 @@ class ChannelDevice(Device):
         )
 
     def open(self) -> None:
-        """Call ``on_open``; nothing is set before the first row."""
+        """Call ``on_open``, and ask every channel where it stands; nothing is set before the first row."""
         if not self._is_open:
             self._is_open = True  # even if on_open fails: then close() is to bring everything to rest
             if self._on_open is not None:
                 self._on_open()
+            self._stands = self._asked()
+
+    def position(self) -> Float64Array | None:
+        """What the channels are set to, as they said when the device was opened or as they were set since."""
+        known = [value for value in self._stands if value is not None]
+        return np.array(known) if self._is_open and len(known) == len(self.settables) else None
+
+    def _asked(self) -> list[float | None]:
+        """What every settable is set to; a subclass may ask all at once."""
+        return [settable.now() for settable in self.settables]
 
     def close(self) -> None:
         """Every channel to rest, then ``on_close``; a channel that fails does not keep the others from it.
@@ -178,10 +243,24 @@ class ChannelDevice(Device):
     def _measure(self, inputs: Float64Array) -> Float64Array:
         if not self._is_open:
             raise DeviceDisconnected("the device is closed, its channels are at rest; open it first")
-        return np.stack([self._row(row) for row in inputs])
+        sent = [self._sent(row) for row in inputs]  # of all rows, before the first is sent
+        self._tell_rounded(inputs, sent)
+        return np.stack([self._row(row) for row in sent])
 
-    def _row(self, row: Float64Array) -> Float64Array:
-        self._write([float(value) for value in row])
+    def _sent(self, row: Float64Array) -> list[float]:
+        return [settable.sent(float(value)) for settable, value in zip(self.settables, row, strict=True)]
+
+    def _tell_rounded(self, asked: Float64Array, sent: Sequence[Sequence[float]]) -> None:
+        difference = np.abs(np.asarray(sent) - asked)
+        if difference.any():
+            channels = np.flatnonzero(difference.any(axis=0))
+            names = [self.settables[channel].name for channel in channels]
+            values = np.asarray(sent)[:, channels].tolist()
+            self.tell(StimuliRounded(names, float(difference.max()), values))
+
+    def _row(self, row: Sequence[float]) -> Float64Array:
+        self._write(row)
+        self._stands = list(row)
         if self.settling_seconds:
             time.sleep(self.settling_seconds)
         readings = self._read()
@@ -190,7 +269,7 @@ class ChannelDevice(Device):
     def _write(self, values: Sequence[float]) -> None:
         """Set every channel; a subclass may do it at once."""
         for settable, value in zip(self.settables, values, strict=True):
-            settable.set(value)
+            settable.send(value)
 
     def _read(self) -> Sequence[Any]:
         """One reading of every gettable; a subclass may do it at once."""
@@ -198,7 +277,7 @@ class ChannelDevice(Device):
 
     def _steps_to_rest(self) -> Iterable[tuple[str, Callable[[], object]]]:
         for settable in self.settables:
-            yield settable.name, partial(settable.set, settable.resting)
+            yield settable.name, partial(_to_rest, settable)
         if self._on_close is not None:
             yield "on_close", self._on_close
 
@@ -240,9 +319,26 @@ def split_gettable(item: Any) -> tuple[Any, int | None]:
     return item[0], whole_number("size", item[1], low=1)
 
 
+def _to_rest(settable: Settable) -> None:
+    if settable.get is not None:
+        with contextlib.suppress(Exception):  # what cannot be read is set to rest all the same
+            settable.get()
+    settable.send(settable.resting)
+
+
+def _flat(reading: Any, unit: str) -> NDArray[Any]:
+    """All numbers of a reading in order; complex ones as two."""
+    if isinstance(reading, list | tuple) and any(np.ndim(part) or np.iscomplexobj(part) for part in reading):
+        return np.concatenate([_flat(part, unit) for part in reading])
+    if np.iscomplexobj(reading):
+        parts = plain_numbers(reading.real, unit), plain_numbers(reading.imag, unit)
+        return np.stack(parts, axis=-1).ravel()
+    return plain_numbers(reading, unit).ravel()
+
+
 def _numbers(gettable: Gettable, reading: Any) -> Float64Array:
     try:
-        values = plain_numbers(reading, gettable.unit)
+        values = _flat(reading, gettable.unit)
     except NotPlainError as error:
         raise BadReading(f"{gettable.name} reads {str(reading)[:80]}, but {error}") from error
     if values.size != gettable.size:

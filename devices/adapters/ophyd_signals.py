@@ -17,6 +17,7 @@ from hwloop.devices.adapters.channels import (
     split_settable,
 )
 from hwloop.devices.adapters.event_loop import EventLoop
+from hwloop.devices.adapters.sent_values import Multiples
 from hwloop.errors import DeviceError, DeviceTimeout
 from hwloop.simulators.settings import real_number
 
@@ -123,7 +124,15 @@ class OphydAsyncDevice(ChannelDevice):
         settable, given = split_settable(item)
         key: dict[str, Any] = described.get(settable.name) or next(iter(described.values()), {})
         low, high = limits_within(_name(settable), given, _control_limits(key))
-        return Settable(_name(settable), partial(self._set, settable), low, high, key.get("units") or "")
+        return Settable(
+            _name(settable),
+            partial(self._set, settable),
+            low,
+            high,
+            key.get("units") or "",
+            get=partial(self._now, settable) if _can_be_read(settable) else None,
+            levels=Multiples(1, whole=True) if key.get("dtype") == "integer" else None,
+        )
 
     def _gettable(self, item: Any, described: dict[str, Any]) -> Gettable:
         gettable, size = split_gettable(item)
@@ -139,8 +148,12 @@ class OphydAsyncDevice(ChannelDevice):
     def _get(self, gettable: Any, described: dict[str, Any]) -> list[float]:
         return self._run(_reading(gettable, described))
 
+    def _now(self, settable: Any) -> Any:
+        return self._run(_reading_of(settable))
+
     def _write(self, values: Sequence[float]) -> None:
-        self._run(_set_all(list(zip(self._inputs, values, strict=True))))
+        given = [settable.as_set(value) for settable, value in zip(self.settables, values, strict=True)]
+        self._run(_set_all(list(zip(self._inputs, given, strict=True))))
 
     def _read(self) -> Sequence[Any]:
         async def read() -> Sequence[Any]:
@@ -161,6 +174,17 @@ class OphydAsyncDevice(ChannelDevice):
 
 async def _set_all(values: Sequence[tuple[Any, float]]) -> None:
     await asyncio.gather(*(settable.set(value) for settable, value in values))
+
+
+def _can_be_read(settable: Any) -> bool:
+    return hasattr(settable, "locate") or hasattr(settable, "get_value")
+
+
+async def _reading_of(settable: Any) -> Any:
+    """Where it stands: a motor's position, a signal's value."""
+    if hasattr(settable, "locate"):
+        return (await settable.locate())["readback"]
+    return await settable.get_value()
 
 
 async def _reading(gettable: Any, described: dict[str, Any]) -> list[float]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from hwloop.device.made_of import plain_settings
 from hwloop.devices.adapters.channels import (
@@ -15,6 +18,8 @@ from hwloop.devices.adapters.channels import (
     split_gettable,
     split_settable,
 )
+from hwloop.devices.adapters.qcodes_values import levels_of, number_format_of, own_limits, source_chain
+from hwloop.errors import DeviceError
 
 OF_PARAMETERS = ("full_name", "unit", "scale", "offset", "step", "inter_delay", "val_mapping")
 
@@ -25,11 +30,13 @@ class QCoDeSDevice(ChannelDevice):
     Parameters
     ----------
     settables
-        Parameters, or ``(parameter, low, high)``. Without limits, those of the parameter's ``Numbers`` or
-        ``Ints`` validators hold; a parameter without such limits needs them given. Values for ``Ints`` are
-        rounded.
+        Parameters, or ``(parameter, low, high)``. Without limits, those of the parameter's validators hold
+        (``Numbers``, ``Ints``, ``Multiples``, ``Enum`` of numbers, a ``val_mapping`` of numbers), and of its
+        source's if it delegates; a parameter without such limits needs them given. Where only some values are
+        allowed the nearest is sent. One with a ``step`` must be readable.
     gettables
-        Parameters, or ``(parameter, size)``; the size of one with an ``Arrays`` validator is known.
+        Parameters, or ``(parameter, size)``; the size is known of a ``MultiParameter``, of one with an ``Arrays``
+        validator, and of a complex number, which is two.
     settling_seconds, row_seconds, on_open, on_close
         See :class:`ChannelDevice`.
 
@@ -82,26 +89,68 @@ class QCoDeSDevice(ChannelDevice):
 
 def _settable(item: Any) -> Settable:
     parameter, given = split_settable(item)
-    bounds = [
-        v for v in parameter.validators if hasattr(v, "min_value") and hasattr(v, "validate") and v.is_numeric
-    ]
-    own = None
-    if bounds:
-        own = (max(float(v.min_value) for v in bounds), min(float(v.max_value) for v in bounds))
-        if given is None and not (math.isfinite(own[0]) and math.isfinite(own[1])):
-            own = None
-    low, high = limits_within(parameter.full_name, given, own)
-    whole = any(isinstance(v.min_value, int) and type(v).__name__.endswith("Ints") for v in bounds)
+    name = parameter.full_name
+    stepped = any(each.step for each in source_chain(parameter))
+    if stepped and not parameter.gettable:
+        raise ValueError(
+            f"{name} is set in steps of {parameter.step}, but cannot be read: where it stands is not known when "
+            "the device is opened, and the first value would be a jump. Give it a get_cmd, or no step and put "
+            "slew-limited around the device"
+        )
+    levels = levels_of(parameter)
+    own = own_limits(parameter, levels)
+    if own is not None and given is None and not (math.isfinite(own[0]) and math.isfinite(own[1])):
+        own = None
+    low, high = limits_within(name, given, own)
+    return Settable(
+        name,
+        parameter.set,
+        low,
+        high,
+        parameter.unit or "",
+        get=partial(_stands, parameter) if stepped else parameter.get if parameter.gettable else None,
+        levels=levels,
+        number_format=None if levels else number_format_of(parameter),
+    )
 
-    def set_value(value: float) -> None:
-        parameter.set(round(value) if whole else value)
 
-    return Settable(parameter.full_name, set_value, low, high, parameter.unit or "")
+def _stands(parameter: Any) -> float:
+    """Where a ramp begins: QCoDeS takes it from a cache that this reading renews.
+
+    Raises
+    ------
+    DeviceError
+        It reads no number: the next value would be a jump.
+    """
+    try:
+        return float(parameter.get())
+    except (LookupError, TypeError, ValueError) as error:
+        raise DeviceError(
+            f"{parameter.full_name} is set in steps, but does not read where it stands ({error}); nothing is "
+            "set. Set it by hand, then open the device again"
+        ) from error
 
 
 def _gettable(item: Any) -> Gettable:
     parameter, size = split_gettable(item)
-    if size is None:
-        shapes = [v.shape for v in parameter.validators if getattr(v, "shape", None)]
-        size = math.prod(shapes[0]) if shapes else 1
-    return Gettable(parameter.full_name, parameter.get, parameter.unit or "", size)
+    units = getattr(parameter, "units", None)  # a MultiParameter has several
+    unit = ", ".join(dict.fromkeys(units)) if units else getattr(parameter, "unit", "") or ""
+    return Gettable(parameter.full_name, parameter.get, unit, _size(parameter) if size is None else size)
+
+
+def _size(parameter: Any) -> int:
+    """Numbers in a reading: of a MultiParameter's shapes, an array's validator, a complex number."""
+    shapes = getattr(parameter, "shapes", None)
+    if shapes is not None:
+        return sum(math.prod(shape) for shape in shapes)
+    size = 1
+    for validator in parameter.validators:
+        size *= math.prod(getattr(validator, "shape", None) or ())
+        types = getattr(validator, "valid_types", ()) or ()
+        if type(validator).__name__ == "ComplexNumbers" or any(_is_complex(kind) for kind in types):
+            size *= 2
+    return size
+
+
+def _is_complex(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, complex | np.complexfloating)

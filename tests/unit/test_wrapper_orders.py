@@ -14,7 +14,7 @@ import pytest
 import hwloop
 from hwloop.registry import WRAPPERS
 
-STEP, SETTLING = 0.25, 2
+STEP, SETTLING = 0.4, 2
 CHANNELS = 2
 
 
@@ -115,7 +115,7 @@ def try_order(order, rng, requests):
     """Random requests; returns how many were answered."""
     max_rows = rng.choice([None, 1, 2, 7, 40])
     refused, cut_apart = is_refused(order), False
-    if "settled" in order and "retrying" in order[: order.index("settled")]:
+    if "settled" in order and "retrying" in order[: len(order) - 1 - order[::-1].index("settled")]:
         cut_apart = max_rows is not None and max_rows <= SETTLING * 8  # room that averages and ramps take up
     probes: list[Probe] = []
     device, refusal = None, ""
@@ -163,7 +163,7 @@ def test_no_order_breaks_a_promise(outer):
     rng = np.random.default_rng(list(LAYERS).index(outer))
     orders = [(outer,), *(order for order in PAIRS if order[-1] == outer)]
     triples = [order for order in TRIPLES if order[-1] == outer]
-    orders += [triples[k] for k in rng.choice(len(triples), 10, replace=False)]
+    orders += [triples[k] for k in rng.choice(len(triples), 5, replace=False)]
     assert sum(try_order(order, rng, 1) for order in orders) >= 5
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import enum
 import functools
 import hashlib
@@ -22,6 +23,7 @@ MOST_FILES = 2_000  # of a folder
 LONGEST_PATH = 4096
 MOST_NESTED = 8
 MOST_PARTS = 20_000  # of one setting
+VALUES_READ = (int, float, complex, str, tuple, list, dict, np.ndarray, np.generic)  # by a function, of its module
 UNDESCRIBED = "not described"  # marks what is known by its name alone
 
 
@@ -114,14 +116,16 @@ class PlainValues:
         return {"object": name, UNDESCRIBED: name} if any(undescribed(plain)) else {"object": name, "holds": plain}
 
     def _function(self, function: types.FunctionType, depth: int) -> Any:
-        """By name and by what it does, for two lambdas have one name."""
+        """By name and by what it does, for two lambdas have one name, and may read other variables."""
         held = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
         held += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-        return {
+        described = {
             "function": qualified(function),
             "code": digest_of_text(_code_text(function.__code__)),
             "holds": [self.of(each, depth + 1) for each in held],
         }
+        reads = {name: self.of(each, depth + 1) for name, each in _variables_read(function).items()}
+        return described | ({"reads": reads} if reads else {})
 
 
 def plain_path(value: Any) -> Any:
@@ -248,8 +252,54 @@ def _as_numbers(value: Sequence[Any]) -> np.ndarray[Any, Any] | None:
 
 
 def _code_text(code: types.CodeType) -> str:
-    constants = [_code_text(each) if isinstance(each, types.CodeType) else repr(each) for each in code.co_consts]
+    constants = [_constant_text(each) for each in code.co_consts]
     return repr((code.co_code.hex(), constants, code.co_names, code.co_varnames, code.co_freevars))
+
+
+def _constant_text(constant: Any) -> str:
+    if isinstance(constant, types.CodeType):
+        return _code_text(constant)
+    if isinstance(constant, tuple):
+        return repr([_constant_text(each) for each in constant])
+    if isinstance(constant, frozenset):  # it is shown in another order by every process
+        return repr(("set", sorted(map(_constant_text, constant))))
+    return repr(constant)
+
+
+def _variables_read(function: types.FunctionType) -> dict[str, Any]:
+    """Values and functions of its module that a function reads, and those that these functions read, by name.
+
+    What a function assigns itself is its state, no setting; libraries and classes are known by their names.
+    """
+    found: dict[str, Any] = {}
+    functions = [function]
+    while functions:
+        each = functions.pop()
+        for name in _global_names(each.__code__):
+            value = each.__globals__.get(name)
+            if name in found or value is function:
+                continue
+            if isinstance(value, types.FunctionType) and value.__module__ == function.__module__:
+                found[name] = digest_of_text(_code_text(value.__code__))
+                functions.append(value)
+            elif isinstance(
+                value, bool | int | float | complex | str | tuple | list | dict | np.ndarray | np.generic
+            ):
+                found[name] = value
+    return dict(sorted(found.items()))
+
+
+def _global_names(code: types.CodeType) -> set[str]:
+    """Names of a module that code reads and never assigns, in functions and lambdas inside it too."""
+    by_kind: dict[str, set[str]] = {"LOAD_GLOBAL": set(), "STORE_GLOBAL": set()}
+    codes = [code]
+    while codes:
+        each = codes.pop()
+        codes += [constant for constant in each.co_consts if isinstance(constant, types.CodeType)]
+        for step in dis.get_instructions(each):
+            if step.opname in by_kind:
+                by_kind[step.opname].add(step.argval)
+    return by_kind["LOAD_GLOBAL"] - by_kind["STORE_GLOBAL"]
 
 
 def _is_filled(cell: types.CellType) -> bool:

@@ -8,6 +8,9 @@ import functools
 import importlib
 import inspect
 import json
+import os
+import subprocess
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -293,6 +296,53 @@ def test_another_value_is_another_device(values):
     digests = [Any_(value).describe().digest() for value in values]
     assert len(set(digests)) == len(values)
     assert digests == [Any_(copy.deepcopy(value)).describe().digest() for value in values]
+
+
+SCALE = 2.0
+CALLS = 0
+
+
+def helper(value):
+    return value + 1
+
+
+def another_helper(value):
+    return value + 2
+
+
+def reading(value):
+    global CALLS
+    CALLS += 1
+    return SCALE * helper(value) if CALLS else reading(value)
+
+
+def test_what_a_function_reads_from_its_module_is_part_of_it_and_its_own_state_is_not(monkeypatch):
+    first = Any_(reading).describe()
+    reading(1.0)
+    assert Any_(reading).describe() == first
+    monkeypatch.setattr(sys.modules[__name__], "SCALE", 3.0)
+    assert any("SCALE" in each for each in first.differences(Any_(reading).describe()))
+    monkeypatch.undo()
+    monkeypatch.setattr(sys.modules[__name__], "helper", another_helper)
+    assert Any_(reading).describe() != first
+
+
+def test_a_function_is_the_same_in_every_process():
+    program = (
+        "from hwloop.device.plain_value import PlainValues\n"
+        "print(PlainValues().of(lambda v: v in {'a', 'b', 'c', 'd'} or v == ('x', frozenset({'y', 'z', 'w'}))))"
+    )
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(seen) == 1
 
 
 @pytest.mark.parametrize("values", EQUAL.values(), ids=EQUAL)

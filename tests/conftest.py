@@ -10,6 +10,7 @@ import os
 import signal
 import tempfile
 import time
+import zlib
 
 import hypothesis
 import pytest
@@ -28,6 +29,29 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("repeatable")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--tenth",
+        type=int,
+        choices=range(10),
+        help="of the slow tests in modules that are marked exhaustive, run this tenth (0 to 9); all by default",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    tenth = config.getoption("--tenth")
+    if tenth is None:
+        return
+    left_out = [item for item in items if _is_exhaustive(item) and zlib.crc32(item.name.encode()) % 10 != tenth]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _is_exhaustive(item):
+    return item.get_closest_marker("exhaustive") is not None and item.get_closest_marker("slow") is not None
+
 
 DEVICE_SETTINGS = "0123456789abcdef"
 STARTED_SECONDS = 1_700_000_000.0

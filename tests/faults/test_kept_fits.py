@@ -20,6 +20,8 @@ from hwloop.session.kept_fit import KeptFit
 from hwloop.training.echo_state import EchoState
 from hwloop.training.reservoir import DigitalRecurrence, PhysicalMemory
 
+pytestmark = pytest.mark.exhaustive
+
 ROWS = np.random.default_rng(0).normal(size=(178, 6))
 LABELS = np.arange(178) % 3
 QUICK = {"min_steps": 40, "epochs": 2}

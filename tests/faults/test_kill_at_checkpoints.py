@@ -12,6 +12,8 @@ import pytest
 from hwloop.journal import ReadOnlyJournal
 from hwloop.registry import TRAINERS
 
+pytestmark = pytest.mark.exhaustive
+
 # The fibre's camera is noisy: whatever is measured twice, or in another order, gives other responses.
 LAB = '''
 from pathlib import Path

@@ -23,6 +23,8 @@ from hwloop.devices import slew_limited
 from hwloop.journal import DiskJournal, InMemoryJournal
 from hwloop.simulators.streams import NoiseStream
 
+pytestmark = pytest.mark.exhaustive
+
 STEP = 0.1
 
 

@@ -17,6 +17,8 @@ from hwloop.journal import DiskJournal, InMemoryJournal
 from hwloop.simulators.optical_fibre import OpticalFibre
 from hwloop.simulators.streams import NoiseStream
 
+pytestmark = pytest.mark.exhaustive
+
 CHANNELS = 4
 OFTEN, SELDOM = ({kind: rate for kind in FAULTS if kind != "slow"} for rate in (0.04, 0.002))
 

@@ -17,6 +17,8 @@ from hwloop.errors import JournalError
 from hwloop.journal import DiskJournal, ReadOnlyJournal, Record
 from hwloop.journal.chunk import chunk_path
 
+pytestmark = pytest.mark.exhaustive
+
 PATIENCE_SECONDS = 20.0  # of a busy machine; what is waited for takes milliseconds
 
 

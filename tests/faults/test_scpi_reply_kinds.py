@@ -23,6 +23,8 @@ from hwloop.simulators.bench.hislip_peer import HislipPeer, Unended
 from hwloop.simulators.bench.pty_peer import PtyPeer
 from hwloop.simulators.bench.scpi.message import MessageStream
 
+pytestmark = pytest.mark.exhaustive
+
 TIMEOUT_SECONDS = 0.08
 LATE_SECONDS = 1.3 * TIMEOUT_SECONDS
 POINTS = 20

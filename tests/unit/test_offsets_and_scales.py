@@ -14,6 +14,8 @@ from hwloop.errors import HwloopWarning
 from hwloop.layers import Encoder, PhysicalNetwork, Stage, Standardiser
 from hwloop.registry import TRAINERS
 
+pytestmark = pytest.mark.exhaustive
+
 COLUMNS = np.array([1e6, -1e6, 1e3, 0.0, 5e5])
 MOVED = {
     "offset 1": (1.0, 1.0),

@@ -18,6 +18,8 @@ from hwloop.torch_state import own_torch_state
 from hwloop.training.echo_state import EchoState
 from hwloop.training.reservoir import DigitalRecurrence
 
+pytestmark = pytest.mark.exhaustive
+
 
 @contextmanager
 def process_wide(setter, value, before):

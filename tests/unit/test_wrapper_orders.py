@@ -14,6 +14,8 @@ import pytest
 import hwloop
 from hwloop.registry import WRAPPERS
 
+pytestmark = pytest.mark.exhaustive
+
 STEP, SETTLING = 0.4, 2
 CHANNELS = 2
 

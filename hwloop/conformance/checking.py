@@ -14,6 +14,7 @@ from hwloop.conformance.examination import Examination, JournalOf, Unanswered, i
 from hwloop.conformance.finding import Finding, Status, Undecided, decide, failed, note
 from hwloop.conformance.identity import Identity
 from hwloop.conformance.large_calls import FullCalls
+from hwloop.conformance.late_replies import LateReplies
 from hwloop.conformance.limits import Limits
 from hwloop.conformance.memory import Memory
 from hwloop.conformance.nudges import Nudges
@@ -49,6 +50,7 @@ MEASURED: tuple[Promise, ...] = (
     TwoAtOnce(),
     Recovery(),
     Closing(),
+    LateReplies(),
 )
 # These judge what the others have seen.
 JUDGED: tuple[Promise, ...] = (Readings(), Determinism(), OwnArrays(), Pace(), Latency())

@@ -16,7 +16,7 @@ from hwloop.deadline import Deadline
 from hwloop.device import Device, DeviceSpec
 from hwloop.device.hold import hold_of, working_for
 from hwloop.device.spec import Float64Array
-from hwloop.errors import BudgetExceeded, DeviceError
+from hwloop.errors import BudgetExceeded, DeviceDisconnected, DeviceError
 from hwloop.journal import InMemoryJournal, Journal
 from hwloop.session import Session
 from hwloop.session.row_measurer import rows_a_call
@@ -237,6 +237,30 @@ class Examination:
     def measure_singly(self, stimuli: Float64Array) -> Float64Array:
         """Responses to rows that go to the driver in a call each."""
         return np.concatenate([self.measure(row[None]) for row in stimuli])
+
+    def attempted(self, stimulus: Float64Array) -> Float64Array | None:
+        """The response to one row, shape (n_outputs,), or ``None`` where the call fails, which is no incident.
+
+        The device stays open as after a failed call of a session; it is closed if it says that it is disconnected.
+
+        Raises
+        ------
+        Hung
+        DeviceError
+            It could not be opened.
+        """
+        self.open()
+        self.rows_elsewhere += 1
+        try:
+            responses = self.bounded("measure()", lambda: self.session.measure(stimulus, "calibrate"), rows=1)
+        except DeviceError as error:
+            if isinstance(error, Unanswered | Hung):
+                raise
+            if isinstance(error, DeviceDisconnected):
+                self.close()
+            return None
+        self.rows_elsewhere -= 1  # the session has counted it
+        return np.asarray(responses[0])
 
     def interrupted(self, stimulus: Float64Array) -> bool:
         """Measure one row, shape (1, n_inputs), that the armed hook interrupts; whether it did."""

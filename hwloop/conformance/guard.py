@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,7 @@ class Guard:
     inputs_changed, replies_changed
         Calls in which the driver altered its stimuli, and returned arrays that it altered later.
     calls
-        Every call that was not watched line by line.
+        Every call that was not watched line by line, nor given a context.
     closes
         How often the device was closed.
     """
@@ -50,6 +51,7 @@ class Guard:
         self.entered = self.inputs_changed = self.replies_changed = self.closes = 0
         self._driver, self._close = device._measure, device.close
         self._last: tuple[Any, Any] = (None, None)
+        self._during: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
         try:
             vars(device).update(_measure=self._guarded, close=self._counted_close)
             self.installed = True
@@ -62,6 +64,15 @@ class Guard:
             for name in ("_measure", "close"):
                 vars(self.device).pop(name, None)
 
+    @contextlib.contextmanager
+    def around(self, during: Callable[[], contextlib.AbstractContextManager[None]]) -> Iterator[None]:
+        """Until the end enter a context, on the driver's thread, around every call of it."""
+        self._during = during
+        try:
+            yield
+        finally:
+            self._during = contextlib.nullcontext
+
     def _counted_close(self) -> None:
         self.closes += 1
         self._close()
@@ -72,9 +83,10 @@ class Guard:
         before = np.array(inputs)
         watched = self.hook.armed
         begin = time.perf_counter()
-        reply = self.hook.call(self._driver, inputs) if watched else self._driver(inputs)
+        with self._during():
+            reply = self.hook.call(self._driver, inputs) if watched else self._driver(inputs)
         seconds = time.perf_counter() - begin
-        if not watched:
+        if not watched and self._during is contextlib.nullcontext:
             self.calls.append(Call(len(before), seconds))
         self.inputs_changed += not np.array_equal(before, inputs)
         self._compare_with_last(reply)

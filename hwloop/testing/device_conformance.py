@@ -123,6 +123,10 @@ class DeviceConformance:
         """close() always works, and reaches every device inside."""
         judge(conformance["closing"], request)
 
+    def test_late_replies(self, conformance: Report, request: pytest.FixtureRequest) -> None:
+        """An answer that comes after its time-out is nobody's answer."""
+        judge(conformance["late-replies"], request)
+
     def test_readings(self, conformance: Report, request: pytest.FixtureRequest) -> None:
         """Every call is answered with real readings."""
         judge(conformance["readings"], request)

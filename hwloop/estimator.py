@@ -24,6 +24,7 @@ from hwloop.device import Device
 from hwloop.errors import CheckpointError, ConfigError, DatasetError, HwloopWarning
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.fitting_device import open_fitting_device
+from hwloop.layers.given import plain_array
 from hwloop.registry import TRAINERS, accepted_settings
 from hwloop.session import Session
 from hwloop.session.kept_fit import KeptFit, digest_of_rows, told
@@ -117,13 +118,13 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         DatasetError
-            Fewer than two classes.
+            Fewer than two classes, or masked values.
         ConfigError, BudgetExceeded
             Before anything is measured.
         DeviceError
             If a device fails.
         """
-        rows, targets = validate_data(self, X, y, dtype=np.float64)
+        rows, targets = validate_data(self, _unmasked(X), _unmasked(y), dtype=np.float64)
         check_classification_targets(targets)
         classes, labels = np.unique(targets, return_inverse=True)
         if len(classes) < 2:
@@ -218,7 +219,7 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Class probabilities (rows, classes), measured one row a stage and pass unless remembered."""
         check_is_fitted(self, "network_")
-        rows = validate_data(self, X, dtype=np.float64, reset=False)
+        rows = validate_data(self, _unmasked(X), dtype=np.float64, reset=False)
         return self.network_.predict_proba(rows)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -313,6 +314,13 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "network_")
         ledgers = [session.ledger for session in self.network_.distinct_sessions]
         return {purpose: sum(ledger[purpose] for ledger in ledgers) for purpose in ledgers[0].rows}
+
+
+def _unmasked(values: ArrayLike) -> ArrayLike:
+    """The same values; scikit-learn would take what lies under a mask for measured, so a mask is refused."""
+    if isinstance(values, np.ma.MaskedArray):
+        plain_array(values, "data")
+    return values
 
 
 @contextmanager

@@ -159,7 +159,8 @@ def _built(entry: Mapping[str, Any]) -> Device:
         raise CheckpointError(
             f"the checkpoint was trained on {name}, which was built{said}, and a checkpoint builds devices from "
             "names of hwloop list and plain settings alone: it imports nothing. Is its package installed? Else "
-            "open the device yourself: hwloop.load_network(path, hwloop.Session(device))"
+            "open the device yourself and give it: hwloop.PhysicalClassifier.load(path, device) for a classifier, "
+            "hwloop.load_network(path, hwloop.Session(device)) for a network, --device on the command line"
         )
     assert isinstance(recipe, dict)
     try:

@@ -64,7 +64,10 @@ def _settings_left_open(name: str, settings: Mapping[str, Any]) -> set[str]:
 
 def _inputs_with_reference(device: Device, n_features: int, reference_slots: int | None) -> int:
     """The smallest number of inputs that leaves ``n_features`` beside the reference channels."""
-    spec = replace(device.spec, n_inputs=device.spec.n_drives, n_nudges=0)
+    spec = device.spec
+    # A wrapper may give the same limits one a channel; of another number of channels only their signs are known.
+    low, high = float(spec.low[: spec.n_drives].min()), float(spec.high[: spec.n_drives].max())
+    spec = replace(spec, n_inputs=spec.n_drives, n_nudges=0, input_low=low, input_high=high)
     n_inputs = n_features
     while n_inputs - _slots(replace(spec, n_inputs=n_inputs), reference_slots) < n_features:
         n_inputs += 1

@@ -9,6 +9,7 @@ from hwloop import Averaged, ConfigError, Device, DeviceSpec, LimitError, open_d
 from hwloop.devices.calibrated import Calibrated
 from hwloop.devices.monotone_curve import MonotoneCurve
 from hwloop.devices.settled import Settled
+from hwloop.layers.fitting_device import open_fitting_device
 from hwloop.simulators.linear_instrument import LinearInstrument
 
 
@@ -119,3 +120,12 @@ def test_a_monotone_curve_is_scipys_within_its_points():
     y = np.array([-2.0, -1.0, 0.0, 0.2, 2.0])
     inner = np.linspace(-0.6, 0.3, 50)  # the two differ in the slope at the ends alone
     assert np.allclose(MonotoneCurve(x, y)(inner), PchipInterpolator(x, y)(inner))
+
+
+@pytest.mark.parametrize("n_features", [3, 64, 100])
+def test_a_calibrated_device_file_is_built_to_fit_the_data(tmp_path, n_features):
+    """As the bare device is, though the wrapper gives its limits one a channel."""
+    path, wrap = tmp_path / "calibrated.toml", '[[wrap]]\nname = "calibrated"\nrows_per_call = 21\n'
+    path.write_text(f'device = "optical-fibre"\n[settings]\nn_outputs = 10\n{wrap}', encoding="utf-8")
+    bare = open_fitting_device("optical-fibre", {"n_outputs": 10}, n_features, {})
+    assert open_fitting_device(str(path), {}, n_features, {}).spec.n_inputs == bare.spec.n_inputs > n_features

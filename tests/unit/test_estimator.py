@@ -239,3 +239,14 @@ def test_the_documented_example_holds():
     model = hwloop.PhysicalClassifier(stages=1, random_state=0).fit(rows, labels)
     assert model.ledger_["train"] == 149  # two of the 150 flowers are alike
     assert model.score(rows, labels) > 0.9
+
+
+def test_masked_values_are_refused_not_taken_for_data():
+    X, y = load_iris(return_X_y=True)
+    classifier = hwloop.PhysicalClassifier(MyRig(), stages=1, width=5, trainer_settings=QUICK, random_state=0)
+    for features, labels in ((np.ma.masked_greater(X, 6), y), (X, np.ma.masked_equal(y, 2))):
+        with pytest.raises(hwloop.DatasetError, match="mask"):
+            classifier.fit(features, labels)
+    classifier.fit(np.ma.masked_invalid(X), y)  # nothing is masked
+    with pytest.raises(hwloop.DatasetError, match="mask"):
+        classifier.predict(np.ma.masked_greater(X, 6))

@@ -63,9 +63,8 @@ class TrainedNetwork:
         if target.suffix == ".safetensors" or target.is_file():
             if seed is not None or checkpoint is not None:
                 raise ConfigError(f"{target} is one checkpoint; give --seed or --checkpoint with a run's folder")
-            return cls(
-                target.with_suffix(".safetensors"), None, read_checkpoint(target.with_suffix(".safetensors"))[0]
-            )
+            path = target.with_suffix(".safetensors") if target.suffix == ".json" else target
+            return cls(path, None, read_checkpoint(path)[0])
         require_run(target)
         if seed is not None and checkpoint is not None:
             raise ConfigError("--seed names a seed's final network, --checkpoint a file; give one of them")

@@ -114,7 +114,8 @@ def test_a_saved_classifier_is_asked_by_its_file(tmp_path):
     np.testing.assert_array_equal(values, model.predict_proba(rows[:7] + 0.01))
     assert found["classes"] == ["ant", "bee", "cat"]
     assert [each["class"] for each in found["predictions"]] == model.predict(rows[:7] + 0.01).tolist()
-    shown = predicted(tmp_path / "model.safetensors", file).stdout.splitlines()
+    model.save(tmp_path / "named.otherwise")
+    shown = predicted(tmp_path / "named.otherwise", file).stdout.splitlines()
     assert shown[0] == "row\tclass\tant\tbee\tcat"
     assert [line.split("\t")[1] for line in shown[1:]] == model.predict(rows[:7] + 0.01).tolist()
 

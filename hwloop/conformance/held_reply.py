@@ -83,6 +83,8 @@ class HeldReply:
             if self._chosen and waits():
                 time.sleep(SETTLE_SECONDS)
                 self._hold(key, original(CHUNK_BYTES))
+                if isinstance(key, socket.socket) and key.gettimeout():
+                    raise TimeoutError("timed out")  # at once; it may be minutes
             data = original(size)
             self.reads += bool(data) and self._ours
             return data

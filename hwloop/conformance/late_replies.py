@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from hwloop.errors import DeviceError
 
 MOST_READS = 3
 NEXT_ROWS = 4
+LONGEST_SECONDS = 60.0  # of drivers whose own time-outs are long, fewer reads are tried
 TRIALS = 5  # a fault must show in each
 ADVICE = (
     "after a time-out open the connection anew, before the next question or in open() after a DeviceDisconnected; "
@@ -68,7 +70,8 @@ class LateReplies(Promise):
                 return _judged(trial, reads)
             except Hung:
                 return note(
-                    "the driver waits for ever for a reply that does not come", "give every read a time-out"
+                    "the driver still waited for a reply that did not come when the check gave up",
+                    "give every read a time-out, or check with a longer --timeout",
                 )
             except Unanswered:
                 raise
@@ -83,8 +86,10 @@ def _judged(trial: _Trial, reads: int) -> Finding:
     distances = trial.survey.distance(trial.references[:, None], trial.references[None])
     nearest = float(distances[np.triu_indices(len(distances), 1)].min())
     figures: dict[str, Any] = {"nearest_responses_over_noise": nearest, "reads_a_row": reads}
-    late = 0
+    late, begin = 0, time.monotonic()
     for at in np.unique(np.linspace(0, reads - 1, MOST_READS).astype(int)):
+        if late and time.monotonic() - begin > LONGEST_SECONDS:
+            break
         for _ in range(TRIALS):
             wrong = trial.wrong_rows(int(at))
             late += trial.fired

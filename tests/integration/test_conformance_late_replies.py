@@ -206,7 +206,14 @@ def checked(kind, request, mends):
     return check_device(make, only=["late-replies"])["late-replies"]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in RIGS if kind is not OnSocketFile])
+QUICK = (OnSocket, OnSerial, OnVisaSerial)
+
+
+def each(kinds):
+    return [pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in kinds]
+
+
+@pytest.mark.parametrize("kind", each(kind for kind in RIGS if kind is not OnSocketFile))
 def test_a_driver_that_takes_a_late_reply_for_the_next_rows_is_named(kind, request):
     finding = checked(kind, request, "")
     assert finding.status is Status.FAIL, finding
@@ -214,7 +221,7 @@ def test_a_driver_that_takes_a_late_reply_for_the_next_rows_is_named(kind, reque
     assert finding.next_step
 
 
-@pytest.mark.parametrize("kind", RIGS)
+@pytest.mark.parametrize("kind", each(RIGS))
 def test_a_driver_that_comes_into_step_again_is_not(kind, request):
     finding = checked(kind, request, RIGS[kind][1])
     assert finding.status is Status.PASS, finding

@@ -72,11 +72,11 @@ class SpikingLava(LIFReservoir):
         self._of_the_engine = {
             name: given[name] for name in inspect.signature(lava_engine).parameters if name in given
         }
-        super().__init__(**self._of_the_engine, **reservoir)
-        if hardware == "loihi2" and self._settings["output"] == "membrane":
+        if hardware == "loihi2" and reservoir.get("output") == "membrane":
             raise ValueError(
                 "hardware 'loihi2' shows no membranes; the nearest allowed value of output is 'counts'"
             )
+        super().__init__(**self._of_the_engine, **reservoir)
 
     def close(self) -> None:
         """End the worker; the next row starts another."""

@@ -6,9 +6,14 @@ Names resolve when they are first used, so that ``import hwloop`` loads no torch
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from hwloop._version import __version__
+
+# On some processors a product would compute a row otherwise in another place of its block (docs/decisions/0051).
+# Read when torch first multiplies; a user's value wins.
+os.environ.setdefault("MKL_CBWR", "AUTO")
 
 if TYPE_CHECKING:
     from hwloop import adapt, twin

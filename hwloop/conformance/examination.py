@@ -44,7 +44,7 @@ class FirstName:
     """
 
     def __init__(self, device: Device) -> None:
-        self.ask = device.identify
+        self._device, self.ask = device, device.identify
         self._first: list[str] = []
         setattr(device, "identify", self)  # noqa: B010
 
@@ -53,6 +53,10 @@ class FirstName:
         if not self._first:
             self._first.append(self.ask())
         return self._first[0]
+
+    def remove(self) -> None:
+        """Leave the device as it was."""
+        vars(self._device).pop("identify", None)
 
 
 class Examination:
@@ -294,6 +298,7 @@ class Examination:
             if error is not None:
                 error.add_note(str(second))
         finally:
+            self.name.remove()
             for guard in self.guards:
                 guard.remove()
 

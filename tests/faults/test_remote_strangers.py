@@ -45,7 +45,7 @@ def framed(frame):
 
 
 def is_served(server):
-    with RemoteDevice(str(server.address)) as device:
+    with RemoteDevice(str(server.address), wait_seconds=30.0) as device:  # until a stranger is known to have left
         np.testing.assert_array_equal(device.measure(ROWS), fibre().measure(ROWS))
 
 

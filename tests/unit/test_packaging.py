@@ -134,7 +134,7 @@ class TestReadme:
         commands = [line.partition("#")[0].strip() for line in code_blocks("bash")[0].splitlines()]
         assert commands == [
             "pip install -c constraints.txt -e . && hwloop run",
-            'pip install -c constraints.txt -e ".[test]" && pytest',
+            'pip install -c constraints.txt -e ".[test]" && pytest -n 2',
         ]
         assert README.index("pip install") < 600
 

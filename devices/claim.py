@@ -66,6 +66,8 @@ class Claim:
             with contextlib.suppress(OSError):
                 os.ftruncate(file, 0)
             with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_UN)  # also for a process that was forked and still has a copy open
+            with contextlib.suppress(OSError):
                 os.close(file)
 
     def leave_to_parent(self) -> None:

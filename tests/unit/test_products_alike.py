@@ -22,6 +22,11 @@ for count in (10, 96):
 """
 
 
+def run(code, environment):
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+
+
 def test_where_a_row_stands_in_a_block_changes_none_of_its_bits():
     environment = {name: value for name, value in os.environ.items() if name != "MKL_CBWR"}
     done = subprocess.run(

@@ -20,8 +20,8 @@ from hwloop.experiment.partition import Partition
 from hwloop.experiment.physical_floors import build_trainer
 from hwloop.experiment.rigs import PlannedRig, Rig
 from hwloop.experiment.seed_run import prepare_seed
-from hwloop.experiments.arena.cell_rig import CellRig
 from hwloop.experiments.arena.splits import arena_partition, judged_on_validation, without_validation
+from hwloop.experiments.kept_rig import KeptRig
 from hwloop.registry import DATASETS
 
 VALIDATION, TEST = "validation", "test"
@@ -108,7 +108,7 @@ def run_cell(experiment: Mapping[str, Any], cell: Cell, rows: Path | None = None
     """
     config = cell_config(experiment, cell)
     data = cell_data(config, cell)
-    with CellRig(config, None if rows is None else rows / cell.key) as rig:
+    with KeptRig(config, None if rows is None else rows / cell.key) as rig:
         try:
             result = _run(config, data, cell, rig)
         except (DeviceError, JournalError):

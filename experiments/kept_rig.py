@@ -1,4 +1,4 @@
-"""The devices of a cell, and the journals that keep what they answer: a killed cell goes on at its row."""
+"""Devices whose answers are kept on disk until a piece of a comparison is done: killed, it goes on at its row."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Self
 from hwloop.device import Device
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.rigs import PlannedRig
-from hwloop.journal import DiskJournal, Journal
+from hwloop.journal import DiskJournal, InMemoryJournal, Journal
 
 
-class CellRig(PlannedRig):
+class KeptRig(PlannedRig):
     """The configured devices; their journals are closed when it is.
 
     Parameters
     ----------
     folder
-        For the journals of this cell alone; what is in them already is not measured again. ``None``: in memory.
+        For the journals of this piece of work alone; what is in them already is not measured again. ``None``: in
+        memory.
     """
 
     def __init__(self, config: ExperimentConfig, folder: Path | None) -> None:
@@ -30,15 +31,21 @@ class CellRig(PlannedRig):
 
     def device(self, number: int, n_features: int, seed: int) -> Device:
         """As the configuration says."""
-        device = super().device(number, n_features, seed)
+        device = self._built(number, n_features, seed)
         self._devices.append(device)
         return device
 
+    def _built(self, number: int, n_features: int, seed: int) -> Device:
+        return super().device(number, n_features, seed)
+
     def journal(self, number: int, seed: int) -> Journal:
         """On disk, where there is a folder."""
+        return self._journal(f"device-{number}")
+
+    def _journal(self, name: str) -> Journal:
         if self.folder is None:
-            return super().journal(number, seed)
-        journal = DiskJournal(self.folder / f"device-{number}")
+            return InMemoryJournal()
+        journal = DiskJournal(self.folder / name)
         self._journals.append(journal)
         return journal
 

@@ -11,6 +11,7 @@ from hwloop.conformance.recovery import driver_lines
 from hwloop.conformance.stimuli import moderate
 from hwloop.conformance.within import within
 from hwloop.device import Device
+from hwloop.device.hold import hold_of, working_for
 from hwloop.device.spec import Float64Array
 from hwloop.errors import BudgetExceeded, DeviceError, LimitError
 
@@ -120,7 +121,7 @@ def _after_open_twice(examination: Examination, probe: Float64Array) -> None:
 
 def _from_another_thread(examination: Examination, probe: Float64Array) -> None:
     examination.measure(probe)
-    examination.bounded("close() from another thread", examination.device.close)
+    examination.bounded("close() from another thread", lambda: _close_for_session(examination))
 
 
 def _after_an_exception(examination: Examination, probe: Float64Array) -> None:
@@ -137,7 +138,7 @@ def _in_mid_call(examination: Examination, probe: Float64Array) -> None:
 
     def close() -> None:
         try:
-            within(PROMPT_SECONDS, "close()", examination.device.close)
+            within(PROMPT_SECONDS, "close()", lambda: _close_for_session(examination))
         except Exception as error:
             problems.append(f"{type(error).__name__}: {error}")
 
@@ -146,6 +147,13 @@ def _in_mid_call(examination: Examination, probe: Float64Array) -> None:
         examination.interrupted(probe)
     if problems:
         raise DeviceError(problems[0])
+
+
+def _close_for_session(examination: Examination) -> None:
+    """As a session does that is aborted: a device that walks to its safe state may call those inside of it."""
+    device = examination.device
+    with working_for(hold_of(device).holder):
+        device.close()
 
 
 def _interrupt() -> None:

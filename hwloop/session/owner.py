@@ -203,7 +203,9 @@ class DeviceOwner(Holder):
         What it answers from now on is not recorded, and the journals are closed. When its own thread comes back,
         that closes the device once more: the call in flight may have opened it again.
         """
-        recorders = [user.recorder for user in list(self._users)]
+        # Who has left may still have a call in flight: leaving waits for it.
+        users = [*self._users, self._last, self._at_work_for]
+        recorders = list({id(user): user.recorder for user in users if user is not None}.values())
         for recorder in recorders:
             recorder.halt()
         self.close_later()

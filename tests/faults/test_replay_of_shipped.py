@@ -68,7 +68,7 @@ def test_a_replay_is_the_same_to_the_last_bit_without_a_device(tmp_path, no_devi
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     no_device()
-    replay = replay_experiment(tmp_path / "run", split)
+    replay = replay_experiment(tmp_path / "run", split, with_references=True)
 
     assert replay.differences == ()
     assert results(replay.evidence.seeds) == results(recorded.seeds)

@@ -9,8 +9,10 @@ import os
 import threading
 import time
 import weakref
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hwloop.errors import JournalError
 from hwloop.journal.process_name import ProcessName
@@ -114,7 +116,7 @@ def _taken(path: Path) -> int:
             raise
         owner = {**ProcessName.own().as_dict(), "since_seconds": time.time()}
         os.ftruncate(file, 0)
-        os.pwrite(file, json.dumps(owner).encode(), 0)
+        os.pwrite(file, json.dumps({**owner, "crc": _checksum(owner)}).encode(), 0)
     except BaseException:
         os.close(file)
         raise
@@ -166,10 +168,18 @@ def _owner_is_gone(file: int) -> bool:
     return owner is not None and owner.is_gone()
 
 
+def _checksum(owner: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(owner).encode())
+
+
 def _signed(file: int) -> ProcessName | None:
+    """Who signed; ``None`` where that is damaged: a digit that flipped must not declare an owner dead."""
     try:
-        return ProcessName.from_dict(json.loads(os.pread(file, 4096, 0)))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        owner = json.loads(os.pread(file, 4096, 0))
+        if owner.pop("crc") != _checksum(owner):
+            return None
+        return ProcessName.from_dict(owner)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 

@@ -212,4 +212,4 @@ def test_the_class_of_the_document_runs_in_a_drivers_own_repository(folder):
     assert "the response depends on the row before" in done.stdout
     assert "TestMyRig::" not in done.stdout.partition("short test summary")[2]
     failed, passed = re.search(r"(\d+) failed, (\d+) passed", done.stdout).groups()
-    assert int(failed) + int(passed) == 36
+    assert int(failed) + int(passed) == 38

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.device.settings import one_of, real_number
 from hwloop.device.spec import Float64Array
 from hwloop.devices.worker.target import Target
 from hwloop.devices.worker.worker import Worker
 from hwloop.errors import DeviceError
-from hwloop.simulators.settings import one_of, real_number
 from hwloop.simulators.spiking.brian2.discrete_lif import discrete_lif
 from hwloop.simulators.spiking.brian2.neuron_models import PER_NEURON, NeuronModel
 from hwloop.simulators.spiking.layer import SpikingLayer

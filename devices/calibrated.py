@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from hwloop.device import Device, DeviceSpec, DeviceWrapper, RowHandling
+from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.devices.correction import correction
-from hwloop.simulators.settings import whole_number
 
 
 class Calibrated(DeviceWrapper):

@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from hwloop.device import Device, DeviceSpec, DeviceWrapper, RowHandling
+from hwloop.device.settings import one_of, real_number, whole_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.settings import one_of, real_number, whole_number
-from hwloop.simulators.streams import NoiseStream
+from hwloop.device.streams import NoiseStream
 
 
 class Course(ABC):

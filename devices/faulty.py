@@ -10,11 +10,11 @@ import numpy as np
 
 from hwloop.deadline import MONOTONIC, Clock
 from hwloop.device import Device, DeviceSpec, DeviceWrapper, RowHandling
+from hwloop.device.settings import one_of, real_number, whole_number
 from hwloop.device.spec import Float64Array
+from hwloop.device.streams import NoiseStream
 from hwloop.devices.faults import FAULTS, Fault, FaultSettings
 from hwloop.devices.simulated_link import SimulatedLink
-from hwloop.simulators.settings import one_of, real_number, whole_number
-from hwloop.simulators.streams import NoiseStream
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from hwloop.blocks import ExactProduct
 from hwloop.device import Device, DeviceSpec
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.streams import NoiseStream
+from hwloop.device.streams import NoiseStream
 
 
 class _NullPhysics(Device):

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from hwloop.device.settings import one_of, real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.errors import BadReading
 from hwloop.registry import check_settings
-from hwloop.simulators.settings import one_of, real_number, whole_number
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from hwloop.device import Device, DeviceWrapper, RowHandling
+from hwloop.device.converters import Converter
+from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.converters import Converter
-from hwloop.simulators.settings import real_number
 
 
 class Quantized(DeviceWrapper):

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NoReturn
 
 from hwloop.deadline import MONOTONIC, Clock, Deadline
 from hwloop.device import Device, DeviceWrapper, RowHandling
+from hwloop.device.settings import real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.devices.doubts import Doubts
 from hwloop.devices.plausibility import DEFAULT_CHECKS, Exchange, plausibility_checks
@@ -23,7 +24,6 @@ from hwloop.errors import (
     HwloopError,
 )
 from hwloop.events import DeviceFault
-from hwloop.simulators.settings import real_number, whole_number
 
 LONGEST_BACKOFF_SECONDS = 10.0
 KINDS = (DeviceTimeout, DeviceDisconnected, DeviceCrashed, ConformityError, BadReading)

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device.checks import checked_stimuli
+from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
 from hwloop.devices.brian2_worker import Brian2Worker, lif_worker
 from hwloop.errors import DeviceError
 from hwloop.events import DeviceFault
-from hwloop.simulators.settings import real_number
 from hwloop.simulators.spiking.brian2.neuron_models import NeuronModel
 from hwloop.simulators.spiking.layer import SpikingLayer
 from hwloop.simulators.spiking.reservoir import LIFReservoir, takes_settings_of

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import Any, ClassVar
 
+from hwloop.device.settings import one_of, real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.devices.worker.engine import WorkerEngine
 from hwloop.devices.worker.environments import environment_python
 from hwloop.devices.worker.target import Target
 from hwloop.errors import DeviceError
 from hwloop.events import DeviceFault
-from hwloop.simulators.settings import one_of, real_number, whole_number
 from hwloop.simulators.spiking.engine import Engine
 from hwloop.simulators.spiking.lava.loihi.fixed_point import fixed_point
 from hwloop.simulators.spiking.lava.loihi.twin import FixedPointTwin, FloatingTwin

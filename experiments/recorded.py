@@ -9,12 +9,12 @@ from typing import Any
 
 from hwloop import twin
 from hwloop.device import Device
+from hwloop.device.settings import whole_number
 from hwloop.errors import ConfigError
 from hwloop.experiments import data_files
 from hwloop.registry import check_settings
 from hwloop.simulators.fibre_series import FibreSeries
 from hwloop.simulators.optical_fibre import OpticalFibre
-from hwloop.simulators.settings import whole_number
 
 
 def acoustic_recorded(seed: int = 0, data: str | Path | None = None, noise: bool = True) -> Device:

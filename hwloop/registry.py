@@ -6,26 +6,18 @@ changes, and nothing here imports a driver, a substrate or torch until it is ask
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from hwloop.device import Device
+from hwloop.device.settings import nearest as nearest
 from hwloop.errors import ConfigError, HwloopError
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a name that is not known: the closest one, then all of them."""
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}Known: {', '.join(names) if names else 'none'}."
 
 
 class Registry:

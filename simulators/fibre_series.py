@@ -10,9 +10,9 @@ from typing import Any, Self
 import numpy as np
 
 from hwloop.device import Device
+from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.optical_fibre import OpticalFibre
-from hwloop.simulators.settings import whole_number
 from hwloop.simulators.transmission_matrix import Matrix
 
 Turn = tuple[Any, int]

@@ -14,10 +14,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from hwloop.device.converters import Converter
+from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.converters import Converter
-from hwloop.simulators.settings import real_number
-from hwloop.simulators.streams import NoiseStream
+from hwloop.device.streams import NoiseStream
 
 # numpy's Poisson generator works in int64; a billion electrons is far above any well.
 MAX_ELECTRONS = 1e9

@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.settings import real_number
-from hwloop.simulators.streams import NoiseStream
+from hwloop.device.streams import NoiseStream
 
 # Lowest and highest value of each setting.
 LIMITS = {

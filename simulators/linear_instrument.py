@@ -11,10 +11,10 @@ from scipy.signal import lfilter
 
 from hwloop.deadline import MONOTONIC, Clock
 from hwloop.device import Device, DeviceSpec
+from hwloop.device.settings import real_number, whole_number
 from hwloop.device.spec import Float64Array
+from hwloop.device.streams import NoiseStream
 from hwloop.simulators.instrument_faults import InstrumentFaults, drawn_faults
-from hwloop.simulators.settings import real_number, whole_number
-from hwloop.simulators.streams import NoiseStream
 
 
 class LinearInstrument(Device):

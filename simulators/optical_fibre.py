@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from hwloop.blocks import ExactProduct
 from hwloop.device import DeviceSpec
+from hwloop.device.settings import one_of, real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators import transmission_matrix
 from hwloop.simulators.blas_threads import single_threaded_blas
 from hwloop.simulators.block_threads import each_block
 from hwloop.simulators.modulation import MODULATIONS
-from hwloop.simulators.settings import one_of, real_number, whole_number
 from hwloop.simulators.substrate import SATURATIONS, Substrate
 
 FULL_SCALE = 1.0  # of the camera: the unit of every response

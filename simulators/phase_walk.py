@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.streams import NoiseStream
+from hwloop.device.streams import NoiseStream
 
 CHUNK_ROWS = 4096
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from hwloop.blocks import ExactProduct
 from hwloop.device import Device, DeviceSpec
+from hwloop.device.settings import real_number, whole_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.settings import real_number, whole_number
-from hwloop.simulators.streams import NoiseStream
+from hwloop.device.streams import NoiseStream
 
 MAX_CHANNELS = 1_000_000
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from hwloop.device import Device, DeviceSpec
+from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.settings import whole_number
 
 MAX_CHANNELS = 1_000_000
 

@@ -10,10 +10,12 @@ import numpy as np
 
 from hwloop.blocks import BLOCK_ROWS
 from hwloop.device import Device
+from hwloop.device.converters import Converter
 from hwloop.device.made_of import plain_settings
+from hwloop.device.settings import one_of, whole_number
 from hwloop.device.spec import Float64Array
+from hwloop.device.streams import NoiseStream
 from hwloop.simulators.block_threads import each_block
-from hwloop.simulators.converters import Converter
 from hwloop.simulators.imperfections import (
     ADC,
     GainJitter,
@@ -25,8 +27,6 @@ from hwloop.simulators.imperfections import (
     ShotNoise,
     SoftSaturation,
 )
-from hwloop.simulators.settings import one_of, whole_number
-from hwloop.simulators.streams import NoiseStream
 
 Range = tuple[float, float]
 SATURATIONS: dict[str, type[SoftSaturation] | type[HardSaturation]] = {

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.simulators.settings import whole_number
+from hwloop.device.settings import whole_number
 
 Matrix = NDArray[np.complex64]
 Draw = Callable[[int, int, np.random.Generator], Matrix]

@@ -14,9 +14,9 @@ import numpy as np
 
 from hwloop.device import Device
 from hwloop.device.checks import checked_stimuli
+from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
 from hwloop.jobs import Job, fulfil, run_jobs
-from hwloop.simulators.settings import real_number
 
 
 class FutureStatus:

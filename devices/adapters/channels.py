@@ -16,11 +16,11 @@ from hwloop.device import Device, DeviceSpec
 from hwloop.device.made_of import plain_settings
 from hwloop.device.plain_numbers import NotPlainError, plain_numbers
 from hwloop.device.plain_value import PlainValues, qualified
+from hwloop.device.settings import real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.devices.adapters.sent_values import Levels, NumberFormat
 from hwloop.errors import BadReading, DeviceDisconnected, DeviceError
 from hwloop.events import StimuliRounded
-from hwloop.simulators.settings import real_number, whole_number
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
+from hwloop.device.settings import real_number
 from hwloop.devices.adapters.channels import (
     ChannelDevice,
     Gettable,
@@ -19,7 +20,6 @@ from hwloop.devices.adapters.channels import (
 from hwloop.devices.adapters.event_loop import EventLoop
 from hwloop.devices.adapters.sent_values import Multiples
 from hwloop.errors import DeviceError, DeviceTimeout
-from hwloop.simulators.settings import real_number
 
 T = TypeVar("T")
 

@@ -17,13 +17,13 @@ import numpy as np
 from hwloop.deadline import MONOTONIC, Deadline
 from hwloop.device import Device, DeviceDescription, DeviceSpec
 from hwloop.device.plain_value import UNDESCRIBED
+from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
 from hwloop.devices.remote.address import Address
 from hwloop.devices.remote.crossing import DESCRIPTION_BYTES, Description, described
 from hwloop.devices.remote.link import Held, RemoteLink
 from hwloop.devices.remote.security import NONCE_BYTES, read_key
 from hwloop.errors import BadReading, DeviceChanged, DeviceDisconnected, DeviceError
-from hwloop.simulators.settings import real_number
 
 LONGEST_NAME = 200
 TOKEN_OF_PROCESS = 8  # hexadecimal digits

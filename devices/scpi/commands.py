@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
 
+from hwloop.device.settings import real_number
 from hwloop.devices.scpi.agreement import numbers_agree, same_keyword
 from hwloop.devices.scpi.replies import BOOLEAN, INTEGER, KEYWORD, NUMBER, Form
 from hwloop.errors import LimitError
-from hwloop.simulators.settings import real_number
 
 if TYPE_CHECKING:
     from hwloop.devices.scpi.instrument import ScpiInstrument

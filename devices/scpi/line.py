@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from hwloop.device.settings import nearest, one_of, real_number, whole_number
 from hwloop.errors import ConfigError
-from hwloop.registry import nearest
-from hwloop.simulators.settings import one_of, real_number, whole_number
 
 PARITIES = ("none", "even", "odd", "mark", "space")
 FLOW_CONTROLS = ("none", "xon-xoff", "rts-cts", "dtr-dsr")

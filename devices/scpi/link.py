@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hwloop.deadline import Deadline
+from hwloop.device.settings import real_number
 from hwloop.devices.scpi.blocks import as_array, read_blocks
 from hwloop.devices.scpi.line import Line
 from hwloop.devices.scpi.marker import Marker
@@ -22,7 +23,6 @@ from hwloop.devices.scpi.replies import COMPLETE, ERROR, IDENTITY, Form
 from hwloop.devices.scpi.stream_transport import StreamTransport
 from hwloop.devices.scpi.transport import Bytes, Transport
 from hwloop.errors import BadReading, ConformityError, DeviceDisconnected, DeviceError, DeviceTimeout
-from hwloop.simulators.settings import real_number
 
 T = TypeVar("T")
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from hwloop.deadline import Deadline
 from hwloop.device import Device, DeviceSpec
+from hwloop.device.settings import real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.devices.serial_board.description import BoardDescription
 from hwloop.devices.serial_board.line_protocol import (
@@ -22,7 +23,6 @@ from hwloop.devices.serial_board.line_protocol import (
 from hwloop.devices.serial_board.link import DeviceRefusal, SerialLink
 from hwloop.errors import BadReading, DeviceChanged, DeviceDisconnected, DeviceError, DeviceTimeout
 from hwloop.events import StrayLines
-from hwloop.simulators.settings import real_number, whole_number
 
 BITS_PER_CHARACTER = 10  # start bit, 8 data bits, stop bit
 HELLO_SECONDS = 0.5  # a board that boots answers nothing; then it is asked again

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.device.settings import real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.devices.sound_card.envelope import faded, rise
 from hwloop.devices.sound_card.level import LevelLimit
 from hwloop.errors import BadReading
-from hwloop.simulators.settings import real_number, whole_number
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hwloop.device import Device, DeviceSpec
+from hwloop.device.settings import one_of, real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.devices.sound_card.batch import Batch, Heard
 from hwloop.devices.sound_card.coding import CODINGS, Coding, Timing
@@ -15,7 +16,6 @@ from hwloop.devices.sound_card.level import LevelLimit
 from hwloop.devices.sound_card.marker import Marker
 from hwloop.devices.sound_card.stream import DuplexStream, SoundDeviceStream
 from hwloop.errors import BadReading, DeviceDisconnected, DeviceError
-from hwloop.simulators.settings import one_of, real_number, whole_number
 
 MARKER_SECONDS = 0.04
 TYPICAL_LATENCY_SECONDS = 0.25  # for forecasts, before it is measured

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
 from hwloop.errors import LimitError
-from hwloop.simulators.settings import real_number
 
 ROUNDING = 1e-6  # a sample travels as float32
 

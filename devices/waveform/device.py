@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hwloop.device import Device, DeviceSpec
+from hwloop.device.settings import real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.devices.claim import Claim
 from hwloop.devices.scpi.line import line_from
@@ -21,7 +22,6 @@ from hwloop.devices.waveform.timing import BurstTiming
 from hwloop.devices.waveform.units import Limit, Units, as_limit
 from hwloop.devices.waveform.watchdog import Watchdog
 from hwloop.errors import HwloopError
-from hwloop.simulators.settings import real_number, whole_number
 
 BURSTS_A_CALL = 8
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.device.settings import real_number
 from hwloop.errors import LimitError
-from hwloop.simulators.settings import real_number
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hwloop.device.settings import one_of
 from hwloop.devices.scpi import ScpiLink
 from hwloop.devices.waveform.instruments import Generator, Oscilloscope
 from hwloop.devices.waveform.keysight_33500 import Keysight33500
 from hwloop.devices.waveform.keysight_infiniivision import KeysightInfiniiVision
-from hwloop.simulators.settings import one_of
 
 # Each takes a link, a channel and the points of its memory.
 GENERATORS: dict[str, Callable[[ScpiLink, int, int], Generator]] = {"keysight-33500": Keysight33500}

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from hwloop.device.settings import real_number, whole_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.settings import real_number, whole_number
 
 WINDOW_START, WINDOW_END = 0.25, 0.75  # part of a slot that is averaged: what settles is left out
 

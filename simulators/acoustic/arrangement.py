@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.device.settings import one_of, real_number, whole_number
 from hwloop.simulators.acoustic.medium import Medium
 from hwloop.simulators.acoustic.places import Places, scattered
 from hwloop.simulators.acoustic.scatterers import Resistor
 from hwloop.simulators.acoustic.shapes import BULGES, Shape
 from hwloop.simulators.acoustic.tone_field import ToneSetup
 from hwloop.simulators.acoustic.tones import Tones
-from hwloop.simulators.settings import one_of, real_number, whole_number
 
 
 def tone_setup(

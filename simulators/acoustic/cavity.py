@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hwloop.device import DeviceSpec
+from hwloop.device.converters import Converter
+from hwloop.device.settings import flag, one_of, real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.acoustic.accuracy import LARGEST_CHANGE, AccuracyDoubt, AccuracyWarning, HarmonicsCheck
 from hwloop.simulators.acoustic.arrangement import tone_setup
@@ -16,9 +18,7 @@ from hwloop.simulators.acoustic.gain_faults import GainGlitches, GroupJitter, Wa
 from hwloop.simulators.acoustic.phyll import Phyll
 from hwloop.simulators.acoustic.readouts import READOUTS
 from hwloop.simulators.acoustic.tone_field import ToneField, ToneSetup
-from hwloop.simulators.converters import Converter
 from hwloop.simulators.imperfections import GainJitter, ImperfectionChain, ReadNoise
-from hwloop.simulators.settings import flag, one_of, real_number, whole_number
 from hwloop.simulators.substrate import Substrate
 
 NO_NOISE = {

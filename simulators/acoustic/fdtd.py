@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.device.settings import real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.acoustic import fdtd_kernels as kernels
 from hwloop.simulators.acoustic.places import Places
 from hwloop.simulators.acoustic.scatterers import Resistor
-from hwloop.simulators.settings import real_number, whole_number
 
 Field = NDArray[np.floating[Any]]
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device.spec import Float64Array
+from hwloop.device.streams import NoiseStream
 from hwloop.simulators.imperfections import Imperfection
-from hwloop.simulators.streams import NoiseStream
 
 
 @dataclass(frozen=True)

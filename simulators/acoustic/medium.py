@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.acoustic import mode_cache
 from hwloop.simulators.acoustic.eigenmodes import Eigenmodes
 from hwloop.simulators.acoustic.shapes import Shape
-from hwloop.simulators.settings import real_number
 
 Complex = NDArray[np.complex128]
 

@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
+from hwloop.device.streams import NoiseStream
 from hwloop.simulators.acoustic.gain_faults import Background, Floor, GainGlitches, GroupJitter, WanderingGain
 from hwloop.simulators.acoustic.medium import Complex
 from hwloop.simulators.acoustic.tone_field import ToneSetup
 from hwloop.simulators.imperfections import ImperfectionChain
-from hwloop.simulators.settings import whole_number
-from hwloop.simulators.streams import NoiseStream
 
 # Tones a, b, c at 10, 11 and 13 times the fundamental; the weak lines are the mixing products 2 a - b and 2 c - b.
 LINES = (10, 9, 11, 15, 13)

@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
+from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.settings import real_number
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from hwloop.device import DeviceSpec
+from hwloop.device.converters import Converter
+from hwloop.device.settings import flag, one_of, real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.acoustic.arrangement import cavity_shape, places_in
 from hwloop.simulators.acoustic.medium import Medium
 from hwloop.simulators.acoustic.places import Places
 from hwloop.simulators.acoustic.scatterers import Resistor
-from hwloop.simulators.converters import Converter
 from hwloop.simulators.imperfections import GainJitter, ImperfectionChain, ReadNoise
-from hwloop.simulators.settings import flag, one_of, real_number, whole_number
 from hwloop.simulators.substrate import Substrate
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from hwloop.device import Device
+from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.bench.signals import Constant, Polyline, Signal, steps
-from hwloop.simulators.settings import real_number
 
 _WHOLE_ROWS_SLACK = 1e-6
 

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from hwloop.device import Device
+from hwloop.device.settings import one_of
 from hwloop.registry import open_device
 from hwloop.simulators.bench.clock import BenchClock
 from hwloop.simulators.bench.device_toml import device_table, toml_document
@@ -19,7 +20,6 @@ from hwloop.simulators.bench.output_log import OutputLog
 from hwloop.simulators.bench.scpi.instrument import Instrument
 from hwloop.simulators.bench.server import LOOPBACK, InstrumentServer
 from hwloop.simulators.bench.wiring import Wiring
-from hwloop.simulators.settings import one_of
 
 Server = InstrumentServer | SerialServer | HislipServer
 #: TCP listens on an address; the others are of this computer.

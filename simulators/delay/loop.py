@@ -8,8 +8,8 @@ import numpy as np
 
 from hwloop.blocks import ExactProduct
 from hwloop.device import DeviceSpec
+from hwloop.device.settings import one_of, real_number, whole_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.settings import one_of, real_number, whole_number
 from hwloop.simulators.substrate import BlockSubstrate
 
 if TYPE_CHECKING:

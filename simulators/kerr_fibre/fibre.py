@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device import DeviceSpec
+from hwloop.device.settings import one_of, real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators import transmission_matrix
 from hwloop.simulators.kerr_fibre.medium import Complex, Medium, graded, measured, propagators, quadrature_form
 from hwloop.simulators.modulation import MODULATIONS
 from hwloop.simulators.phase_walk import PhaseWalk
-from hwloop.simulators.settings import one_of, real_number, whole_number
 from hwloop.simulators.substrate import BlockSubstrate
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device import DeviceSpec
+from hwloop.device.settings import one_of, real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.blas_threads import single_threaded_blas
 from hwloop.simulators.imperfections import GainJitter, ImperfectionChain, ReadNoise
 from hwloop.simulators.microwave.chamber import Chamber, build_chamber
 from hwloop.simulators.microwave.elimination import Eliminated, eliminate, single_flips
-from hwloop.simulators.settings import one_of, real_number, whole_number
 from hwloop.simulators.substrate import Substrate
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from hwloop.device.settings import one_of, real_number
 from hwloop.errors import ConfigError, HwloopWarning
 from hwloop.simulators.nir.network import FeedForward
 from hwloop.simulators.nir.probe import probe_stimuli, silent_or_stuck
 from hwloop.simulators.nir.reading import read_graph
 from hwloop.simulators.nir.understood import what_has_no_effect
 from hwloop.simulators.nir.wiring import Wiring, leading_to_the_output, wired
-from hwloop.simulators.settings import one_of, real_number
 from hwloop.simulators.spiking.device import SpikingDevice
 from hwloop.simulators.spiking.engine import ENGINES
 from hwloop.simulators.spiking.window import Window

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from hwloop.device.settings import real_number, whole_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.settings import real_number, whole_number
-from hwloop.simulators.streams import NoiseStream
+from hwloop.device.streams import NoiseStream
 
 SOFTEST = 0.1  # no disorder makes an oscillator softer than this, or a spring weaker than 0
 

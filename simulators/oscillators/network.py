@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from hwloop.device import DeviceSpec
+from hwloop.device.settings import one_of, real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.oscillators.disorder import Disorder
-from hwloop.simulators.settings import one_of, real_number, whole_number
 from hwloop.simulators.substrate import BlockSubstrate
 
 if TYPE_CHECKING:

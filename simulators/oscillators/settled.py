@@ -7,10 +7,10 @@ from typing import ClassVar
 import numpy as np
 
 from hwloop.device import DeviceSpec
+from hwloop.device.settings import real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.oscillators.disorder import Disorder
 from hwloop.simulators.oscillators.equilibrium import Equilibrium
-from hwloop.simulators.settings import real_number, whole_number
 from hwloop.simulators.substrate import Substrate
 
 

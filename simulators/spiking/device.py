@@ -9,9 +9,9 @@ import numpy as np
 
 from hwloop.device import DeviceSpec
 from hwloop.device.checks import checked_stimuli
+from hwloop.device.settings import one_of, real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.imperfections import ImperfectionChain
-from hwloop.simulators.settings import one_of, real_number, whole_number
 from hwloop.simulators.spiking.encodings import ENCODINGS, encoding_of
 from hwloop.simulators.spiking.engine import Engine, engine_versions
 from hwloop.simulators.spiking.readouts import READOUTS

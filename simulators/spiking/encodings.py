@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.settings import real_number
 from hwloop.simulators.spiking.layer import stimulus_on_grid
 from hwloop.simulators.spiking.window import Window
 

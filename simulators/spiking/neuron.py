@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwloop.device.settings import one_of, real_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.settings import one_of, real_number
 from hwloop.simulators.spiking.window import whole_steps
 
 RESETS = ("zero", "subtract")

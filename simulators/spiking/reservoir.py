@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.settings import real_number
 from hwloop.simulators.spiking.device import SpikingDevice
 from hwloop.simulators.spiking.engine import Engine
 from hwloop.simulators.spiking.layer import SpikingLayer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hwloop.simulators.settings import one_of
+from hwloop.device.settings import one_of
 from hwloop.simulators.spiking.engine import Engine
 from hwloop.simulators.spiking.layer import SpikingLayer
 from hwloop.simulators.spiking.reservoir import LIFReservoir, takes_settings_of

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.settings import real_number
 
 LARGEST = 1e6  # of a weight, in rheobases
 

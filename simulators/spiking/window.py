@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hwloop.simulators.settings import real_number
+from hwloop.device.settings import real_number
 
 MOST_STEPS = 1_000_000
 

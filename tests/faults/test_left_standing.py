@@ -19,9 +19,9 @@ import pytest
 
 import hwloop
 from hwloop.deadline import Deadline
+from hwloop.device.streams import NoiseStream
 from hwloop.devices import slew_limited
 from hwloop.journal import DiskJournal, InMemoryJournal
-from hwloop.simulators.streams import NoiseStream
 
 pytestmark = pytest.mark.exhaustive
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import hwloop
+from hwloop.device.streams import NoiseStream
 from hwloop.devices.faults import FAULTS
 from hwloop.journal import DiskJournal, InMemoryJournal
 from hwloop.simulators.optical_fibre import OpticalFibre
-from hwloop.simulators.streams import NoiseStream
 
 pytestmark = pytest.mark.exhaustive
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hwloop.simulators.converters import Converter
+from hwloop.device.converters import Converter
+from hwloop.device.streams import NoiseStream
 from hwloop.simulators.imperfections import (
     ADC,
     GainJitter,
@@ -16,7 +17,6 @@ from hwloop.simulators.imperfections import (
     SoftSaturation,
 )
 from hwloop.simulators.optical_fibre import OpticalFibre
-from hwloop.simulators.streams import NoiseStream
 
 
 @pytest.mark.parametrize("bits", [6, 8, 10, 12])

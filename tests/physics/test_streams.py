@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hwloop.device.streams import NoiseStream
 from hwloop.simulators.optical_fibre import OpticalFibre
-from hwloop.simulators.streams import NoiseStream
 
 ALL_NOISE = {
     "read_noise": 0.02,

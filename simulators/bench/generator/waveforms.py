@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import resample_poly
 
+from hwloop.device.converters import Converter
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.bench.signals import HeldSamples, Polyline, Signal
-from hwloop.simulators.converters import Converter
 
 OVERSAMPLING = 4
 Shape = Callable[[Float64Array], Float64Array]

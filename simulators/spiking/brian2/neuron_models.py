@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from hwloop.registry import nearest
-from hwloop.simulators.settings import one_of
+from hwloop.device.settings import nearest, one_of
 from hwloop.simulators.spiking.brian2.noise import WHITE_NOISE, refuse_random_functions
 from hwloop.simulators.spiking.brian2.quantities import parse_quantity
 

@@ -10,9 +10,9 @@ from brian2 import Clock, Network, NeuronGroup, Synapses, have_same_dimensions, 
 from brian2.core.variables import ArrayVariable
 from numpy.typing import NDArray
 
+from hwloop.device.settings import nearest
 from hwloop.device.spec import Float64Array
 from hwloop.errors import DeviceError
-from hwloop.registry import nearest
 from hwloop.simulators.spiking.brian2.neuron_models import NeuronModel
 from hwloop.simulators.spiking.brian2.noise import RowNoise, with_row_noise
 from hwloop.simulators.spiking.brian2.process import brian_quantity

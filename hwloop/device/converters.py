@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.settings import whole_number
 
 
 @dataclass(frozen=True, eq=False)

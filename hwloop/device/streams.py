@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.simulators.settings import whole_number
+from hwloop.device.settings import whole_number
 
 
 class NoiseStream:

@@ -1,14 +1,21 @@
-"""Checks of a simulator's settings: a bad one is refused with the reason and the nearest allowed value."""
+"""Checks of a device's settings: a bad one is refused with the reason and the nearest allowed value."""
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from hwloop.registry import nearest
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a name that is not known: the closest one, then all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Known: {', '.join(names) if names else 'none'}."
 
 
 def real_number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:

@@ -19,7 +19,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 from table import print_table  # noqa: E402
 
 import hwloop  # noqa: E402
-from hwloop.experiment.statistics import Summary, paired_difference  # noqa: E402
+from hwloop.experiment.columns import Summary, paired_difference  # noqa: E402
 from hwloop.experiments import datasets  # noqa: E402
 from hwloop.layers import PhysicalNetwork, Stage  # noqa: E402
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from hwloop.device import DeviceDescription
 from hwloop.errors import ConfigError
-from hwloop.experiment.measured_with import beyond_the_seed
+from hwloop.experiment.provenance import beyond_the_seed
 from hwloop.journal.folders import make_folder, refuse_links, sync_folder
 from hwloop.journal.lock import WriterLock
 from hwloop.journal.whole_file import write_whole

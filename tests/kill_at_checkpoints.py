@@ -7,8 +7,8 @@ import signal
 
 from hwloop.events import EpochFinished
 from hwloop.experiment import checkpoints
+from hwloop.experiment.config import load_experiment
 from hwloop.experiment.events import CheckpointSaved
-from hwloop.experiment.loading import load_experiment
 from hwloop.experiment.runner import resume_experiment, run_experiment
 from hwloop.experiments.datasets import split
 

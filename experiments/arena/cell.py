@@ -13,13 +13,11 @@ from hwloop.device import DeviceDescription
 from hwloop.errors import DeviceError, HwloopError, JournalError
 from hwloop.events import Event
 from hwloop.experiment import results
-from hwloop.experiment.config import ExperimentConfig
-from hwloop.experiment.forecast import seed_rows
-from hwloop.experiment.loading import validated
+from hwloop.experiment.config import ExperimentConfig, validated
+from hwloop.experiment.floors import build_trainer
 from hwloop.experiment.partition import Partition
-from hwloop.experiment.physical_floors import build_trainer
 from hwloop.experiment.rigs import PlannedRig, Rig
-from hwloop.experiment.seed_run import prepare_seed
+from hwloop.experiment.seed_run import prepare_seed, seed_rows
 from hwloop.experiments.arena.splits import arena_partition, judged_on_validation, without_validation
 from hwloop.experiments.kept_rig import KeptRig
 from hwloop.registry import DATASETS

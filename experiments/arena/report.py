@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hwloop.experiment import figures_in_words as words
+from hwloop.experiment import columns as words
 from hwloop.experiment.report import data_uri
 from hwloop.experiments.arena.page import rendered
 from hwloop.experiments.arena.plot import draw_standings

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwloop.experiment import results
-from hwloop.experiment.statistics import Interval, Summary, t_interval
+from hwloop.experiment.columns import Interval, Summary, t_interval
 from hwloop.experiments.arena.cell import CellResult
 from hwloop.experiments.arena.settings import ArenaSettings
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.errors import ConfigError
-from hwloop.experiment.overrides import parse_setting
+from hwloop.experiment.toml_text import parse_setting
 from hwloop.experiments.arena.cell import require_rig
 from hwloop.experiments.arena.run import Progress, run_arena, unheard
 from hwloop.experiments.arena.settings import ArenaSettings

@@ -12,11 +12,11 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from hwloop.experiment import figures_in_words as words
-from hwloop.experiment.overrides import parse_setting
+from hwloop.experiment import columns as words
+from hwloop.experiment.columns import t_interval
 from hwloop.experiment.plots import GRID, QUIET, STYLE
 from hwloop.experiment.report import data_uri
-from hwloop.experiment.statistics import t_interval
+from hwloop.experiment.toml_text import parse_setting
 from hwloop.experiments.arena.page import rendered
 from hwloop.experiments.arena.plot import COLOURS, MARKERS, SHOWN_REFERENCES
 from hwloop.experiments.arena.report import REPORT as ARENA_REPORT

@@ -15,11 +15,10 @@ from hwloop.adapt import Adapter, Anchors
 from hwloop.adapt.adapter import check_step
 from hwloop.device import DeviceDescription
 from hwloop.errors import ConfigError
-from hwloop.experiment.config import ExperimentConfig
-from hwloop.experiment.loading import validated
-from hwloop.experiment.overrides import with_overrides
+from hwloop.experiment.config import ExperimentConfig, validated
 from hwloop.experiment.partition import Labelled, partition
 from hwloop.experiment.seed_run import prepare_seed
+from hwloop.experiment.toml_text import with_overrides
 from hwloop.experiments.drift.moving import Moving
 from hwloop.experiments.drift.rig import MovingRig
 from hwloop.experiments.drift.store import CourseStore, SeedCourse

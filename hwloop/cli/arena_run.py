@@ -78,7 +78,7 @@ def arena_settings(request: ArenaRequest) -> ArenaSettings:
     ------
     ConfigError
     """
-    from hwloop.experiment.loading import check_names
+    from hwloop.experiment.config import check_names
     from hwloop.experiments.arena.settings import ArenaSettings, named_trainers, parsed_budgets
 
     budgets, experiment = parsed_budgets(request.budget), _experiment(request)
@@ -88,7 +88,7 @@ def arena_settings(request: ArenaRequest) -> ArenaSettings:
 
 def _experiment(request: ArenaRequest) -> ExperimentConfig:
     """The experiment that is named, with what the options change; or one of a device and a dataset alone."""
-    from hwloop.experiment.loading import load_experiment, validated
+    from hwloop.experiment.config import load_experiment, validated
     from hwloop.experiments.arena.settings import with_validation
     from hwloop.experiments.shipped import experiment_file
 
@@ -101,7 +101,7 @@ def _experiment(request: ArenaRequest) -> ExperimentConfig:
         return validated(with_validation(config.as_table()), config.name)
     if request.device is None or request.dataset is None:
         raise ConfigError("name an experiment, or give both --device and --dataset; see hwloop list")
-    from hwloop.experiment.overrides import with_overrides
+    from hwloop.experiment.toml_text import with_overrides
 
     table = {"name": f"{request.dataset}-{Path(request.device).stem}", "trainer": "local"}
     return validated(with_validation(with_overrides(table, changes)), "arena")

@@ -16,7 +16,7 @@ from types import FrameType, TracebackType
 from typing import Protocol, Self
 
 from hwloop.errors import ConfigError
-from hwloop.experiment.overrides import parse_setting
+from hwloop.experiment.toml_text import parse_setting
 from hwloop.registry import BENCHES
 
 BENCH = "waveform"

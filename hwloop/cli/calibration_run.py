@@ -21,7 +21,7 @@ from hwloop.cli.exit_codes import ProgressKept
 from hwloop.device import Device, DeviceWrapper
 from hwloop.errors import BudgetExceeded, ConfigError
 from hwloop.events import Event, RowsMeasured
-from hwloop.experiment.overrides import parse_setting
+from hwloop.experiment.toml_text import parse_setting
 from hwloop.registry import open_device, paths_beside, read_toml
 from hwloop.runs.recording_folder import RecordingFolder
 from hwloop.session import Forecast

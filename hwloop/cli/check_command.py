@@ -133,7 +133,7 @@ def device_factory(target: str, settings: list[str]) -> Callable[[], Device]:
     import sys
 
     from hwloop.errors import ConfigError, HwloopError
-    from hwloop.experiment.overrides import parse_setting
+    from hwloop.experiment.toml_text import parse_setting
     from hwloop.registry import open_device
 
     chosen: dict[str, Any] = {}

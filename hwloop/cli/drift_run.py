@@ -28,7 +28,7 @@ def follow_and_show(
 ) -> None:
     """Run the drift and show its table on standard output; progress goes to standard error."""
     from hwloop.errors import ConfigError
-    from hwloop.experiment.loading import check_names, load_experiment
+    from hwloop.experiment.config import check_names, load_experiment
     from hwloop.experiment.run_folder import free_folder
     from hwloop.experiments.drift.report import HEADINGS, course_line, write_drift_report
     from hwloop.experiments.drift.run import DriftSettings, parsed_positions, run_drift

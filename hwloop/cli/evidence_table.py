@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hwloop.experiment import figures_in_words as words
+from hwloop.experiment import columns as words
 from hwloop.experiment import results
 from hwloop.experiment.evidence import Evidence
 

@@ -17,8 +17,7 @@ from hwloop.cli.exit_codes import ProgressKept
 from hwloop.cli.recorded_in_words import plain
 from hwloop.cli.shown_warnings import shown_warnings
 from hwloop.errors import CheckpointError, ConfigError
-from hwloop.experiment.csv_rows import read_rows
-from hwloop.experiment.trained import TrainedNetwork
+from hwloop.experiment.trained import TrainedNetwork, read_rows
 from hwloop.layers import PhysicalNetwork
 from hwloop.registry import nearest
 from hwloop.runs.recording_folder import RecordingFolder

@@ -28,7 +28,7 @@ def run_and_show(name: str, settings: Sequence[str], out: Path | None, as_json: 
     Standard output carries the evidence table, or with ``as_json`` nothing but one JSON object; all else goes
     to standard error.
     """
-    from hwloop.experiment.loading import check_names, load_experiment
+    from hwloop.experiment.config import check_names, load_experiment
     from hwloop.experiment.run_folder import run_in_free_folder
     from hwloop.experiments.shipped import experiment_file
     from hwloop.runs.layout import require_run

@@ -1,11 +1,11 @@
-"""A run's checkpoints: written at every stage, the last two kept; a run that was stopped goes on from them."""
+"""A run's checkpoints and finished scores: written while a seed runs, found again when the run goes on."""
 
 from __future__ import annotations
 
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,14 @@ from hwloop.checkpoint.network import TRAINING
 from hwloop.errors import CheckpointError, HwloopWarning
 from hwloop.events import Event
 from hwloop.experiment.events import CheckpointSaved, CheckpointSetAside
-from hwloop.experiment.finished import set_aside
-from hwloop.experiment.made_with import unlike
+from hwloop.experiment.finished import FinishedSeed, FinishedWork, set_aside
+from hwloop.experiment.provenance import unlike
+from hwloop.experiment.results import Score
 from hwloop.layers import PhysicalNetwork
+from hwloop.session import Session
+from hwloop.session.place import Place
 from hwloop.training import Trainer
-from hwloop.training.state import SavedState, TrainingState
+from hwloop.training.state import Checkpoint, SavedState, TrainingState, keep_nothing
 
 FOLDER = "checkpoints"
 FINAL = "final.safetensors"  # of the last seed
@@ -66,7 +69,7 @@ class Checkpoints:
     seed, number
         The seed, and its place among the run's seeds.
     made
-        What the run's bits depend on, see :func:`hwloop.experiment.made_with.made_with`.
+        What the run's bits depend on, see :func:`hwloop.experiment.provenance.made_with`.
     from_start
         Go on from none.
     """
@@ -229,3 +232,71 @@ def _point(description: Path) -> float:
         return int(read_description(description)["details"]["point"])
     except (CheckpointError, KeyError, TypeError, ValueError):
         return math.inf
+
+
+class Keeper:
+    """Keeps nothing, and finds nothing: for a seed that leaves no trace, such as a replay's.
+
+    Attributes
+    ----------
+    checkpoint
+        The fit's.
+    """
+
+    checkpoint: Checkpoint
+
+    def __init__(self) -> None:
+        self.checkpoint = keep_nothing
+
+    def to_go_on_from(self, trainer: Trainer) -> SavedState | None:
+        """The point that the fit goes on from; its devices are open. ``None`` for its start."""
+        return None
+
+    def finished_score(self, method: str, sessions: Sequence[Session]) -> tuple[Score, tuple[Place, ...]] | None:
+        """What a method scored before, and where that left each session."""
+        return None
+
+    def keep_score(self, method: str, score: Score, sessions: Sequence[Session]) -> None:
+        """A floor or ceiling is finished."""
+
+
+KEEPS_NOTHING = Keeper()
+
+
+class SeedKeeper(Keeper):
+    """Keeps checkpoints and finished scores in the run's folder.
+
+    Parameters
+    ----------
+    checkpoints
+        Of the seed.
+    work
+        Of the run.
+    finished
+        What is finished of the seed.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, work: FinishedWork, finished: FinishedSeed) -> None:
+        self.checkpoint = checkpoints
+        self.checkpoints = checkpoints
+        self.finished = finished
+        self._work = work
+
+    def to_go_on_from(self, trainer: Trainer) -> SavedState | None:
+        """The newest checkpoint of the seed that fits."""
+        return self.checkpoints.to_go_on_from(trainer)
+
+    def finished_score(self, method: str, sessions: Sequence[Session]) -> tuple[Score, tuple[Place, ...]] | None:
+        """Only if it was scored on the devices that are open now."""
+        places = self.finished.places.get(method)
+        if places is None or [p.settings for p in places] != [session.place().settings for session in sessions]:
+            return None
+        return self.finished.scores[method], places
+
+    def keep_score(self, method: str, score: Score, sessions: Sequence[Session]) -> None:
+        """The rows that it stands on are never younger than it."""
+        for session in sessions:
+            session.journal.sync()
+        self.finished.scores[method] = score
+        self.finished.places[method] = tuple(session.place() for session in sessions)
+        self._work.keep(self.checkpoints.seed, self.finished)

@@ -1,19 +1,113 @@
-"""A run that was stopped when all its seeds were finished: what is left is its report."""
+"""How a run ends, how one whose seeds are all finished is concluded, and what a replay is compared with."""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from hwloop.errors import ConfigError, DeviceDrifted, JournalError, was_interrupted
 from hwloop.events import Event, Listener
-from hwloop.experiment.ending import conclude, ended
-from hwloop.experiment.events import RunForecast, SeedTakenUp
+from hwloop.experiment.events import RunForecast, RunStopped, SeedTakenUp
 from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.finished import FinishedSeed, FinishedWork, UnfitError
-from hwloop.experiment.replay import recorded_results
-from hwloop.experiment.results import NETWORK, SeedResult
+from hwloop.experiment.report import write_report
+from hwloop.experiment.results import NETWORK, DeviceResponse, SeedResult
 from hwloop.experiment.run_folder import RunFolder, unfinished_run
+from hwloop.runs.state import FAILED, INTERRUPTED
+
+
+@contextmanager
+def ended(
+    folder: RunFolder, emit: Callable[[Event], None], seeds_finished: Callable[[], int], n_seeds: int
+) -> Iterator[None]:
+    """What happens inside ends the run; afterwards others may write its folder."""
+    try:
+        yield
+    except BaseException as error:
+        stopped = was_interrupted(error) or isinstance(error, BrokenPipeError)  # as with: hwloop run | head
+        interrupted = stopped or isinstance(error, DeviceDrifted)
+        reason = "interrupted" if stopped else f"{type(error).__name__}: {error}"
+        with suppress(JournalError):  # why it stopped says more; without a state it counts as interrupted
+            folder.write_state(INTERRUPTED if interrupted else FAILED, reason)
+        with suppress(JournalError):
+            emit(RunStopped(reason, seeds_finished(), n_seeds, str(folder.path)))
+        raise
+    finally:
+        folder.close()
+
+
+def conclude(
+    folder: RunFolder, evidence: Evidence, responses: Sequence[DeviceResponse], class_names: Sequence[str]
+) -> None:
+    """Every seed is finished: the report, the evidence, the state."""
+    write_report(evidence, responses, class_names, folder.path)
+    folder.write_line({"event": "Evidence", **evidence.as_json()})
+    folder.finish()
+
+
+# What a replay must reproduce to the last bit; times are its own.
+COMPARED = (
+    "scores",
+    "rows",
+    "recalled",
+    "reused",
+    "floor_rows",
+    "confusion",
+    "losses",
+    "validation_accuracies",
+    "devices",
+    "drift",
+)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The evidence of a replay, and where it differs from the recorded run: empty if it is the same."""
+
+    evidence: Evidence
+    differences: tuple[str, ...]
+
+
+def differences(path: Path, results: Sequence[SeedResult], with_references: bool) -> tuple[str, ...]:
+    """Which of the recorded results of a run differ from those of its replay, by seed and name.
+
+    Floors and ceiling are compared if the replay has them (``with_references``).
+    """
+    recorded = recorded_results(path)
+    found = []
+    for result in results:
+        now = json.loads(json.dumps(result.as_dict()))
+        then = recorded.get(result.seed)
+        if then is None:
+            found.append(f"seed {result.seed}: the recorded run has no result")
+            continue
+        if not with_references:
+            then = {**then, "scores": {name: (then.get("scores") or {}).get(name) for name in now["scores"]}}
+        compared = [name for name in COMPARED if with_references or name != "floor_rows"]
+        found += [f"seed {result.seed}: {name}" for name in compared if now.get(name) != then.get(name)]
+    return tuple(found)
+
+
+def recorded_results(path: Path) -> dict[int, Mapping[str, Any]]:
+    """The last result of each seed in a run's ``metrics.jsonl``."""
+    found: dict[int, Mapping[str, Any]] = {}
+    try:
+        text = (path / "metrics.jsonl").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path / 'metrics.jsonl'} cannot be read ({error})") from error
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue  # the line that a killed run was writing
+        if isinstance(entry, dict) and entry.get("event") == "SeedResult" and isinstance(entry.get("seed"), int):
+            found[entry["seed"]] = entry
+    return found
 
 
 def concluded(path: Path, listeners: Sequence[Listener] = ()) -> Evidence | None:

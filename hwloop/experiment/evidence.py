@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from hwloop.experiment import results
+from hwloop.experiment.columns import Interval, Summary, paired_difference
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.results import Score, SeedResult
-from hwloop.experiment.statistics import Interval, Summary, paired_difference
 from hwloop.session.ledger import RUN_PURPOSES
 
 

@@ -18,9 +18,8 @@ from safetensors.numpy import save as save_arrays
 from hwloop.device import DeviceSpec
 from hwloop.errors import HwloopWarning, JournalError
 from hwloop.experiment.config import ExperimentConfig
-from hwloop.experiment.made_with import made_with, unlike
-from hwloop.experiment.response import DeviceResponse, Sweep
-from hwloop.experiment.results import Score, SeedResult
+from hwloop.experiment.provenance import made_with, unlike
+from hwloop.experiment.results import DeviceResponse, Score, SeedResult, Sweep
 from hwloop.journal.whole_file import write_whole
 from hwloop.runs.layout import journal_folders
 from hwloop.session.place import Place

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from hwloop.device.spec import Float64Array
 from hwloop.experiment import results
 from hwloop.experiment.evidence import Evidence
-from hwloop.experiment.response import DeviceResponse, Sweep, effective_rank
+from hwloop.experiment.results import DeviceResponse, Sweep, effective_rank
 
 INK, QUIET, GRID = "#1d2733", "#6b7785", "#e3e7ec"
 ACCENT, SECOND, CEILING = "#0b6e99", "#d1763a", "#7a5c9e"

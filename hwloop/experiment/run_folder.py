@@ -14,11 +14,9 @@ from typing import Any
 from hwloop.device import Device, DeviceDescription
 from hwloop.errors import ConfigError, JournalError
 from hwloop.events import Event, Listener
-from hwloop.experiment.config import ExperimentConfig
-from hwloop.experiment.environment import environment
-from hwloop.experiment.loading import load_experiment
-from hwloop.experiment.measured_with import MeasuredDevices
-from hwloop.experiment.tensorboard_log import TensorBoardLog, require_tensorboard
+from hwloop.experiment.config import ExperimentConfig, load_experiment
+from hwloop.experiment.events import TensorBoardLog, require_tensorboard
+from hwloop.experiment.provenance import MeasuredDevices, environment
 from hwloop.experiment.toml_text import toml_text
 from hwloop.journal import DiskJournal
 from hwloop.journal.folders import make_folder, refuse_links, sync_tree

@@ -10,23 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.events import Event, Listener
-from hwloop.experiment.checkpoints import Checkpoints
-from hwloop.experiment.conclusion import concluded, take_up
-from hwloop.experiment.config import ExperimentConfig
-from hwloop.experiment.ending import conclude, ended
+from hwloop.experiment.checkpoints import Checkpoints, SeedKeeper
+from hwloop.experiment.conclusion import Replay, conclude, concluded, differences, ended, take_up
+from hwloop.experiment.config import ExperimentConfig, load_experiment
 from hwloop.experiment.events import RunForecast, SeedFinished, SeedStarted
 from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.finished import FinishedSeed, FinishedWork
-from hwloop.experiment.forecast import require_budget, run_forecast, seed_rows
-from hwloop.experiment.keeper import SeedKeeper
-from hwloop.experiment.loading import load_experiment
-from hwloop.experiment.made_with import made_with
 from hwloop.experiment.partition import LabelledDataset, Splitter, partition
-from hwloop.experiment.replay import Replay, differences
-from hwloop.experiment.response import DeviceResponse
-from hwloop.experiment.results import SeedResult
-from hwloop.experiment.reuse import take_earlier_rows
-from hwloop.experiment.rigs import LiveRig, PlannedRig, RecordedRig, Rig
+from hwloop.experiment.provenance import made_with
+from hwloop.experiment.results import DeviceResponse, SeedResult
+from hwloop.experiment.rigs import LiveRig, PlannedRig, RecordedRig, Rig, take_earlier_rows
 from hwloop.experiment.run_folder import (
     CONFIG_FILE,
     RunFolder,
@@ -34,7 +27,7 @@ from hwloop.experiment.run_folder import (
     run_in_free_folder,
     unfinished_run,
 )
-from hwloop.experiment.seed_run import SeedRun, prepare_seed
+from hwloop.experiment.seed_run import SeedRun, prepare_seed, require_budget, run_forecast, seed_rows
 from hwloop.registry import DATASETS
 from hwloop.session import Forecast
 
@@ -51,7 +44,7 @@ def run_experiment(
     Parameters
     ----------
     config
-        As :func:`hwloop.experiment.loading.load_experiment` gives it.
+        As :func:`hwloop.experiment.config.load_experiment` gives it.
     split
         Splits the dataset: ``split(dataset, seed, test, validation)`` gives row numbers, see
         :class:`hwloop.experiment.partition.SplitRows`.

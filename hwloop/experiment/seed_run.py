@@ -1,9 +1,9 @@
-"""One seed of an experiment: train and test the network, then its floors and ceiling on the same split."""
+"""One seed of an experiment: its rows forecast, its network trained and tested, its floors scored."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -13,23 +13,90 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device import Device, DeviceDescription
+from hwloop.errors import BudgetExceeded
 from hwloop.events import Event
 from hwloop.experiment import results
-from hwloop.experiment.backprop_ceiling import backpropagated
+from hwloop.experiment.checkpoints import KEEPS_NOTHING, Keeper
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.events import MethodScored
-from hwloop.experiment.keeper import KEEPS_NOTHING, Keeper
-from hwloop.experiment.linear_floor import linear_multiply_adds, linear_softmax
+from hwloop.experiment.floors import (
+    NULLS,
+    backpropagated,
+    build_stages,
+    build_trainer,
+    linear_multiply_adds,
+    linear_softmax,
+    measures_plain_samples,
+    one_stage_readout,
+)
 from hwloop.experiment.partition import Partition
-from hwloop.experiment.physical_floors import NULLS, build_stages, build_trainer, one_stage_readout
-from hwloop.experiment.response import DeviceResponse, measure_sweep, training_responses
-from hwloop.experiment.results import Score, SeedResult, confusion_matrix
+from hwloop.experiment.results import (
+    DeviceResponse,
+    Score,
+    SeedResult,
+    confusion_matrix,
+    measure_sweep,
+    training_responses,
+)
 from hwloop.experiment.rigs import Rig, features_of_devices
 from hwloop.layers import PhysicalNetwork
-from hwloop.session import Session
+from hwloop.session import Forecast, Session
 from hwloop.session.ledger import RUN_PURPOSES
 from hwloop.training import History, Trainer
+from hwloop.training import trainer as make_trainer
 from hwloop.training.history import StageHistory
+
+
+def network_rows(trainer: Trainer, data: Partition, n_layers: int) -> int:
+    """Rows that training and testing a network through ``n_layers`` stages needs at most."""
+    held_out = len(data.test) + (len(data.validation) if data.validation else 0)
+    return trainer.cost(len(data.train), data.n_classes, n_layers) + trainer.predict_cost(
+        held_out, data.n_classes, n_layers
+    )
+
+
+def one_stage_floor_rows(config: ExperimentConfig, data: Partition) -> int:
+    """Rows that the one-stage floor measures at most beyond those of the network; none that memory answers."""
+    return 0 if measures_plain_samples(config, data) else network_rows(make_trainer("readout"), data, 1)
+
+
+def seed_rows(config: ExperimentConfig, trainer: Trainer, data: Partition, first: bool) -> int:
+    """Rows that one seed measures at most; the first also sweeps the device for the response plot.
+
+    A device that moves beyond its limit costs more: its drift is confirmed, and rows that were forgotten are
+    measured again.
+    """
+    rows = network_rows(trainer, data, config.network.stages)
+    if config.evidence.floors:
+        rows += one_stage_floor_rows(config, data)
+    rows += config.evidence.response_rows if first else 0
+    if config.reference is not None:
+        rows += config.reference.settings().rows_of_run(rows, len(config.device))
+    return rows
+
+
+def run_forecast(rows: int, sessions: Sequence[Session]) -> Forecast:
+    """Rows and time of the whole run; the stages share the rows evenly among their sessions."""
+    shares = [session.forecast(rows).seconds for session in sessions]
+    known = [seconds for seconds in shares if seconds is not None]
+    return Forecast(rows, sum(known) / len(shares) if len(known) == len(shares) else None)
+
+
+def require_budget(budget: int | None, forecast: Forecast, n_seeds: int) -> None:
+    """Refuse a run that its budget does not cover.
+
+    Raises
+    ------
+    BudgetExceeded
+        Before anything is measured; the message says how many rows are needed.
+    """
+    if budget is not None and forecast.rows > budget:
+        seeds = f"{n_seeds} seeds" if n_seeds > 1 else "one seed"
+        raise BudgetExceeded(
+            f"the run needs up to {forecast} for {seeds}, but its budget is {budget:,} rows; nothing was "
+            f"measured. Give a budget of at least {forecast.rows:,} rows, fewer seeds, or a smaller dataset"
+        )
+
 
 Emit = Callable[[Event], None]
 Identified = Callable[[int, Device, DeviceDescription], None]

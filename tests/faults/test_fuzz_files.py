@@ -12,8 +12,8 @@ import pytest
 import hwloop
 from hwloop import CheckpointError, ConfigError, HwloopError
 from hwloop.checkpoint import read_description, read_tensors
-from hwloop.experiment.loading import load_experiment
-from hwloop.experiment.replay import recorded_results
+from hwloop.experiment.conclusion import recorded_results
+from hwloop.experiment.config import load_experiment
 from hwloop.experiment.run_folder import recorded_state
 from hwloop.experiments.shipped import experiment_file
 from hwloop.runs import state as runs_state

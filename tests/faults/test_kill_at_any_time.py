@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwloop.experiment.loading import validated
+from hwloop.experiment.config import validated
 from hwloop.experiment.runner import resume_experiment, run_experiment
 from hwloop.experiments.datasets import split
 from hwloop.journal import ReadOnlyJournal

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hwloop.cli.app import app
-from hwloop.experiment import ending
+from hwloop.experiment import conclusion as ending
 from hwloop.journal import DiskJournal, ReadOnlyJournal
 
 SYNC_SECONDS = 0.5

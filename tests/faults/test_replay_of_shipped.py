@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hwloop.errors import DatasetError
-from hwloop.experiment.loading import check_names, load_experiment
+from hwloop.experiment.config import check_names, load_experiment
 from hwloop.experiment.results import SeedResult
 from hwloop.experiment.runner import replay_experiment, run_experiment
 from hwloop.experiments.datasets import split

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from hwloop.experiment.loading import validated
+from hwloop.experiment.config import validated
 from hwloop.experiments.arena import ArenaSettings, run_arena
 from hwloop.experiments.arena.report import write_arena_report
 from hwloop.experiments.arena.store import CELLS
@@ -76,7 +76,7 @@ def test_its_report_holds_table_plot_and_refusals(small_arena):
 def test_two_processes_of_dask_find_what_one_finds(tmp_path):
     pytest.importorskip("distributed")
     script = f"""
-from hwloop.experiment.loading import validated
+from hwloop.experiment.config import validated
 from hwloop.experiments.arena import ArenaSettings, run_arena
 from hwloop.experiments.arena.workers import workers
 from pathlib import Path

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hwloop.errors import DeviceError, HwloopError, JournalError
-from hwloop.experiment.loading import validated
+from hwloop.experiment.config import validated
 from hwloop.experiments.arena import ArenaSettings, run_arena
 from hwloop.experiments.arena.cell import TEST, Cell, run_cell
 from hwloop.experiments.arena.store import CELLS, ROWS

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_digits
 
 import hwloop
+from hwloop.experiment.config import load_experiment
 from hwloop.experiment.events import CheckpointSaved
-from hwloop.experiment.loading import load_experiment
 from hwloop.experiment.runner import resume_experiment, run_experiment
 from hwloop.experiments.datasets import split
 from hwloop.training.state import TrainingState

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 import hwloop
 from hwloop.cli.app import app
 from hwloop.experiment import seed_run
-from hwloop.experiment.csv_rows import read_rows
-from hwloop.experiment.loading import load_experiment
+from hwloop.experiment.config import load_experiment
 from hwloop.experiment.runner import run_experiment
+from hwloop.experiment.trained import read_rows
 from hwloop.experiments.datasets import split
 from hwloop.journal import ReadOnlyJournal
 

@@ -16,10 +16,9 @@ from hwloop import ConfigError, Faulty, Retrying
 from hwloop.deadline import Clock
 from hwloop.devices.faults import FAULTS
 from hwloop.events import EpochFinished
-from hwloop.experiment.events import MethodScored, SeedStarted
-from hwloop.experiment.loading import check_names, validated
+from hwloop.experiment.config import check_names, validated
+from hwloop.experiment.events import MethodScored, SeedStarted, TensorBoardLog
 from hwloop.experiment.runner import run_experiment
-from hwloop.experiment.tensorboard_log import TensorBoardLog
 from hwloop.experiments.dataset import Dataset
 from hwloop.experiments.datasets import split
 from hwloop.journal import ReadOnlyJournal

@@ -8,7 +8,7 @@ import pytest
 
 import hwloop
 from hwloop.errors import BudgetExceeded, ConfigError, DatasetError, DeviceError
-from hwloop.experiment.loading import load_experiment, validated
+from hwloop.experiment.config import load_experiment, validated
 from hwloop.experiment.runner import run_experiment
 from hwloop.experiment.toml_text import toml_text
 from hwloop.experiments.datasets import Dataset, split

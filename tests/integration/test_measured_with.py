@@ -10,7 +10,7 @@ import pytest
 
 import hwloop
 from hwloop.device import DeviceDescription
-from hwloop.experiment.loading import load_experiment
+from hwloop.experiment.config import load_experiment
 from hwloop.experiment.runner import replay_experiment, resume_experiment, run_experiment
 from hwloop.experiments.datasets import split
 from hwloop.journal import ReadOnlyJournal

@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 import hwloop
-from hwloop.experiment.loading import load_experiment
+from hwloop.experiment.config import load_experiment
 from hwloop.experiment.report import REPORT
 from hwloop.experiment.runner import run_experiment
 from hwloop.experiments.datasets import split

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from hwloop.experiment.loading import validated
+from hwloop.experiment.config import validated
 from hwloop.experiment.runner import run_experiment
 from hwloop.experiments.datasets import split
 

@@ -12,9 +12,8 @@ from typer.testing import CliRunner
 import hwloop
 from hwloop.cli.app import app
 from hwloop.errors import DeviceDrifted
-from hwloop.experiment.config import ReuseConfig
-from hwloop.experiment.loading import load_experiment
-from hwloop.experiment.reuse import take_earlier_rows
+from hwloop.experiment.config import ReuseConfig, load_experiment
+from hwloop.experiment.rigs import take_earlier_rows
 from hwloop.experiment.runner import replay_experiment, resume_experiment, run_experiment
 from hwloop.experiments.datasets import split
 from hwloop.journal import ReadOnlyJournal

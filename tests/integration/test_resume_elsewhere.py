@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hwloop.events import StageFinished
-from hwloop.experiment.loading import load_experiment
+from hwloop.experiment.config import load_experiment
 from hwloop.experiment.runner import resume_experiment, run_experiment
 from hwloop.experiments.datasets import split
 

@@ -11,11 +11,10 @@ import pytest
 
 import hwloop
 from hwloop.events import EpochFinished, StageFinished
-from hwloop.experiment import backprop_ceiling, linear_floor, runner
-from hwloop.experiment.conclusion import concluded
+from hwloop.experiment import floors, runner
+from hwloop.experiment.conclusion import COMPARED, concluded, recorded_results
+from hwloop.experiment.config import load_experiment
 from hwloop.experiment.events import CheckpointSaved, MethodScored, SeedStarted, SeedTakenUp
-from hwloop.experiment.loading import load_experiment
-from hwloop.experiment.replay import COMPARED, recorded_results
 from hwloop.experiment.runner import replay_experiment, resume_experiment, run_experiment
 from hwloop.experiments.datasets import split
 from hwloop.journal import ReadOnlyJournal
@@ -73,9 +72,9 @@ class PowerCut(BaseException):
 def small_references():
     """Ceiling and linear floor in a hundredth of their steps."""
     with pytest.MonkeyPatch.context() as patch:
-        small = replace(backprop_ceiling.STRONG, epochs=1, min_steps=12)
-        patch.setattr(backprop_ceiling, "CANDIDATES", (small,))
-        patch.setattr(linear_floor, "INVERSE_STRENGTHS", (0.03,))
+        small = replace(floors.STRONG, epochs=1, min_steps=12)
+        patch.setattr(floors, "CANDIDATES", (small,))
+        patch.setattr(floors, "INVERSE_STRENGTHS", (0.03,))
         yield
 
 
@@ -163,7 +162,7 @@ def test_floors_that_are_finished_are_not_computed_again(lab, monkeypatch):
     cut_at(lab / "run", config, MethodScored, 11)  # all but the ceiling of the second seed
     for name in ("one_stage_readout", "linear_softmax"):
         monkeypatch.setattr(f"hwloop.experiment.seed_run.{name}", never)
-    monkeypatch.setattr("hwloop.experiment.physical_floors.NullPhysics.score", never)
+    monkeypatch.setattr("hwloop.experiment.floors.NullPhysics.score", never)
     evidence = resume_experiment(lab / "run", split)
     assert evidence.accuracy("backprop") is not None
 

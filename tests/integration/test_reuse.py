@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import hwloop
-from hwloop.experiment.loading import load_experiment
+from hwloop.experiment.config import load_experiment
 from hwloop.experiment.runner import replay_experiment, resume_experiment, run_experiment
 from hwloop.experiments.datasets import split
 from hwloop.journal import InMemoryJournal, ReadOnlyJournal, Record

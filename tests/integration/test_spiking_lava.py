@@ -11,7 +11,7 @@ import hwloop
 from hwloop.devices.worker.engine import WorkerEngine
 from hwloop.devices.worker.environments import environment_python
 from hwloop.errors import ConfigError, DeviceError
-from hwloop.experiment.loading import load_experiment
+from hwloop.experiment.config import load_experiment
 from hwloop.experiments.datasets import digits
 from hwloop.experiments.shipped import experiment_file
 from hwloop.simulators.spiking.engine import ENGINES

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 
 import hwloop
-from hwloop.experiment.loading import load_experiment
+from hwloop.experiment.config import load_experiment
 from hwloop.experiment.runner import resume_experiment, run_experiment
 from hwloop.experiments.datasets import split
 from hwloop.registry import TRAINERS, accepted_settings

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hwloop.experiment.loading import load_experiment
+from hwloop.experiment.config import load_experiment
 from hwloop.experiments.drift.run import DriftSettings, parsed_positions, run_drift
 from hwloop.experiments.shipped import experiment_file
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from hwloop.errors import BudgetExceeded, ConfigError, JournalError
 from hwloop.experiment import results
-from hwloop.experiment.loading import validated
+from hwloop.experiment.config import validated
 from hwloop.experiments.arena.cell import Cell, CellResult
 from hwloop.experiments.arena.contender import Task, options_within, refusal
 from hwloop.experiments.arena.plot import _references

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwloop.errors import ConfigError
-from hwloop.experiment import figures_in_words as words
-from hwloop.experiment.loading import validated
-from hwloop.experiment.overrides import parse_setting, with_overrides
+from hwloop.experiment import columns as words
+from hwloop.experiment.config import validated
+from hwloop.experiment.toml_text import parse_setting, with_overrides
 from hwloop.experiments.arena.settings import ArenaSettings
 from hwloop.experiments.arena.variation import Variation, parsed_variation, run_variation
 from hwloop.experiments.arena.variation_report import write_variation

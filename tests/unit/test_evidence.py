@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hwloop.experiment import results
+from hwloop.experiment.config import validated
 from hwloop.experiment.evidence import Evidence
-from hwloop.experiment.loading import validated
 from hwloop.experiment.results import Score, SeedResult, confusion_matrix
 
 CONFIG = {"name": "small", "dataset": "digits", "device": "optical-fibre", "trainer": "local", "seeds": 3}

@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwloop.errors import ConfigError
-from hwloop.experiment.loading import load_experiment, validated
-from hwloop.experiment.overrides import parse_setting, with_overrides
-from hwloop.experiment.toml_text import toml_text
+from hwloop.experiment.config import load_experiment, validated
+from hwloop.experiment.toml_text import parse_setting, toml_text, with_overrides
 
 TABLE = {
     "name": "small",

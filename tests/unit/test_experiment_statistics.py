@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwloop.experiment.statistics import Summary, paired_difference, t_interval
+from hwloop.experiment.columns import Summary, paired_difference, t_interval
 
 finite = st.floats(-1e3, 1e3)
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import hwloop
 from hwloop.checkpoint import load_network, save_network
 from hwloop.errors import CheckpointError, ConfigError
-from hwloop.experiment.loading import validated
+from hwloop.experiment.config import validated
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.interface import InterfaceMap
 from hwloop.layers.precision import weight_precision

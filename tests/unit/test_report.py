@@ -6,11 +6,18 @@ from html.parser import HTMLParser
 import numpy as np
 
 from hwloop.device import DeviceSpec
+from hwloop.experiment.config import validated
 from hwloop.experiment.evidence import Evidence
-from hwloop.experiment.loading import validated
 from hwloop.experiment.report import write_report
-from hwloop.experiment.response import DeviceResponse, Sweep, effective_rank, sweep_stimuli
-from hwloop.experiment.results import NETWORK, Score, SeedResult
+from hwloop.experiment.results import (
+    NETWORK,
+    DeviceResponse,
+    Score,
+    SeedResult,
+    Sweep,
+    effective_rank,
+    sweep_stimuli,
+)
 from hwloop.training.sparsity import Sparsity
 
 CLASSES = ("a", "b")

@@ -1,17 +1,92 @@
-"""With which devices a run was measured, as its own ``run.toml`` says, and whether they are the same."""
+"""What a run was made with: versions, commit and machine, settings, and the devices that measured it."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import platform
 import re
+import subprocess
 from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
+import hwloop
 from hwloop.device import Device, DeviceDescription
 from hwloop.device.description import plain_spec
 from hwloop.errors import ConfigError
-from hwloop.experiment.config import MeasuredWith
+from hwloop.experiment.config import ExperimentConfig, MeasuredWith
 from hwloop.experiment.toml_text import Inline
 from hwloop.session.same_device import in_words
+
+PACKAGES = ("numpy", "scipy", "torch", "scikit-learn", "pydantic", "matplotlib", "safetensors")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, commit and machine, as plain JSON values."""
+    return {
+        "hwloop": hwloop.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "packages": {name: package_version(name) for name in PACKAGES},
+    }
+
+
+def package_version(package: str) -> str | None:
+    """The version of an installed package; ``None`` if there is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that hwloop is imported from, if it is one."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(hwloop.__file__).parent), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+# Of the configuration, all that a seed's weights and scores follow from; the rest may change between two sessions.
+DECISIVE = ("dataset", "device", "trainer", "network", "split", "evidence", "reference", "reuse")
+ARITHMETIC = ("numpy", "scipy", "torch", "scikit-learn")
+
+
+def made_with(config: ExperimentConfig) -> dict[str, Any]:
+    """Digest of the settings, and versions, as plain JSON values; equal ones give equal bits."""
+    table = config.as_table()
+    settings = json.dumps({name: table.get(name) for name in DECISIVE}, sort_keys=True, default=str)
+    return {
+        "settings": hashlib.sha256(settings.encode()).hexdigest()[:16],
+        "hwloop": hwloop.__version__,
+        "python": platform.python_version(),
+        **{name: package_version(name) for name in ARITHMETIC},
+    }
+
+
+def unlike(then: Any, now: dict[str, Any]) -> str:
+    """In words, in what something was made with other settings or versions; empty if it was not."""
+    if not isinstance(then, dict):
+        return "an earlier version of hwloop wrote it"
+    changed = [
+        "with other settings in run.toml" if name == "settings" else f"with {name} {then.get(name)}, now {value}"
+        for name, value in now.items()
+        if then.get(name) != value
+    ]
+    return f"it was made {' and '.join(changed)}" if changed else ""
+
 
 # What a run fills in anew for every seed; see hwloop.experiment.rigs. A replay answers from the seed's journal.
 OF_THE_SEED = re.compile(r"\.(seed|run|run_seed|device_number|journal|recorded): | says of itself ")

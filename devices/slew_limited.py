@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from hwloop.boots import boot
 from hwloop.device import Device, DeviceSpec, DeviceWrapper, RowHandling
 from hwloop.device.handling import check_inside, inside_of
 from hwloop.device.spec import Float64Array
@@ -18,6 +17,7 @@ from hwloop.devices.ramp import Ramp
 from hwloop.devices.whereabouts import Whereabouts
 from hwloop.errors import BadReading, DeviceDisconnected, DeviceError, HwloopError, JournalError
 from hwloop.events import MayStand
+from hwloop.process import boot
 
 CHUNK_ROWS = 4096  # rows sent at once, to bound memory
 PLACE = "SlewLimited"

@@ -11,9 +11,8 @@ from typing import Any, Generic, Self, TypeVar
 from hwloop.device import DeviceDescription
 from hwloop.errors import ConfigError
 from hwloop.experiment.provenance import beyond_the_seed
-from hwloop.journal.folders import make_folder, refuse_links, sync_folder
+from hwloop.journal.durable_files import atomic_write, make_folder, refuse_links, sync_folder
 from hwloop.journal.lock import WriterLock
-from hwloop.journal.whole_file import write_whole
 from hwloop.session.same_device import in_words
 
 Result = TypeVar("Result")
@@ -80,7 +79,7 @@ class FinishedLines(Generic[Result]):
                 self._require_same(devices, self._settings(recorded).get(DEVICES), recorded)
             # A mapping in a description keeps its order, so nothing is sorted.
             described = [device.as_dict() for device in devices]
-            write_whole(recorded, json.dumps({**settings, DEVICES: described}, indent=1))
+            atomic_write(recorded, json.dumps({**settings, DEVICES: described}, indent=1))
             self._done = self._taken_up()
             self._file = self._lines.open("ab")
             sync_folder(folder)

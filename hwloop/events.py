@@ -179,7 +179,7 @@ class MayStand(Event):
     closed
         It was brought to its safe state and closed, and stands there.
     boot
-        Of the computer, see :func:`hwloop.boots.boot`: after another one the device may have lost its power too.
+        Of the computer, see :func:`hwloop.process.boot`: after another one the device may have lost its power too.
     """
 
     place: str

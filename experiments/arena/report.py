@@ -11,7 +11,7 @@ from hwloop.experiment.report import data_uri
 from hwloop.experiments.arena.page import rendered
 from hwloop.experiments.arena.plot import draw_standings
 from hwloop.experiments.arena.standings import REFERENCE_NAMES, Entry, Standings
-from hwloop.journal.whole_file import write_whole
+from hwloop.journal.durable_files import atomic_write
 
 REPORT, TABLE, FIGURES, PLOT = "report.html", "table.md", "arena-result.json", "arena.png"
 
@@ -21,8 +21,8 @@ MODEL_MARK = " (uses a model)"
 def write_arena_report(standings: Standings, folder: Path) -> Path:
     """Write report, table, plot and figures into a folder; returns the report's path."""
     plot = draw_standings(standings, folder / PLOT)
-    write_whole(folder / FIGURES, json.dumps(standings.as_json(), indent=1))
-    write_whole(folder / TABLE, markdown_table(standings))
+    atomic_write(folder / FIGURES, json.dumps(standings.as_json(), indent=1))
+    atomic_write(folder / TABLE, markdown_table(standings))
     page = rendered(
         "arena.html.j2",
         standings.settings,
@@ -32,7 +32,7 @@ def write_arena_report(standings: Standings, folder: Path) -> Path:
         image=data_uri(plot),
     )
     path = folder / REPORT
-    write_whole(path, page)
+    atomic_write(path, page)
     return path
 
 

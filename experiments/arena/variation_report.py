@@ -23,7 +23,7 @@ from hwloop.experiments.arena.report import REPORT as ARENA_REPORT
 from hwloop.experiments.arena.report import write_arena_report
 from hwloop.experiments.arena.standings import REFERENCE_NAMES, Standings
 from hwloop.experiments.arena.variation import Variation, lines
-from hwloop.journal.whole_file import write_whole
+from hwloop.journal.durable_files import atomic_write
 
 REPORT, TABLE, FIGURES, PLOT = "report.html", "table.md", "variation-result.json", "variation.png"
 Row = tuple[str, list[str]]
@@ -34,11 +34,11 @@ def write_variation(variation: Variation, found: dict[str, Standings], folder: P
     """Write page, table, figures and plot into a folder, and each arena's own page; returns the page's path."""
     for value, standings in found.items():
         write_arena_report(standings, folder / variation.folder(value))
-    write_whole(folder / TABLE, variation_table(variation, found))
+    atomic_write(folder / TABLE, variation_table(variation, found))
     figures = {"key": variation.key, "arenas": {value: table.as_json() for value, table in found.items()}}
-    write_whole(folder / FIGURES, json.dumps(figures, indent=1))
+    atomic_write(folder / FIGURES, json.dumps(figures, indent=1))
     plot = draw_variation(variation, found, folder / PLOT)
-    write_whole(folder / REPORT, _page(variation, found, plot))
+    atomic_write(folder / REPORT, _page(variation, found, plot))
     return folder / REPORT
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hwloop.experiment.plots import GRID, QUIET, STYLE
 from hwloop.experiments.drift.run import UNTOUCHED, Course, DriftResult
-from hwloop.journal.whole_file import write_whole
+from hwloop.journal.durable_files import atomic_write
 
 PLOT, TABLE, FIGURES = "drift.png", "table.md", "drift.json"
 # Okabe and Ito's colours, told apart by every eye.
@@ -25,9 +25,9 @@ HEADINGS = ("policy", "worst step", "mean of steps", "last step", "most rows a s
 def write_drift_report(result: DriftResult, folder: Path) -> Path:
     """Write plot, table and figures into a folder; returns the plot's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / FIGURES, json.dumps(as_json(result), indent=1) + "\n")
+    atomic_write(folder / FIGURES, json.dumps(as_json(result), indent=1) + "\n")
     lines = [HEADINGS, ("---",) * len(HEADINGS), *(course_line(course) for course in result.courses)]
-    write_whole(folder / TABLE, "".join(f"| {' | '.join(line)} |\n" for line in lines))
+    atomic_write(folder / TABLE, "".join(f"| {' | '.join(line)} |\n" for line in lines))
     return draw_courses(result, folder / PLOT)
 
 

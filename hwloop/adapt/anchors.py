@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hwloop.device import DeviceDescription
 from hwloop.errors import CheckpointError, ConfigError, HwloopWarning
-from hwloop.journal.whole_file import write_whole
+from hwloop.journal.durable_files import atomic_write
 from hwloop.layers import PhysicalNetwork
 from hwloop.layers.network import as_rows
 from hwloop.layers.tensors import rows_as_tensor
@@ -137,7 +137,7 @@ class Anchors:
             tensors |= {f"{number}.{name}": part.clone() for name, part in parts.items()}
         try:
             sealed = {SEAL: sum_of_arrays({name: tensor.numpy() for name, tensor in tensors.items()})}
-            write_whole(Path(path), save(tensors, metadata=sealed))
+            atomic_write(Path(path), save(tensors, metadata=sealed))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} cannot be written ({error}); check the path and its rights") from error
 

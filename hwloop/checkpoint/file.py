@@ -14,7 +14,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from hwloop.errors import CheckpointError
-from hwloop.journal.whole_file import write_whole
+from hwloop.journal.durable_files import atomic_write
 from hwloop.runs.checkpoint_seal import (
     CHECKSUM,
     FORMAT,
@@ -53,8 +53,8 @@ def write_checkpoint(path: Path, described: Mapping[str, Any], tensors: Mapping[
         raise CheckpointError(f"{path}: details must be plain JSON values ({error})") from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
-        write_whole(path.with_suffix(".json"), text)
+        atomic_write(path, content)
+        atomic_write(path.with_suffix(".json"), text)
     except (OSError, ValueError) as error:  # a ValueError is a path that is none
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(

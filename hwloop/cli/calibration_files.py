@@ -12,7 +12,7 @@ from typing import Any
 from hwloop.calibration import Calibration
 from hwloop.errors import ConfigError
 from hwloop.experiment.toml_text import toml_text
-from hwloop.journal.whole_file import write_whole
+from hwloop.journal.durable_files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def write_files(calibration: Calibration, table: dict[str, Any], request: Calibr
     _require_same_table(document, device_table, out)
     figures, page = out.with_suffix(".json"), out.with_suffix(".html")
     kept = {f"kept from before ({path.suffix[1:]})": new for path in (out, figures) if (new := _keep_older(path))}
-    write_whole(out, document)
-    write_whole(figures, json.dumps(calibration.as_dict(), indent=1) + "\n")
+    atomic_write(out, document)
+    atomic_write(figures, json.dumps(calibration.as_dict(), indent=1) + "\n")
     if request.report is None:
         report = write_report(calibration, written, page)
     else:

@@ -20,7 +20,7 @@ from hwloop.errors import HwloopWarning, JournalError
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.provenance import made_with, unlike
 from hwloop.experiment.results import DeviceResponse, Score, SeedResult, Sweep
-from hwloop.journal.whole_file import write_whole
+from hwloop.journal.durable_files import atomic_write
 from hwloop.runs.layout import journal_folders
 from hwloop.session.place import Place
 
@@ -133,8 +133,8 @@ class FinishedWork:
         try:
             self._folder.mkdir(exist_ok=True)
             if content:
-                write_whole(self._path(seed).with_suffix(".safetensors"), content)
-            write_whole(self._path(seed), json.dumps(stored | {"checksum": _checksum(stored)}) + "\n")
+                atomic_write(self._path(seed).with_suffix(".safetensors"), content)
+            atomic_write(self._path(seed), json.dumps(stored | {"checksum": _checksum(stored)}) + "\n")
         except OSError as error:
             raise JournalError(
                 f"{self._folder} cannot be written ({error.strerror}); what the journal holds is safe. Mend the "

@@ -18,7 +18,7 @@ from hwloop.errors import ConfigError, DeviceError
 from hwloop.experiment.config import ExperimentConfig, ReuseConfig
 from hwloop.experiment.run_folder import RunFolder, journal_folder
 from hwloop.journal import DiskJournal, InMemoryJournal, Journal, Note, ReadOnlyJournal, Record
-from hwloop.journal.folders import sync_folder
+from hwloop.journal.durable_files import sync_folder
 from hwloop.layers.fitting_device import open_fitting_device
 from hwloop.registry import DEVICES
 from hwloop.runs.layout import REUSED, journal_folders, require_run

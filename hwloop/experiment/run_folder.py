@@ -19,9 +19,8 @@ from hwloop.experiment.events import TensorBoardLog, require_tensorboard
 from hwloop.experiment.provenance import MeasuredDevices, environment
 from hwloop.experiment.toml_text import toml_text
 from hwloop.journal import DiskJournal
-from hwloop.journal.folders import make_folder, refuse_links, sync_tree
+from hwloop.journal.durable_files import atomic_write, make_folder, refuse_links, sync_tree
 from hwloop.journal.lock import WriterLock
-from hwloop.journal.whole_file import write_whole
 from hwloop.runs.files import UnreadableError
 from hwloop.runs.layout import STATE, require_run
 from hwloop.runs.state import FINISHED, RUNNING, RunState, read_state
@@ -98,7 +97,7 @@ class RunFolder:
             "device_versions": device_versions,
         }
         with self._writable():
-            write_whole(self.path / "environment.json", json.dumps(found, indent=2) + "\n")
+            atomic_write(self.path / "environment.json", json.dumps(found, indent=2) + "\n")
 
     def identified(self, seed: int, number: int, device: Device, description: DeviceDescription) -> None:
         """A device is open: write into ``run.toml`` what it is.
@@ -115,7 +114,7 @@ class RunFolder:
 
     def _write_config(self) -> None:
         table = {**self._config.as_table(), "measured_with": self._devices.as_table()}
-        write_whole(
+        atomic_write(
             self.path / CONFIG_FILE, toml_text({key: value for key, value in table.items() if value != []})
         )
 

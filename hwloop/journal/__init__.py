@@ -1,8 +1,7 @@
 """What keeps measurements: every row that a device answered is recorded before anyone uses it."""
 
-from hwloop.journal.disk import DiskJournal
+from hwloop.journal.disk import DiskJournal, ReadOnlyJournal
 from hwloop.journal.in_memory import InMemoryJournal
-from hwloop.journal.read_only import ReadOnlyJournal
 from hwloop.journal.record import Journal, Note, Record
 
 __all__ = ["DiskJournal", "InMemoryJournal", "Journal", "Note", "ReadOnlyJournal", "Record"]

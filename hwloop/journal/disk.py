@@ -1,4 +1,4 @@
-"""The journal on disk: append-only chunks that survive kill -9, a full disk and a flipped byte."""
+"""Journals in a folder: append-only chunks that survive kill -9, a full disk and a flipped byte."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import weakref
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,105 @@ from hwloop.errors import JournalError
 from hwloop.journal import frame
 from hwloop.journal.appender import Appender
 from hwloop.journal.catalogue import Catalogue
-from hwloop.journal.chunk import Damage, Located, chunk_path
-from hwloop.journal.folders import make_folder, refuse_links
-from hwloop.journal.header import note_header, rows_header
+from hwloop.journal.chunk import ChunkReader, Damage, Located, chunk_path, whole_records
+from hwloop.journal.durable_files import make_folder, refuse_links
+from hwloop.journal.frame import note_header, rows_header
 from hwloop.journal.index import Index
-from hwloop.journal.lock import WriterLock
-from hwloop.journal.process_mutex import ProcessMutex
+from hwloop.journal.lock import ProcessMutex, WriterLock
 from hwloop.journal.record import Journal, Note, Record
-from hwloop.journal.survey import Survey, whole_records
 
 CHUNK_BYTES = 256 << 20
 INDEXED_AT_ONCE = 10_000
 
 
-class DiskJournal(Journal):
+class FolderJournal(Journal):
+    """A journal in a folder, as it is read: its records are found by a catalogue, under a lock of the process."""
+
+    folder: Path
+    damage: list[Damage]
+    _catalogue: Catalogue
+    _mutex: AbstractContextManager[None]
+
+    @property
+    def rows(self) -> int:
+        return self._catalogue.rows
+
+    def read_rows(self, numbers: NDArray[np.int64]) -> tuple[Float64Array, Float64Array]:
+        with self._mutex:
+            return self._catalogue.read_rows(numbers)
+
+    def readable(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+        with self._mutex:
+            return self._catalogue.readable(numbers)
+
+    def started_seconds(self, numbers: NDArray[np.int64]) -> Float64Array:
+        with self._mutex:
+            return self._catalogue.started_seconds(numbers)
+
+    def duration_seconds(self, first: int, rows: int) -> float:
+        with self._mutex:
+            return self._catalogue.duration_seconds(first, rows)
+
+    def records(self) -> Iterator[Record]:
+        for entry in range(self._catalogue.records_of_rows):
+            with self._mutex:
+                record = self._catalogue.record_of_rows(entry)
+            yield record
+
+    def progress(self) -> dict[str, Any]:
+        with self._mutex:
+            return dict(self._catalogue.state.progress)
+
+    def positions(self) -> dict[str, dict[str, Any]]:
+        with self._mutex:
+            return dict(self._catalogue.state.positions)
+
+    def notes(self) -> Iterator[Note]:
+        """Every note, oldest first, but those of progress and positions."""
+        with self._mutex:
+            return iter(list(self._catalogue.notes()))
+
+
+class ReadOnlyJournal(FolderJournal):
+    """What a journal's folder held when it was opened; takes no lock and changes nothing.
+
+    Parameters
+    ----------
+    folder
+        Of a :class:`hwloop.journal.DiskJournal`.
+
+    Raises
+    ------
+    JournalError
+        There is no such folder.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.damage = []
+        self._mutex = contextlib.nullcontext()
+        self._catalogue = Catalogue(self.folder)
+        try:
+            for found in ChunkReader(self.folder).read_on():
+                if isinstance(found, Damage):
+                    self.damage.append(found)
+                else:
+                    self._catalogue.enter(found)
+        except OSError as error:
+            raise JournalError(f"{self.folder} cannot be read ({error.strerror}); check the path") from error
+
+    def append(self, record: Record) -> None:
+        raise JournalError(f"{self.folder} was opened for reading; nothing is written to it")
+
+    def note(self, note: Note) -> None:
+        raise JournalError(f"{self.folder} was opened for reading; nothing is written to it")
+
+    def close(self) -> None:
+        """Close the files; safe to call twice."""
+        self._catalogue.close()
+
+
+class DiskJournal(FolderJournal):
     """Every answered call and every event, on disk before anyone uses it.
 
     Opening an existing journal recovers it: a torn tail is cut off, records that the index has not seen are
@@ -60,9 +146,9 @@ class DiskJournal(Journal):
                 f"{self.folder} cannot be made ({error.strerror}); choose another folder"
             ) from error
         self.sync_seconds = sync_seconds
-        self.damage: list[Damage] = []
+        self.damage = []
         self._lock = WriterLock(self.folder)
-        self._mutex = ProcessMutex(str(self.folder))
+        self._mutex: ProcessMutex = ProcessMutex(str(self.folder))
         self._closed = False
         try:
             refuse_links(self.folder)
@@ -82,9 +168,9 @@ class DiskJournal(Journal):
         """Read every chunk through, cut a torn tail off, bring the index up to date; the last chunk's number."""
         known, *end_known = self._index.end_of_last()
         end = [0, 0]
-        survey = Survey(self.folder)
+        reader = ChunkReader(self.folder)
         try:
-            for found in survey.read_on():
+            for found in reader.read_on():
                 if isinstance(found, Damage):
                     self.damage.append(found)
                     if found.torn:
@@ -100,7 +186,7 @@ class DiskJournal(Journal):
         except OSError as error:
             raise JournalError(f"{self.folder} cannot be read ({error.strerror}); check the disk") from error
         self._index.commit()
-        return max(survey.chunk, 0)
+        return max(reader.chunk, 0)
 
     def _rebuild_index(self) -> None:
         """The index knows records that the chunks have not: power was lost between the two."""
@@ -135,7 +221,6 @@ class DiskJournal(Journal):
         self._write(rows_header(record), {"stimuli": record.stimuli, "responses": record.responses})
 
     def note(self, note: Note) -> None:
-        """Write what happened."""
         self._write(note_header(note), {})
 
     def _write(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
@@ -200,55 +285,6 @@ class DiskJournal(Journal):
                 self._index.close()
                 self._catalogue.close()
                 self._lock.release()
-
-    # -- reading ---------------------------------------------------------------------------------------
-
-    @property
-    def rows(self) -> int:
-        """Rows recorded so far."""
-        return self._catalogue.rows
-
-    def read_rows(self, numbers: NDArray[np.int64]) -> tuple[Float64Array, Float64Array]:
-        """Stimuli and responses of rows by number."""
-        with self._mutex:
-            return self._catalogue.read_rows(numbers)
-
-    def readable(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Every row that was recorded and is not damaged."""
-        with self._mutex:
-            return self._catalogue.readable(numbers)
-
-    def started_seconds(self, numbers: NDArray[np.int64]) -> Float64Array:
-        """Unix time at which the call began that measured each row."""
-        with self._mutex:
-            return self._catalogue.started_seconds(numbers)
-
-    def duration_seconds(self, first: int, rows: int) -> float:
-        """Device time of consecutive rows."""
-        with self._mutex:
-            return self._catalogue.duration_seconds(first, rows)
-
-    def records(self) -> Iterator[Record]:
-        """Every record of rows, oldest first."""
-        for entry in range(self._catalogue.records_of_rows):
-            with self._mutex:
-                record = self._catalogue.record_of_rows(entry)
-            yield record
-
-    def progress(self) -> dict[str, Any]:
-        """How far the device had come behind the last row."""
-        with self._mutex:
-            return dict(self._catalogue.state.progress)
-
-    def positions(self) -> dict[str, dict[str, Any]]:
-        """Where hardware may stand."""
-        with self._mutex:
-            return dict(self._catalogue.state.positions)
-
-    def notes(self) -> Iterator[Note]:
-        """Every note, oldest first, but those of progress and positions."""
-        with self._mutex:
-            return iter(list(self._catalogue.notes()))
 
 
 def _close_quietly(appender: Appender, process: int) -> None:

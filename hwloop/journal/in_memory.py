@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device.spec import Float64Array
-from hwloop.journal.kept_state import STATES, KeptState
-from hwloop.journal.record import Journal, Note, Record
+from hwloop.journal.record import STATES, Journal, KeptState, Note, Record
 
 
 class InMemoryJournal(Journal):
@@ -45,7 +44,6 @@ class InMemoryJournal(Journal):
 
     @property
     def rows(self) -> int:
-        """Rows recorded so far."""
         return self._rows
 
     def append(self, record: Record) -> None:
@@ -62,7 +60,6 @@ class InMemoryJournal(Journal):
             self._first_rows.popleft()
 
     def note(self, note: Note) -> None:
-        """Keep a note."""
         if self.mirror is not None:
             self.mirror.note(note)
         self._state.enter_note(note.kind, note.details)
@@ -80,7 +77,6 @@ class InMemoryJournal(Journal):
         self._state.positions.update(journal.positions())
 
     def sync(self) -> None:
-        """Sync the mirror."""
         if self.mirror is not None:
             self.mirror.sync()
 
@@ -94,31 +90,25 @@ class InMemoryJournal(Journal):
         return np.asarray((numbers >= oldest) & (numbers < self._rows))
 
     def read_rows(self, numbers: NDArray[np.int64]) -> tuple[Float64Array, Float64Array]:
-        """Stimuli and responses of rows by number."""
         found = [self._locate(int(number)) for number in numbers]
         stimuli = np.array([record.stimuli[row] for record, row in found])
         responses = np.array([record.responses[row] for record, row in found])
         return stimuli, responses
 
     def started_seconds(self, numbers: NDArray[np.int64]) -> Float64Array:
-        """Unix time at which the call began that measured each row."""
         return np.array([self._locate(int(number))[0].started_seconds for number in numbers])
 
     def duration_seconds(self, first: int, rows: int) -> float:
-        """Device time of consecutive rows."""
         found = (self._locate(number)[0] for number in range(first, first + rows))
         return sum(record.duration_seconds / len(record.stimuli) for record in found)
 
     def records(self) -> Iterator[Record]:
-        """Every record kept, oldest first."""
         return iter(tuple(self._records))
 
     def progress(self) -> dict[str, Any]:
-        """How far the device had come behind the last row."""
         return dict(self._state.progress)
 
     def positions(self) -> dict[str, dict[str, Any]]:
-        """Where hardware may stand."""
         return dict(self._state.positions)
 
     def notes(self) -> Iterator[Note]:

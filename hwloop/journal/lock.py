@@ -1,4 +1,4 @@
-"""One writer at a time: a lock that dies with its owner and says who the owner is."""
+"""Locks: one writer of a folder at a time, who is named; one thread of a process at a time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import weakref
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from hwloop.errors import JournalError
-from hwloop.journal.process_name import ProcessName
+from hwloop.process import ProcessName
 
 # Whoever only asks who the writer is holds the lock for microseconds: a new writer outwaits that.
 PATIENCE_SECONDS = 0.1
@@ -46,7 +47,7 @@ class WriterLock:
             self._take()
         except BlockingIOError as error:
             raise JournalError(
-                f"{folder} is being written by {_owner_in_words(self.path)}; wait for it to end, or stop it, then "
+                f"{folder} is being written by {_owner_named(self.path)}; wait for it to end, or stop it, then "
                 "try again"
             ) from error
         except OSError as error:
@@ -188,7 +189,7 @@ def _described(file: int) -> str:
     return "another process" if owner is None else str(owner)
 
 
-def _owner_in_words(path: Path) -> str:
+def _owner_named(path: Path) -> str:
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -210,3 +211,45 @@ def _let_go_in_child() -> None:
 _guard_of_threads = threading.Lock()
 _HELD: weakref.WeakSet[WriterLock] = weakref.WeakSet()
 os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+class ProcessMutex:
+    """A reentrant lock. A forked process has not the thread that may hold it, and would wait for ever.
+
+    Parameters
+    ----------
+    what
+        It protects, for messages.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._process = os.getpid()
+        self._lock = threading.RLock()
+
+    @property
+    def is_parents(self) -> bool:
+        """Whether this is a forked copy."""
+        return self._process != os.getpid()
+
+    def require_own(self) -> None:
+        """Refuse a forked copy.
+
+        Raises
+        ------
+        JournalError
+        """
+        if self.is_parents:
+            raise JournalError(
+                f"{self._what} is open in process {self._process}, and this is process {os.getpid()}, forked from "
+                "it: close it before forking, or open a journal of its own here"
+            )
+
+    def __enter__(self) -> None:
+        self.require_own()
+        self._lock.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()

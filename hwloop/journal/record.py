@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device.spec import Float64Array
-from hwloop.journal.kept_state import KeptState
+
+DEVICE = "device"  # kind of the note that names the device of the rows behind it
+PROGRESS, POSITION = "progress", "position"  # kinds of notes; of a record, the field
+STATES = frozenset({PROGRESS, POSITION})  # there may be very many such notes, and of each only the last counts
 
 
 @dataclass(frozen=True)
@@ -128,3 +131,30 @@ class Journal(ABC):
 
     def close(self) -> None:
         """Finish writing; safe to call twice."""
+
+
+class KeptState:
+    """The last that was said of everything.
+
+    Attributes
+    ----------
+    progress
+        By path; see :class:`hwloop.journal.Record`. Notes of it tell of calls that failed.
+    positions
+        By place: where hardware may stand (:class:`hwloop.events.MayStand`).
+    """
+
+    def __init__(self) -> None:
+        self.progress: dict[str, Any] = {}
+        self.positions: dict[str, dict[str, Any]] = {}
+
+    def enter_rows(self, changed: Mapping[str, Any]) -> None:
+        """Take in what a record of rows says."""
+        self.progress.update(changed)
+
+    def enter_note(self, kind: str, details: Mapping[str, Any]) -> None:
+        """Take in what a note says, if it is one of these."""
+        if kind == PROGRESS:
+            self.progress.update(details)
+        elif kind == POSITION and isinstance(details.get("place"), str):
+            self.positions[details["place"]] = dict(details)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from hwloop.journal.chunk import Damage, Located, chunk_numbers, chunk_path
-from hwloop.journal.survey import Survey
+from hwloop.journal.chunk import ChunkReader, Damage, Located, chunk_numbers, chunk_path
 from hwloop.runs.files import UnreadableError, require_file
 
 
@@ -35,4 +34,4 @@ def read_through(journal: Path) -> Iterator[Located | Damage]:
     UnreadableError, OSError
     """
     require_chunks(journal)
-    yield from Survey(journal).read_on()
+    yield from ChunkReader(journal).read_on()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hwloop.journal.header import ROWS
+from hwloop.journal.frame import ROWS
 
 DEVICE = "device"
 

@@ -11,9 +11,8 @@ from typing import Any, Self
 
 from hwloop.errors import ConfigError, JournalError, was_interrupted
 from hwloop.journal import DiskJournal
-from hwloop.journal.folders import make_folder, refuse_links
+from hwloop.journal.durable_files import atomic_write, make_folder, refuse_links
 from hwloop.journal.lock import WriterLock
-from hwloop.journal.whole_file import write_whole
 from hwloop.runs.files import UnreadableError, read_object
 from hwloop.runs.layout import JOURNAL
 from hwloop.runs.state import FAILED, FINISHED, INTERRUPTED, RUNNING, RunState, read_state
@@ -72,7 +71,7 @@ class RecordingFolder:
         except OSError as error:
             raise ConfigError(f"{path} cannot be made ({error.strerror}); choose another place") from error
         try:
-            write_whole(path / REQUEST, json.dumps(wanted, indent=2, sort_keys=True) + "\n")
+            atomic_write(path / REQUEST, json.dumps(wanted, indent=2, sort_keys=True) + "\n")
             self._write_state(RUNNING)
         except OSError as error:
             self._lock.release()

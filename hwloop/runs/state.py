@@ -8,8 +8,8 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from hwloop.journal.durable_files import atomic_write
 from hwloop.journal.lock import writer_of
-from hwloop.journal.whole_file import write_whole
 from hwloop.runs.files import UnreadableError, read_object
 from hwloop.runs.layout import STATE
 
@@ -47,7 +47,7 @@ class RunState:
 
     def write(self, folder: Path) -> None:
         """Write it into a run's folder."""
-        write_whole(folder / STATE, json.dumps(asdict(self), indent=2) + "\n")
+        atomic_write(folder / STATE, json.dumps(asdict(self), indent=2) + "\n")
 
 
 def read_state(folder: Path) -> RunState:

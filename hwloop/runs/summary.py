@@ -8,7 +8,7 @@ from typing import Any
 
 from hwloop.errors import ConfigError
 from hwloop.journal.chunk import ChunkFile, Located
-from hwloop.journal.header import ROWS
+from hwloop.journal.frame import ROWS
 from hwloop.runs.chunks import require_chunks
 from hwloop.runs.files import UnreadableError
 from hwloop.runs.index_entries import index_summary

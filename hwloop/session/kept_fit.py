@@ -24,7 +24,7 @@ from hwloop.device import Device
 from hwloop.device.plain_value import PlainValues, digest_of_file
 from hwloop.errors import ConfigError, HwloopError, JournalError
 from hwloop.journal import InMemoryJournal
-from hwloop.journal.whole_file import write_whole
+from hwloop.journal.durable_files import atomic_write
 from hwloop.runs.files import UnreadableError, read_object
 from hwloop.runs.recording_folder import RecordingFolder
 from hwloop.session.session import Session
@@ -91,7 +91,7 @@ class KeptFit:
             if type(found) is int:
                 return found
         value = draw()
-        write_whole(path, json.dumps({name: value}) + "\n")
+        atomic_write(path, json.dumps({name: value}) + "\n")
         return value
 
     def record(self, sessions: Sequence[Session]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from hwloop.device import Device
 from hwloop.errors import ConfigError, DeviceError, HwloopError, JournalError
 from hwloop.journal import Journal, Note
-from hwloop.journal.kept_state import PROGRESS
+from hwloop.journal.record import PROGRESS
 
 NEVER_BACK = "attempts"
 

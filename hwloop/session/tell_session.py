@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from hwloop.events import Event, MayStand
 from hwloop.journal import Journal, Note
-from hwloop.journal.kept_state import POSITION
+from hwloop.journal.record import POSITION
 
 
 class Told(Protocol):

@@ -19,7 +19,7 @@ from hwloop.cli.app import app
 from hwloop.errors import JournalError
 from hwloop.journal import DiskJournal, Note
 from hwloop.journal.lock import WriterLock, writer_of
-from hwloop.journal.process_name import ProcessName
+from hwloop.process import ProcessName
 
 HOLDER = """
 import sys, time

@@ -1,4 +1,4 @@
-"""What names a process so that nobody takes another for it, and that it is dead can be told."""
+"""Name this process, and this start of the computer, so that both are told from earlier ones."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from pathlib import Path
 from typing import Any, Self
 
 _DEAD = ("Z", "X", "x")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot() -> str:
+    """A name of the present start of this computer; empty where the system gives none."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,6 @@ def _state_and_start(pid: int) -> tuple[str, int] | None:
 def _here() -> tuple[str, str]:
     """The present start of the computer, and the numbering of processes that is seen here."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return boot, os.readlink("/proc/self/ns/pid")
+        return boot(), os.readlink("/proc/self/ns/pid")
     except OSError:
         return "", ""

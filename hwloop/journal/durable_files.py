@@ -1,7 +1,8 @@
-"""Folders that survive a loss of power: a file is there again only if the entry that names it was synced."""
+"""Files and folders that survive a crash and a loss of power: written whole, and their names synced."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -88,3 +89,25 @@ def refuse_links(folder: Path) -> None:
                 )
             elif not entry.is_file(follow_symlinks=False):
                 raise JournalError(f"{entry.path} is neither a file nor a folder; remove it")
+
+
+def atomic_write(path: Path, content: str | bytes) -> None:
+    """Write a file aside, bring it to the disk, rename it and bring its name to the disk.
+
+    A crash or a loss of power leaves the old one or the new one. A symbolic link in its place is replaced, never
+    written through.
+
+    Raises
+    ------
+    OSError
+    """
+    part = path.with_name(path.name + ".part")
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    with contextlib.suppress(FileNotFoundError):  # of a writer that was killed, or a link that leads elsewhere
+        part.unlink()
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    sync_folder(path.parent)

@@ -136,7 +136,7 @@ def _report(different: Sequence[str], stages: Sequence[int], device_changed: str
     if device_changed == "refuse":
         raise CheckpointError(
             f"{message}. Open it with the device that it was trained on, or, if its answers are known to be the "
-            'same, with device_changed="warn"'
+            'same, with device_changed="warn" (hwloop predict: --device-changed warn)'
         )
     warnings.warn(
         f"{message}. Expect another accuracy than the network had: measure it on test rows",

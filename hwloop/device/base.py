@@ -16,8 +16,8 @@ from hwloop.device.copies import deep, shallow
 from hwloop.device.description import DeviceDescription
 from hwloop.device.guards import asking, closing, guard, opening
 from hwloop.device.handling import RowHandling
-from hwloop.device.hold import called
-from hwloop.device.made_of import MadeOf, made_of
+from hwloop.device.hold import called, changing_itself
+from hwloop.device.made_of import LiveSettings, MadeOf, look, made_of
 from hwloop.device.plain_value import UNDESCRIBED, qualified
 from hwloop.device.spec import DeviceSpec, Float64Array
 from hwloop.errors import DeviceDisconnected, DeviceError, DeviceTimeout, HwloopError
@@ -81,6 +81,7 @@ class Device(ABC):
     _listener: Listener | None = None
     _made_of: MadeOf | None = None
     _bases_made_of: Mapping[str, MadeOf] = {}
+    _live_settings: LiveSettings | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Note what the device is built from, whatever its constructor does with it."""
@@ -190,7 +191,7 @@ class Device(ABC):
         raise AssertionError("Device has both")
 
     def _all_settings(self) -> dict[str, Any]:
-        """The class's own, and what its constructor gave to those of its base classes beyond them."""
+        """The class's own, what its constructor gave to base classes beyond them, and what was changed since."""
         settings = self.described_settings()
         given = {
             f"{name}.{key}": value
@@ -198,7 +199,9 @@ class Device(ABC):
             for key, value in made.settings.items()
             if settings.get(key) != value
         }
-        return settings | given
+        look(self)
+        changed = {} if self._live_settings is None else self._live_settings.changed
+        return settings | given | {name.lstrip("_"): value for name, value in changed.items()}
 
     def _described_inside(self) -> tuple[DeviceDescription, ...]:
         return tuple(device.describe() for device in self.devices_inside)
@@ -308,7 +311,7 @@ class Device(ABC):
         rows = len(stimuli)
         responses = np.empty((rows, spec.n_outputs))
         step = min(spec.max_rows or max(rows, 1), self.rows_together or max(rows, 1))
-        with called(self) as hold:
+        with called(self) as hold, changing_itself(self):
             hold.check_spec(self, spec)
             doubtful, hold.doubtful = hold.doubtful, True
             for start in range(0, rows, step):
@@ -364,6 +367,8 @@ def _noting_base(cls: type[Device], constructor: Any) -> Any:
             if made is not None:
                 object.__setattr__(self, "_bases_made_of", {**self._bases_made_of, cls.__name__: made})
         constructor(self, *args, **kwargs)
+        if type(self).__init__ is noting and self._made_of is not None:
+            object.__setattr__(self, "_live_settings", LiveSettings(self, self._made_of.names))
 
     return noting
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hwloop.device.hold import closed, hold_of, opened, refuse_fork
+from hwloop.device.hold import changing_itself, closed, hold_of, opened, refuse_fork
 
 if TYPE_CHECKING:
     from hwloop.device.base import Device
@@ -42,7 +42,7 @@ def asking(method: Callable[[Any], str]) -> Callable[[Any], str]:
     def identify(self: Device, *arguments: Any, **options: Any) -> str:
         hold = hold_of(self)
         refuse_fork(hold.process, type(self).__name__)
-        with hold.lock:
+        with hold.lock, changing_itself(self):
             return method(self, *arguments, **options)
 
     return identify

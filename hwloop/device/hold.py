@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from hwloop.device.made_of import look, settle
 from hwloop.errors import BadReading, DeviceChanged, DeviceError
 
 if TYPE_CHECKING:
@@ -181,10 +182,11 @@ class Hold:
 
 
 class _Here(threading.local):
-    """For whom this thread works, and how many calls of devices it is in."""
+    """For whom this thread works, how many calls of devices it is in, and whether one of these may change them."""
 
     holder: Holder | None = None
     calls = 0
+    changing = False
 
 
 _here = _Here()
@@ -227,21 +229,36 @@ def working_for(holder: Holder | None) -> Iterator[None]:
         _here.holder = before
 
 
+@contextmanager
+def changing_itself(device: Device) -> Iterator[None]:
+    """A call of a device, within which it may change itself and the devices inside of it."""
+    within = _here.changing
+    if not within:
+        look(device)
+    _here.changing = True
+    try:
+        yield
+    finally:
+        _here.changing = within
+        settle(device)
+
+
 def handed_on(step: Callable[[], T]) -> Callable[[], T]:
     """The same step for another thread, which does it for whom this thread works now, within the same call.
 
     For a device that calls the devices inside of it on threads of its own:
     ``executor.submit(handed_on(lambda: device.measure(rows)))``.
     """
-    holder, calls = _here.holder, _here.calls
+    holder, calls, changing = _here.holder, _here.calls, _here.changing
 
     def step_elsewhere() -> T:
-        before, _here.calls = _here.calls, calls
+        before = _here.calls, _here.changing
+        _here.calls, _here.changing = calls, changing
         try:
             with working_for(holder):
                 return step()
         finally:
-            _here.calls = before
+            _here.calls, _here.changing = before
 
     return step_elsewhere
 
@@ -257,7 +274,8 @@ def opened(device: Device, open_it: Callable[[], None]) -> None:
         hold.admit(device)
         hold.opening, hold.process = threading.get_ident(), os.getpid()
         try:
-            open_it()
+            with changing_itself(device):
+                open_it()
         finally:
             hold.opening = None
         hold.recognise(device)
@@ -275,7 +293,8 @@ def closed(device: Device, close_it: Callable[[], None]) -> None:
         return
     _give_up_call(device, hold)
     try:
-        close_it()
+        with changing_itself(device):
+            close_it()
     finally:
         if not _here.calls:  # else it is opened again for the rows of the same call
             hold.forget()

@@ -1,11 +1,13 @@
-"""What a device was built from: the arguments of its constructor, as they were when it was called."""
+"""What a device was built from: its constructor's arguments, and what was changed on the object since."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from hwloop.device.plain_value import UNDESCRIBED, PlainValues, plain_path
 
@@ -25,6 +27,7 @@ class MadeOf:
 
     settings: Mapping[str, Any]
     devices: tuple[Device, ...]
+    names: tuple[str, ...] = ()  # of the arguments that change an answer
 
 
 def made_of(
@@ -61,7 +64,8 @@ def made_of(
 
     given = {name: value for name, value in given.items() if name not in cls.self_described}
     plain = plain_settings(given, cls.path_settings, device.all_harmless_settings(), PlainValues(place))
-    return MadeOf(plain, tuple(devices))
+    names = tuple(name for name in given if name not in device.all_harmless_settings())
+    return MadeOf(plain, tuple(devices), names)
 
 
 def plain_settings(
@@ -81,3 +85,91 @@ def plain_settings(
         except Exception as error:  # whatever an object of the caller's does when it is looked at
             found[name] = {UNDESCRIBED: f"a {type(value).__name__} that cannot be read ({type(error).__name__})"}
     return found
+
+
+class LiveSettings:
+    """Sees what somebody changes on a device that is built already, such as ``device.gain = 5.0``.
+
+    It compares the attributes that bear the name of a constructor's argument, with or without an underscore:
+    numbers and text by value, arrays by which object they are. What changes them within a call of the device
+    (``open``, ``close``, ``identify``, ``measure``) is its own state. What changes them between two calls has
+    changed a setting, and is part of the device's description from then on.
+
+    Attributes
+    ----------
+    changed
+        The settings that are others than when the device was built, as plain values by attribute.
+    """
+
+    def __init__(self, device: Device, names: Iterable[str]) -> None:
+        self._names = tuple(place for name in names for place in (name, f"_{name}"))
+        self._built = self._last = self._now(device)
+        self.changed: dict[str, Any] = {}
+
+    def _now(self, device: Device) -> dict[str, Any]:
+        values = vars(device)
+        return {name: values[name] for name in self._names if isinstance(values.get(name, _ABSENT), WATCHED)}
+
+    def look(self, device: Device) -> None:
+        """Take down what has changed since the last call."""
+        now = self._now(device)
+        for name in now.keys() | self._last.keys():
+            value = now.get(name, _ABSENT)
+            if _same(value, self._last.get(name, _ABSENT)):
+                continue
+            if _same(value, self._built.get(name, _ABSENT)):
+                self.changed.pop(name, None)
+            else:
+                self.changed[name] = "deleted" if value is _ABSENT else PlainValues().of(value)
+        self._last = now
+
+    def settle(self, device: Device) -> None:
+        """What a call of the device has changed is its own state."""
+        self._last = self._now(device)
+
+
+WATCHED = (bool, int, float, str, type(None), np.generic, np.ndarray)
+_ABSENT = object()
+
+
+def _same(value: Any, other: Any) -> bool:
+    if isinstance(value, np.ndarray) or isinstance(other, np.ndarray):
+        return value is other
+    return bool(value == other or (value != value and other != other))  # not-a-number is itself
+
+
+def look(device: Device) -> None:
+    """See what somebody has changed on a device, or on those inside of it, since its last call."""
+    for each in _with_inside(device):
+        if each._live_settings is not None:
+            each._live_settings.look(each)
+        elif each._made_of is not None:  # its constructor is none that could be waited for, as a dataclass's
+            object.__setattr__(each, "_live_settings", LiveSettings(each, each._made_of.names))
+
+
+def settle(device: Device) -> None:
+    """What was changed on a device, or on those inside of it, since they were looked at is their own state."""
+    for each in _with_inside(device):
+        if each._live_settings is not None:
+            each._live_settings.settle(each)
+
+
+def _with_inside(device: Device) -> Iterator[Device]:
+    yield device
+    for inside in device.devices_inside:
+        yield from _with_inside(inside)
+
+
+def settings_changed(device: Device) -> dict[str, Any]:
+    """Every setting of a device, and of those inside of it, that is another than when it was built."""
+    look(device)
+    return dict(_changed(device, ""))
+
+
+def _changed(device: Device, place: str) -> Iterator[tuple[str, Any]]:
+    here = f"{place}{type(device).__name__}."
+    if device._live_settings is not None:
+        for name, value in device._live_settings.changed.items():
+            yield here + name.lstrip("_"), value
+    for number, inside in enumerate(device.devices_inside):
+        yield from _changed(inside, f"{here}{number}.")

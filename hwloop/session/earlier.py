@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hwloop.journal import Journal
 from hwloop.session.memory import Freshness, RowMemory
+from hwloop.session.one_unit import unvouched_rows
 from hwloop.session.row_index import row_keys
 from hwloop.session.same_device import DeviceAtHand, RecordedDevice, in_words
 
@@ -49,7 +50,10 @@ def earlier_rows(
     named = {recorded.fingerprint: recorded for recorded in RecordedDevice.named_in(journal)}
     own = _own_fingerprints(device, named) if decided is None else frozenset(decided)
     others: Counter[str] = Counter()
+    unvouched = unvouched_rows(journal)
     for record in journal.records():
+        if any(record.first_row in rows for rows in unvouched):
+            continue
         if record.device in own:
             memory.remember(row_keys(record.stimuli), record.first_row)
         else:

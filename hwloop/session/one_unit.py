@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
+import math
 import time
+import warnings
 import weakref
 from typing import Any
 
 from hwloop.device import Device, DeviceDescription, DeviceSpec
 from hwloop.device.hold import Holder, hold_of
-from hwloop.errors import DeviceChanged
+from hwloop.device.made_of import settings_changed
+from hwloop.errors import DeviceChanged, HwloopWarning
+from hwloop.journal import Journal, Note
 
 # An identity that takes longer may have come over a cable, where asking costs time and may disturb.
 FROM_MEMORY_SECONDS = 1e-4
 DOUBTFUL_SECONDS = 1e-2
+# Such a device is asked again this often at most, and so that asking takes this share of the time at most.
+ASKED_EVERY_SECONDS = 10.0
+ASKING_SHARE = 0.01
 SHOWN_DIFFERENCES = 3
+UNVOUCHED = "unvouched"  # kind of the note in the journal
 
 
 class OneUnit:
     """Remembers who answered when a session was opened first, and refuses everybody else.
 
     Every reopening inside the device is watched by :mod:`hwloop.device.hold`. This watches what that cannot see:
-    the session's own reopening, a spec that changes, and an identity that changes with no call failing.
+    the session's own reopening, a spec or setting that changes, and an identity that changes with no call failing.
+    The identity is asked after every answer where that costs nothing; else every few seconds, at checkpoints and
+    before the session closes (docs/decisions/0054).
 
     Attributes
     ----------
     identity
         What the device said of itself when it was opened first; empty before.
+    is_in_doubt
+        The last call failed: what the device says of itself now is the business of whoever reopens it.
     """
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, journal: Journal) -> None:
         self._device = device
+        self._journal = journal
         self._name = type(device).__name__
         self._description: DeviceDescription | None = None
         self._spec: DeviceSpec | None = None
+        self._settings: dict[str, Any] = {}
         self._units: list[tuple[weakref.ref[Device], str]] = []
         self._asking_seconds = float("inf")
+        self._asked_at = 0.0
+        self._rows_vouched = 0
+        self._noted_rows = 0
         self.identity = ""
+        self.is_in_doubt = False
 
     def opened(self, identity: str, description: DeviceDescription, holder: Holder) -> None:
         """Compare who was opened with who was opened before; called on the thread that owns the device.
@@ -46,6 +64,7 @@ class OneUnit:
         """
         if self._description is None:
             self.identity, self._description, self._spec = identity, description, description.spec
+            self._settings = settings_changed(self._device)
         different = description.differences(self._description)
         if different:
             raise self._changed("; ".join(different[:SHOWN_DIFFERENCES]))
@@ -59,6 +78,7 @@ class OneUnit:
                 raise self._changed(f"{type(unit()).__name__}, inside of it, says {now!r} of itself, not {who!r}")
         self._units = found
         self._asking_seconds = self._quickest(hold_of(self._device).asking_seconds)
+        self._asked_at, self._rows_vouched, self.is_in_doubt = time.monotonic(), self._journal.rows, False
 
     def _quickest(self, seconds: float) -> float:
         """How long the device takes to say who it is; asked again where other programs may have held it up."""
@@ -80,18 +100,84 @@ class OneUnit:
         if different:
             raise self._changed("; ".join(different))
 
-    def check_answer(self) -> None:
-        """Refuse an answer of another device before it is recorded; raises as :meth:`opened`."""
+    def check_settings(self) -> None:
+        """Refuse settings too that are others than then; on the thread that owns the device."""
         self.check_spec()
+        settings = settings_changed(self._device)
+        if self._spec is not None and settings != self._settings:
+            names = [name for name in settings | self._settings if settings.get(name) != self._settings.get(name)]
+            raise self._changed(
+                "; ".join(f"{name} was set to {settings.get(name, 'what it was built with')}" for name in names)
+            )
+
+    def check_answer(self) -> None:
+        """Refuse an answer of another device before it is recorded; raises as :meth:`confirm`."""
+        self.check_settings()
+        self.is_in_doubt = False
         if self._asking_seconds <= FROM_MEMORY_SECONDS:
             self._compare(self._device.identify())
+        elif time.monotonic() - self._asked_at >= max(ASKED_EVERY_SECONDS, self._asking_seconds / ASKING_SHARE):
+            self._ask()
+
+    def confirm(self) -> None:
+        """Ask the device who it is, unless nothing was measured since it last said so; between two of its calls.
+
+        Raises
+        ------
+        DeviceChanged
+            It says from which row on nobody knows who answered, and so does a note in the journal.
+        """
+        is_asked_always = self._asking_seconds <= FROM_MEMORY_SECONDS
+        if self._spec is None or is_asked_always or self.is_in_doubt:
+            return
+        if self._journal.rows > self._rows_vouched:
+            self._ask()
+
+    def _ask(self) -> None:
+        began, first, rows = time.monotonic(), self._rows_vouched, self._journal.rows
+        try:
+            found = self._device.identify()
+        except DeviceChanged:
+            raise
+        except Exception as error:
+            warnings.warn(
+                f"{self._name} was measured but could not say who it is ({type(error).__name__}: {error}); until "
+                f"it does, nothing vouches for the rows from {first:,} on. Check its connection",
+                HwloopWarning,
+                stacklevel=2,
+            )
+            return
+        finally:
+            self._asked_at = time.monotonic()
+            self._asking_seconds = max(self._asking_seconds, self._asked_at - began)
+        if found == self.identity:
+            self._rows_vouched = rows
+            return
+        self._asked_at = -math.inf  # whoever answers next is asked at once
+        since = ""
+        if rows > first:
+            since = (
+                f"rows {first:,} to {rows - 1:,} of the journal were recorded since it last said who it is, and "
+                "nothing vouches for them"
+            )
+            if self._noted_rows != rows:
+                self._noted_rows = rows
+                self._journal.note(Note(UNVOUCHED, {"first_row": first, "end_row": rows, "identity": found}))
+        raise self._changed(f"it says {found!r} of itself, not {self.identity!r}", since)
 
     def _compare(self, found: str) -> None:
         if found != self.identity:
             raise self._changed(f"it says {found!r} of itself, not {self.identity!r}")
 
-    def _changed(self, difference: str) -> DeviceChanged:
+    def _changed(self, difference: str, since: str = "") -> DeviceChanged:
         return DeviceChanged(
-            f"{self._name} is another device than this session was opened on: {difference}. Nothing that it "
-            "measured since is recorded. Connect the first one again, or make a new session for this one"
+            f"{self._name} is another device than this session was opened on: {difference}. "
+            f"{since[:1].upper()}{since[1:] or 'Nothing that it measured since is recorded'}. Connect the first "
+            "one again, or make a new session for this one"
         )
+
+
+def unvouched_rows(journal: Journal) -> list[range]:
+    """Rows that a journal holds of an unknown unit: another one was found behind them than before."""
+    notes = [note.details for note in journal.notes() if note.kind == UNVOUCHED]
+    return [range(int(note["first_row"]), int(note["end_row"])) for note in notes]

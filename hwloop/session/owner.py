@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -148,13 +148,24 @@ class DeviceOwner(Holder):
         """Run a step, and wait for its result."""
         return self.begin(user, step).result()
 
-    def leave(self, user: User) -> None:
+    def leave(self, user: User, last_step: Callable[[], None] | None = None) -> None:
         """End the job of this user that is under way; the last one to leave closes the device, and waits for that.
+
+        ``last_step`` is taken before, if the device is not being closed already; what it raises comes at the end.
 
         Raises
         ------
         DeviceError
         """
+        taken: Future[None] | None = None
+        if last_step is not None and threading.current_thread() is not self._thread and not self._closing:
+            taken = self.begin(user, last_step)
+            wait([taken, self._closed], return_when=FIRST_COMPLETED)  # an abort ends the waiting too
+        self._leave(user)
+        if taken is not None and taken.done():
+            taken.result()
+
+    def _leave(self, user: User) -> None:
         self.leave_later(user)
         if threading.current_thread() is self._thread:
             raise DeviceError("a session cannot be closed on its device's own thread, by a listener for one")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hwloop.device import Device
+from hwloop.device.hold import changing_itself
 from hwloop.errors import ConfigError, DeviceError, HwloopError, JournalError
 from hwloop.journal import Journal, Note
 from hwloop.journal.record import PROGRESS
@@ -47,10 +48,11 @@ class ProgressKeeper:
             What the journal holds is of no use to this device.
         """
         try:
-            if self._kept:
-                self._device.resume(nested({"rows": rows, **self._kept}))
-            elif rows:
-                self._device.continue_from(rows)
+            with changing_itself(self._device):
+                if self._kept:
+                    self._device.resume(nested({"rows": rows, **self._kept}))
+                elif rows:
+                    self._device.continue_from(rows)
         except HwloopError:
             raise
         except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError) as error:

@@ -42,7 +42,7 @@ class Recorder:
         self.device = device
         self.journal = journal
         self.ledger = ledger
-        self.unit = OneUnit(device)
+        self.unit = OneUnit(device, journal)
         self.settings = ""  # what rows are filed under
         self.described_as = ""  # digest of the device's description
         self.step = ""
@@ -157,11 +157,12 @@ class Recorder:
             self._progress.check()
             self._progress.resume(self._position)
             self._continued = True
-        self.unit.check_spec()
+        self.unit.check_settings()
         started, begin = time.time(), time.perf_counter()
         try:
             responses = self.device.measure(stimuli)
         except DeviceError:
+            self.unit.is_in_doubt = True
             with contextlib.suppress(HwloopError):  # the device's own error explains more
                 self._progress.failed()
             raise

@@ -16,7 +16,7 @@ import numpy as np
 from hwloop.deadline import Deadline
 from hwloop.device import Device, DeviceDescription
 from hwloop.device.checks import checked_stimuli
-from hwloop.device.hold import refuse_fork
+from hwloop.device.hold import changing_itself, refuse_fork
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError, HwloopError, HwloopWarning, JournalError
 from hwloop.events import DeviceDoubted, EarlierRowsFound, Event, Listener, ReferenceMeasured
@@ -31,6 +31,7 @@ from hwloop.session.known_rows import KnownRows
 from hwloop.session.ledger import PURPOSES, Ledger
 from hwloop.session.measurement import Measurement
 from hwloop.session.memory import Freshness, RowMemory
+from hwloop.session.one_unit import unvouched_rows
 from hwloop.session.owner import DeviceOwner, User
 from hwloop.session.phase import MeasuringPhase
 from hwloop.session.place import Place
@@ -168,10 +169,14 @@ class Session:
         decided = None if recorded is None else recorded.earlier_fingerprints
         found = self._known.find_earlier(device, decided)
         note_device(self._recorder, device, recorded, () if found is None else found.fingerprints)
-        self.device.stood(self.journal.positions())
+        with changing_itself(self.device):
+            self.device.stood(self.journal.positions())
         self.description = device.description
         if recorded is not None:
-            self._doubt("resume", self.journal.rows, recorded.doubts(device))
+            doubts = recorded.doubts(device)
+            for rows in unvouched_rows(self.journal):
+                doubts.append(f"another unit was found behind rows {rows.start:,} to {rows.stop - 1:,}")
+            self._doubt("resume", self.journal.rows, doubts)
         if found is not None:
             self._emit(EarlierRowsFound(len(found.memory), self.identity, found.different))
             self._doubt("reuse", len(found.memory), device.description.doubts())
@@ -206,7 +211,11 @@ class Session:
         Raises
         ------
         DeviceError
+            Also where another unit answers by now than the one that is said to have measured the last rows.
         """
+        self._close(confirmed=True)
+
+    def _close(self, confirmed: bool) -> None:
         if self._is_parents:
             return
         with self._lock:
@@ -214,7 +223,7 @@ class Session:
             if self._owner is not None:
                 self._measurer.stopping = True
                 try:
-                    self._owner.leave(self._user)
+                    self._owner.leave(self._user, self._recorder.unit.confirm if confirmed else None)
                 finally:
                     self._owner = None
                     if self._left_open is not None:
@@ -251,7 +260,7 @@ class Session:
             if self._users or self._kept_open:
                 return
             try:
-                self.close()
+                self._close(confirmed=error is None)
             except HwloopError as second:
                 if error is None:
                     raise
@@ -326,9 +335,18 @@ class Session:
     # -- going on from a checkpoint --------------------------------------------------------------------
 
     def place(self) -> Place:
-        """Where the session stands after the jobs that were submitted; for :meth:`pass_over`."""
+        """Where the session stands after the jobs that were submitted; for :meth:`pass_over`.
+
+        Raises
+        ------
+        DeviceChanged
+            Another unit answers by now than the one that is said to have measured these rows.
+        """
         with self._lock:
-            return self._opened().call(self._user, self._measurer.place) if self._owner else self._measurer.place()
+            if self._owner is None:
+                return self._measurer.place()
+            self._owner.call(self._user, self._recorder.unit.confirm)
+            return self._owner.call(self._user, self._measurer.place)
 
     def pass_over(self, place: Place) -> None:
         """Go past the rows that the journal holds up to a place, as if they had been asked for again.

@@ -130,6 +130,13 @@ def test_a_device_too_noisy_for_the_limit_is_named():
         watched(fibre(read_noise=0.2), limit=0.01).measure(ROWS[:1])
 
 
+class Still:
+    """A course of drift on which nothing moves."""
+
+    def position(self, first, rows):
+        return np.zeros(rows)
+
+
 def test_pause_stops_before_the_next_row_and_measures_again_first():
     device = moving()
     device.identify = lambda: "the same rig before and after it was seen to"
@@ -140,7 +147,7 @@ def test_pause_stops_before_the_next_row_and_measures_again_first():
     with pytest.raises(DeviceDrifted):
         session.measure(ROWS)
     assert session.ledger["train"] == 100
-    device.gain_per_row = device.offset_per_row = 0.0  # somebody has seen to it
+    device._gain = device._offset = Still()  # somebody has seen to it
     np.testing.assert_allclose(session.measure(ROWS), fibre(read_noise=0).measure(ROWS), atol=0.3)
     assert session.ledger["train"] == 250
 

@@ -1,6 +1,7 @@
 """Whoever answers must still be the same after every reopening, wherever in the device that happens."""
 
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hwloop.devices.averaged import Averaged
 from hwloop.devices.pool import Pool
 from hwloop.devices.retrying import Retrying
 from hwloop.devices.worker.device import WorkerDevice
+from hwloop.errors import DeviceChanged
 
 X = np.array([[0.5, 0.25], [0.125, 0.5]])
 
@@ -320,3 +322,88 @@ def test_methods_from_a_base_that_is_no_device_are_watched_too_and_keep_their_ar
         device.fails = True
         with pytest.raises(hwloop.DeviceChanged, match=r"SN3.*SN2"):
             stubborn.measure(X)
+
+
+class Swapped(Port):
+    """A unit that is swapped between two calls, with none failing; it says who it is as slowly as over a cable."""
+
+    asked = 0
+    asking_seconds = 0.003
+
+    def identify(self):
+        time.sleep(self.asking_seconds)
+        self.asked += 1
+        return super().identify()
+
+
+@pytest.fixture
+def swapped():
+    return Swapped(fails_at=())
+
+
+def other_rows_are_measured_by_another_unit(session, device):
+    with session:
+        session.measure(X + 0.25)
+        device._swap()
+        session.measure(X + 0.25)
+
+
+def test_who_is_slow_to_say_who_it_is_is_asked_before_the_session_closes(swapped):
+    session = hwloop.Session(swapped)
+    session.measure(X)  # asked before it is closed again: the first unit's rows are vouched for
+    with pytest.raises(DeviceChanged, match=r"'ACME,SN2' of itself, not 'ACME,SN1'.*Rows 2 to 3 "):
+        other_rows_are_measured_by_another_unit(session, swapped)
+    assert swapped.closed == 2
+    [note] = [note for note in session.journal.notes() if note.kind == "unvouched"]
+    assert (note.details["first_row"], note.details["end_row"]) == (2, 4)
+
+    again = hwloop.Session(Swapped(fails_at=()), earlier=session.journal)
+    with again:
+        again.measure(np.concatenate([X, X + 0.25]))
+    assert again.ledger.reused["train"] == 2  # the doubtful rows are measured anew
+
+
+def test_it_is_asked_before_a_checkpoint_names_its_rows(swapped):
+    with hwloop.Session(swapped) as session:
+        session.measure(X)
+        session.place()
+        swapped._swap()
+        session.measure(X + 0.25)
+        with pytest.raises(DeviceChanged, match="Rows 2 to 3 "):
+            session.place()
+        with pytest.raises(DeviceChanged):
+            session.measure(X + 0.125)  # from now on with every answer
+        assert session.journal.rows == 4
+        swapped.unit_now = 1
+        session.measure(X + 0.125)
+    assert session.journal.rows == 6
+
+
+def test_it_is_asked_every_few_seconds_while_it_measures(swapped, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("hwloop.session.one_unit.time.monotonic", lambda: now[0])
+    with hwloop.Session(swapped) as session:
+        session.measure(X)
+        asked = swapped.asked
+        now[0] += 9.0
+        session.measure(X + 0.0625)
+        assert swapped.asked == asked
+        now[0] += 1.0
+        session.measure(X + 0.125)
+        assert swapped.asked == asked + 1
+        swapped._swap()
+        now[0] += 11.0
+        with pytest.raises(DeviceChanged, match="Rows 4 to 5 "):
+            session.measure(X + 0.25)
+        assert session.journal.rows == 6
+        swapped.unit_now = 1
+
+
+def test_a_unit_that_cannot_say_who_it_is_at_the_end_is_warned_of_and_closed(swapped):
+    session = hwloop.Session(swapped)
+    session.open()
+    session.measure(X)
+    swapped.identify = lambda: (_ for _ in ()).throw(OSError("unplugged"))
+    with pytest.warns(hwloop.HwloopWarning, match=r"could not say who it is.*rows from 0 on"):
+        session.close()
+    assert swapped.closed == 1

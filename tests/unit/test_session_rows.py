@@ -23,11 +23,11 @@ class Counting(hwloop.Device):
 
     def __init__(self, max_rows: int | None = None, fails_at_row: int | None = None) -> None:
         self.spec = hwloop.DeviceSpec(N_INPUTS, 2, -10.0, 10.0, max_rows=max_rows)
-        self.fails_at_row = fails_at_row
+        self.stops_at = fails_at_row
         self.seen: list[tuple[float, ...]] = []
 
     def _measure(self, inputs):
-        if self.fails_at_row is not None and len(self.seen) + len(inputs) > self.fails_at_row:
+        if self.stops_at is not None and len(self.seen) + len(inputs) > self.stops_at:
             raise TimeoutError("no trigger")
         first = len(self.seen)
         self.seen += [tuple(row) for row in inputs]
@@ -263,7 +263,7 @@ def test_a_device_that_fails_in_the_middle_leaves_the_blocks_before_it_recorded_
         session.measure(stimuli(1, 2, 3, 4, 5, 6))
     assert session.ledger.total == len(session.memory) == 4
     assert sum(len(record.stimuli) for record in journal.records()) == 4
-    device.fails_at_row = None
+    device.stops_at = None  # somebody has mended it
     session.measure(stimuli(1, 2, 3, 4, 5, 6))
     assert len(device.seen) == 6  # only the missing two were measured
 

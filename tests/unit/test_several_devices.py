@@ -38,12 +38,12 @@ class Meeting(Noisy):
 
     def __init__(self, seed: int, barrier: threading.Barrier, calls: range) -> None:
         super().__init__(seed)
-        self.barrier, self.calls, self.number = barrier, calls, -1
+        self.gate, self.met, self.number = barrier, calls, -1
 
     def _measure(self, inputs):
         self.number += 1
-        if self.number in self.calls:
-            self.barrier.wait(PATIENCE)
+        if self.number in self.met:
+            self.gate.wait(PATIENCE)
         return super()._measure(inputs)
 
 
@@ -181,7 +181,7 @@ def test_devices_of_a_prediction_measure_at_the_same_time():
     barrier = threading.Barrier(3)
     for number, device in enumerate(devices):
         # 5 calls of 7 rows each; piece k is in stage s when piece k - 1 is in stage s + 1
-        device.barrier, device.number, device.calls = barrier, -1, range(2 - number, 5 - number)
+        device.gate, device.number, device.met = barrier, -1, range(2 - number, 5 - number)
     trained.predict(inputs[:35] + 0.5)
     assert not barrier.broken
 

@@ -19,7 +19,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 from hwloop.experiment.columns import Summary, paired_difference  # noqa: E402
 from hwloop.experiments.arena.cell import TEST, Cell, run_cell  # noqa: E402
-from hwloop.experiments.arena.store import SETTINGS, CellStore  # noqa: E402
+from hwloop.experiments.arena.run import SETTINGS, CellStore  # noqa: E402
 
 
 def accuracies(folder: Path, trainer: str, options: str) -> Summary:

@@ -20,7 +20,7 @@ from torch.nn import functional
 import hwloop
 from hwloop.adapt.recursive import RecursiveHeads, RecursiveLeastSquares, with_constant
 from hwloop.adapt.warm import train_on
-from hwloop.experiments.splitting import split
+from hwloop.experiments.dataset import split
 from hwloop.layers import Stage
 from hwloop.registry import DATASETS
 from hwloop.training.objectives import Head

@@ -13,9 +13,9 @@ from pathlib import Path
 from table import print_table
 
 from hwloop.experiment.config import load_experiment
+from hwloop.experiments.datasets import experiment_file
 from hwloop.experiments.drift.report import HEADINGS, course_line, write_drift_report
 from hwloop.experiments.drift.run import DriftSettings, parsed_positions, run_drift
-from hwloop.experiments.shipped import experiment_file
 
 POLICIES = (
     "none", "twin", "twin:unlabelled", "kriging", "recall", "heads", "warm", "restandardise",

@@ -7,7 +7,7 @@ import numpy as np
 from table import print_table
 
 from hwloop import Session, open_device
-from hwloop.experiments.time_series import mackey_glass, narma10, nmse
+from hwloop.experiments.datasets import mackey_glass, narma10, nmse
 from hwloop.training.echo_state import EchoState
 from hwloop.training.reservoir import DigitalRecurrence, PhysicalMemory
 from hwloop.training.ridge import fit_ridge

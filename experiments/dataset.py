@@ -1,4 +1,4 @@
-"""What a dataset is: rows of features with a class each, sound enough to train on."""
+"""What a dataset is, sound enough to train on, and how its rows are split."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.errors import DatasetError
+from hwloop.errors import ConfigError, DatasetError
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,3 +95,113 @@ class Dataset:
 
     def _refuse(self, what: str) -> None:
         raise DatasetError(f"dataset {self.name!r} {what}")
+
+
+Rows = NDArray[np.int64]
+
+# Random choices of whole groups, of which the one with the most even classes is taken.
+GROUP_DRAWS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Row numbers of the three parts, each sorted; no row is in two parts."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+
+
+def split(dataset: Dataset, seed: int, test: float = 0.25, validation: float = 0.0) -> Split:
+    """Split a dataset at random: by class, or by group where it has groups.
+
+    Parameters
+    ----------
+    dataset
+        What to split. Where it has test rows of its own, those are the test part, whatever ``test`` says.
+        Where it has groups (speakers), no group is in two parts, and each class is in every part if possible.
+    seed
+        The same seed gives the same split.
+    test, validation
+        Fractions of all rows, in [0, 1); at least one row is left to train on.
+
+    Raises
+    ------
+    ConfigError
+        The fractions are out of range.
+    DatasetError
+        No row, or only one class, would be left to train on.
+    """
+    for name, fraction in (("test", test), ("validation", validation)):
+        if not 0 <= fraction < 1:
+            raise ConfigError(f"the {name} fraction must be in [0, 1), not {fraction!r}")
+    if test + validation >= 1:
+        raise ConfigError(f"test ({test}) and validation ({validation}) together leave nothing to train on")
+    rng = np.random.default_rng(seed)
+    rows = np.arange(len(dataset.labels))
+    if dataset.test_rows is not None:
+        test_rows = np.sort(dataset.test_rows)
+    else:
+        test_rows = _choose(dataset, rows, test * len(rows), rng)
+    rest = np.setdiff1d(rows, test_rows)
+    validation_rows = _choose(dataset, rest, validation * len(rows), rng)
+    train_rows = np.setdiff1d(rest, validation_rows)
+    if len(np.unique(dataset.labels[train_rows])) < 2:
+        raise DatasetError(
+            f"{dataset.name}: the split leaves {len(train_rows)} rows of fewer than two classes to train on; "
+            "take smaller test and validation parts"
+        )
+    return Split(train=train_rows, validation=validation_rows, test=test_rows)
+
+
+def _choose(dataset: Dataset, rows: Rows, count: float, rng: np.random.Generator) -> Rows:
+    """About ``count`` of the rows, sorted, with every class in its share."""
+    if count <= 0:
+        return np.empty(0, dtype=np.int64)
+    wanted = int(np.ceil(count))
+    labels = dataset.labels[rows]
+    if dataset.groups is None:
+        return np.sort(rows[stratified(labels, wanted, rng)])
+    return np.sort(rows[_grouped(labels, dataset.groups[rows], wanted, rng)])
+
+
+def stratified(labels: Rows, wanted: int, rng: np.random.Generator) -> Rows:
+    """Positions of ``wanted`` labels, each class in its share, rounded by largest remainder.
+
+    A class keeps at least one row out, so that there is one to train on.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    share = counts * wanted / len(labels)
+    taken = np.floor(share).astype(np.int64)
+    # Classes with equal remainders take turns at random, so that none is favoured over many seeds.
+    order = np.lexsort((rng.random(len(classes)), taken - share))
+    taken[order[: wanted - taken.sum()]] += 1
+    taken = np.minimum(taken, counts - 1)
+    chosen = [
+        rng.permutation(np.flatnonzero(labels == label))[:number]
+        for label, number in zip(classes, taken, strict=True)
+    ]
+    return np.concatenate(chosen)
+
+
+def _grouped(labels: Rows, groups: NDArray[np.generic], wanted: int, rng: np.random.Generator) -> Rows:
+    """Positions of whole groups with about ``wanted`` rows in all, the classes as even as chance offers."""
+    names, member = np.unique(groups, return_inverse=True)
+    classes, label = np.unique(labels, return_inverse=True)
+    table = np.zeros((len(names), len(classes)), dtype=np.int64)
+    np.add.at(table, (member, label), 1)
+    ideal = table.sum(axis=0) * wanted / len(labels)
+    best, least = np.empty(0, dtype=np.int64), np.inf
+    for _ in range(GROUP_DRAWS):
+        order = rng.permutation(len(names))
+        total = np.cumsum(table[order].sum(axis=1))
+        # The number of groups whose rows come nearest to what is wanted; one group at least stays out.
+        number = int(np.argmin(np.abs(total[:-1] - wanted))) + 1 if len(names) > 1 else 0
+        inside = table[order[:number]].sum(axis=0)
+        outside = table.sum(axis=0) - inside
+        missing = np.count_nonzero(inside == 0) + np.count_nonzero(outside == 0)
+        # A class missing from a part is worse than any unevenness.
+        badness = missing * len(labels) + np.abs(inside - ideal).sum()
+        if badness < least:
+            best, least = order[:number], badness
+    return np.flatnonzero(np.isin(member, best))

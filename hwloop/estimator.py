@@ -18,13 +18,13 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hwloop.checkpoint import load_network, read_description, save_network
-from hwloop.checkpoint.classifier import SavedClassifier
 from hwloop.checkpoint.devices import built_sessions, require_known_entries
+from hwloop.checkpoint.file import SavedClassifier
 from hwloop.device import Device
 from hwloop.errors import CheckpointError, ConfigError, DatasetError, HwloopWarning
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.fitting_device import open_fitting_device
-from hwloop.layers.given import plain_array
+from hwloop.layers.rowwise import plain_array
 from hwloop.registry import TRAINERS, accepted_settings
 from hwloop.session import Session
 from hwloop.session.kept_fit import KeptFit, digest_of_rows, told

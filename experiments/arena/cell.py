@@ -1,16 +1,17 @@
-"""A cell of the arena: one trainer with its options trains one seed, and is scored on rows that it never saw."""
+"""A cell of the arena: a trainer, brought to spend a row budget, trains one seed and is scored on unseen rows."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hwloop.device import DeviceDescription
-from hwloop.errors import DeviceError, HwloopError, JournalError
+from hwloop.errors import BudgetExceeded, DeviceError, HwloopError, JournalError
 from hwloop.events import Event
 from hwloop.experiment import results
 from hwloop.experiment.config import ExperimentConfig, validated
@@ -18,9 +19,75 @@ from hwloop.experiment.floors import build_trainer
 from hwloop.experiment.partition import Partition
 from hwloop.experiment.rigs import PlannedRig, Rig
 from hwloop.experiment.seed_run import prepare_seed, seed_rows
-from hwloop.experiments.arena.splits import arena_partition, judged_on_validation, without_validation
-from hwloop.experiments.kept_rig import KeptRig
-from hwloop.registry import DATASETS
+from hwloop.experiments.arena.settings import arena_partition, judged_on_validation, without_validation
+from hwloop.experiments.campaign import KeptRig
+from hwloop.registry import DATASETS, TRAINERS
+from hwloop.training import trainer as make_trainer
+from hwloop.training.tuning import Tuning, largest_that_fits, tuning_of
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained, as far as a trainer's rows depend on it."""
+
+    n_rows: int
+    n_classes: int
+    n_stages: int
+
+    @classmethod
+    def of(cls, data: Partition, n_stages: int) -> Task:
+        """The task of a seed."""
+        return cls(len(data.train), data.n_classes, n_stages)
+
+    def rows_a_sample(self, trainer: str, options: Mapping[str, Any]) -> float:
+        """Device rows a training sample, all stages together, that a trainer will need."""
+        cost = make_trainer(trainer, **options).cost(self.n_rows, self.n_classes, self.n_stages)
+        return cost / self.n_rows
+
+
+def tuning_space(trainer: str) -> Tuning:
+    """What a trainer declares that may be tuned."""
+    return tuning_of(TRAINERS.load(trainer))
+
+
+def options_within(trainer: str, options: Mapping[str, Any], task: Task, budget: float) -> dict[str, Any]:
+    """The options with those rows that the budget allows.
+
+    A trainer whose option fills the budget (its epochs) gets the most that fits.
+
+    Raises
+    ------
+    BudgetExceeded
+        Even its least costs more; the message says how much.
+    HwloopError
+        The trainer refuses the options or the task.
+    """
+    fills = tuning_space(trainer).fills_budget
+    rows = math.floor(budget * task.n_rows + 1e-9)
+    if fills is None or fills in options:
+        needed = task.rows_a_sample(trainer, options)
+        if needed * task.n_rows > rows:
+            raise BudgetExceeded(f"needs {needed:.4g} rows a sample")
+        return dict(options)
+
+    def cost(number: int) -> int:
+        made = make_trainer(trainer, **{**options, fills: number})
+        return made.cost(task.n_rows, task.n_classes, task.n_stages)
+
+    most = largest_that_fits(cost, rows)
+    if most is None:
+        raise BudgetExceeded(f"needs at least {cost(1) / task.n_rows:.4g} rows a sample")
+    return {**options, fills: most}
+
+
+def refusal(trainer: str, task: Task, budget: float) -> str | None:
+    """Why a trainer cannot take part at a budget with its defaults; ``None`` where it can."""
+    try:
+        options_within(trainer, {}, task, budget)
+    except HwloopError as error:
+        return str(error)
+    return None
+
 
 VALIDATION, TEST = "validation", "test"
 REFERENCES = "references"  # floors and ceiling of a seed, in the place of a trainer

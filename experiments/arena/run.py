@@ -1,28 +1,96 @@
-"""Run an arena: settings first, on validation rows; then every seed on the test rows."""
+"""Run an arena: settings first, on validation rows; then every seed on the test rows; each cell kept on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from hwloop.device import DeviceDescription
 from hwloop.experiments.arena.cell import (
     REFERENCES,
     TEST,
     VALIDATION,
     Cell,
     CellResult,
+    Task,
     cell_config,
     cell_data,
+    refusal,
     require_rig,
+    tuning_space,
 )
-from hwloop.experiments.arena.contender import Task, refusal, tuning_space
-from hwloop.experiments.arena.jobs import CellJob, Found, Search, cell_ran, keep_nothing, searched
+from hwloop.experiments.arena.jobs import (
+    CellJob,
+    Found,
+    Search,
+    ThisProcess,
+    Workers,
+    cell_ran,
+    keep_nothing,
+    searched,
+)
 from hwloop.experiments.arena.settings import ArenaSettings
 from hwloop.experiments.arena.standings import Entry, Standings
-from hwloop.experiments.arena.store import CellStore
-from hwloop.experiments.arena.workers import ThisProcess, Workers
+from hwloop.experiments.campaign import FinishedLines
+
+SETTINGS, CELLS, ROWS = "arena.json", "cells.jsonl", "rows"
+
+
+class CellStore:
+    """Finished cells of an arena's folder, see :class:`hwloop.experiments.campaign.FinishedLines`.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds an arena on another device, dataset or network, or something else.
+    JournalError
+        Another process is writing it.
+    """
+
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], devices: Sequence[DeviceDescription] = ()
+    ) -> None:
+        files = (SETTINGS, CELLS)
+        self._lines = FinishedLines(
+            folder, "arena", files, settings, _decides, lambda line: CellResult(**line["result"]), devices
+        )
+
+    @property
+    def rows_folder(self) -> Path:
+        """Where the rows of cells are kept, by the cell's key."""
+        return self._lines.folder.absolute() / ROWS
+
+    def find(self, cell: Cell) -> CellResult | None:
+        """What a cell gave, if it is finished."""
+        return self._lines.find(cell.key)
+
+    def results(self) -> dict[str, CellResult]:
+        """Every finished cell by its key."""
+        return self._lines.results()
+
+    def keep(self, cell: Cell, result: CellResult) -> None:
+        """Write a finished cell down."""
+        self._lines.keep(cell.key, result, {"cell": asdict(cell), "result": asdict(result)})
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.__exit__()
+
+
+def _decides(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a cell's result depends on beside the cell itself: more trainers, budgets or seeds change none."""
+    experiment = {**settings.get("experiment", {})}
+    for key in ("seeds", "trainer", "name", "description"):
+        experiment.pop(key, None)
+    return experiment
+
 
 Progress = Callable[[str, int, int], None]
 

@@ -1,13 +1,15 @@
-"""What an arena compares: trainers at row budgets, on one experiment's device, data and network."""
+"""What an arena compares, and the rows of each seed: test rows put aside once, before anything is tuned."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hwloop.errors import ConfigError
 from hwloop.experiment.config import ExperimentConfig
+from hwloop.experiment.partition import Labelled, Partition
+from hwloop.experiments.dataset import Dataset, split
 from hwloop.registry import TRAINERS, nearest
 
 VALIDATION = 0.2
@@ -80,3 +82,43 @@ def with_validation(table: dict[str, Any]) -> dict[str, Any]:
     if not split.get("validation"):
         split["validation"] = VALIDATION
     return table | {"split": split}
+
+
+TEST_SEED = 0
+
+
+def arena_partition(dataset: Dataset, seed: int, test: float, validation: float) -> Partition:
+    """The rows of one seed.
+
+    The test rows are the same for every seed, so no row that a setting was chosen on is ever tested on. Training
+    and validation rows of different seeds differ.
+
+    Parameters
+    ----------
+    test, validation
+        Fractions of all rows; validation above 0.
+    """
+    outer = split(dataset, TEST_SEED, test, 0.0)
+    rest = replace(
+        dataset,
+        inputs=dataset.inputs[outer.train],
+        labels=dataset.labels[outer.train],
+        groups=None if dataset.groups is None else dataset.groups[outer.train],
+        test_rows=None,
+    )
+    share = validation * len(dataset.labels) / len(outer.train)
+    inner = split(rest, seed, 0.0, min(share, 0.5))
+    parts = [outer.train[inner.train], outer.train[inner.validation], outer.test]
+    train, held_out, tested = (Labelled(dataset.inputs[rows], dataset.labels[rows]) for rows in parts)
+    return Partition(seed, train, held_out, tested, tuple(dataset.class_names))
+
+
+def judged_on_validation(data: Partition) -> Partition:
+    """The same rows with the validation rows in the place of the test rows, which nobody sees."""
+    assert data.validation is not None
+    return Partition(data.seed, data.train, None, data.validation, data.class_names)
+
+
+def without_validation(data: Partition) -> Partition:
+    """The same rows without those that the settings were chosen on."""
+    return Partition(data.seed, data.train, None, data.test, data.class_names)

@@ -1,20 +1,34 @@
-"""One arena for each value of one key of the experiment: how accuracy depends on a setting, at equal rows."""
+"""One arena for each value of one key of the experiment, and its page, table and plot."""
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from hwloop.errors import ConfigError
+from hwloop.experiment import columns as words
+from hwloop.experiment.columns import t_interval
+from hwloop.experiment.plots import GRID, QUIET, STYLE
+from hwloop.experiment.report import data_uri
 from hwloop.experiment.toml_text import parse_setting
 from hwloop.experiments.arena.cell import require_rig
+from hwloop.experiments.arena.jobs import Workers
+from hwloop.experiments.arena.report import COLOURS, MARKERS, SHOWN_REFERENCES, rendered, write_arena_report
+from hwloop.experiments.arena.report import REPORT as ARENA_REPORT
 from hwloop.experiments.arena.run import Progress, run_arena, unheard
 from hwloop.experiments.arena.settings import ArenaSettings
-from hwloop.experiments.arena.standings import Standings
-from hwloop.experiments.arena.workers import Workers
+from hwloop.experiments.arena.standings import REFERENCE_NAMES, Standings
+from hwloop.journal.durable_files import atomic_write
 
 FOLDER_CHARACTERS = 80
 
@@ -131,3 +145,122 @@ def lines(found: dict[str, Standings]) -> dict[tuple[str, float], list[Any]]:
 
 def _entry(standings: Standings, name: tuple[str, float]) -> Any:
     return next((e for e in standings.entries if (e.trainer, e.budget) == name and not e.refused), None)
+
+
+REPORT, TABLE, FIGURES, PLOT = "report.html", "table.md", "variation-result.json", "variation.png"
+Row = tuple[str, list[str]]
+DASHES = ("--", ":", "-.", (0, (1, 3)))
+
+
+def write_variation(variation: Variation, found: dict[str, Standings], folder: Path) -> Path:
+    """Write page, table, figures and plot into a folder, and each arena's own page; returns the page's path."""
+    for value, standings in found.items():
+        write_arena_report(standings, folder / variation.folder(value))
+    atomic_write(folder / TABLE, variation_table(variation, found))
+    figures = {"key": variation.key, "arenas": {value: table.as_json() for value, table in found.items()}}
+    atomic_write(folder / FIGURES, json.dumps(figures, indent=1))
+    plot = draw_variation(variation, found, folder / PLOT)
+    atomic_write(folder / REPORT, _page(variation, found, plot))
+    return folder / REPORT
+
+
+def _page(variation: Variation, found: dict[str, Standings], plot: Path) -> str:
+    values = [
+        {"text": value, "page": f"{quote(variation.folder(value))}/{ARENA_REPORT}"} for value in variation.values
+    ]
+    return rendered(
+        "variation.html.j2",
+        found[variation.values[0]].settings,
+        key=variation.key,
+        values=values,
+        trainers=[{"name": name, "figures": figures} for name, figures in trainer_rows(found)],
+        references=[{"name": name, "figures": figures} for name, figures in reference_rows(found)],
+        image=data_uri(plot),
+    )
+
+
+def variation_rows(found: dict[str, Standings]) -> list[Row]:
+    """Name and accuracy at every value, as a person reads them; trainers first, floors and ceiling after them."""
+    return [*trainer_rows(found), *reference_rows(found)]
+
+
+def trainer_rows(found: dict[str, Standings]) -> list[Row]:
+    """Each trainer at each budget; an empty text where it did not train."""
+    return [
+        (
+            f"{trainer} at {budget:g} rows a sample",
+            ["" if entry is None else words.percent(entry.accuracy) for entry in entries],
+        )
+        for (trainer, budget), entries in lines(found).items()
+    ]
+
+
+def reference_rows(found: dict[str, Standings]) -> list[Row]:
+    """Floors and ceiling that were scored at every value."""
+    return [
+        (name, [words.percent(standings.reference(method)) for standings in found.values()])
+        for method, name in REFERENCE_NAMES.items()
+        if all(method in standings.reference_methods for standings in found.values())
+    ]
+
+
+def variation_table(variation: Variation, found: dict[str, Standings]) -> str:
+    """A line a trainer at a budget, a column a value."""
+    table = [
+        f"| {variation.key} | " + " | ".join(variation.values) + " |",
+        "|---" * (1 + len(variation.values)) + "|",
+    ]
+    table += [f"| {name} | " + " | ".join(figures) + " |" for name, figures in variation_rows(found)]
+    return "\n".join(table) + "\n"
+
+
+def draw_variation(variation: Variation, found: dict[str, Standings], path: Path) -> Path:
+    """Write the figure as a PNG; returns its path."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.6, 4.6), layout="constrained")
+        axes = figure.subplots()
+        places = _places(variation)
+        for number, ((trainer, budget), entries) in enumerate(lines(found).items()):
+            trained = [(place, entry.interval) for place, entry in zip(places, entries, strict=True) if entry]
+            at = [place for place, _ in trained]
+            means = np.array([100 * interval.mean for _, interval in trained])
+            half = means - [100 * (i.mean if i.low is None else i.low) for _, i in trained]
+            colour = COLOURS[number % len(COLOURS)]
+            axes.plot(
+                at,
+                means,
+                color=colour,
+                marker=MARKERS[number // len(COLOURS) % len(MARKERS)],
+                markersize=4.5,
+                linewidth=1.2,
+                label=f"{trainer}, {budget:g} rows a sample",
+            )
+            axes.fill_between(at, means - half, means + half, color=colour, alpha=0.15, linewidth=0)
+        _references(axes, places, found)
+        axes.set_xticks(places, variation.values)
+        axes.set_xlabel(variation.key)
+        axes.set_ylabel("test accuracy (%); bands: 95 % interval over seeds")
+        axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
+        axes.grid(color=GRID)
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7.5, handlelength=1.8)
+        FigureCanvasAgg(figure)
+        figure.savefig(path)
+    return path
+
+
+def _places(variation: Variation) -> list[float]:
+    """Numbers stand where they are; everything else side by side, in the given order."""
+    if variation.is_numeric:
+        return [float(parse_setting(setting)[1]) for setting in variation.settings]
+    return [float(place) for place in range(len(variation.values))]
+
+
+def _references(axes: Any, places: list[float], found: dict[str, Standings]) -> None:
+    """Floors and ceiling: they may depend on the key too."""
+    for method, dashes in zip(SHOWN_REFERENCES, DASHES, strict=True):
+        if any(method not in standings.reference_methods for standings in found.values()):
+            continue
+        means = [100 * t_interval(standings.reference(method).values).mean for standings in found.values()]
+        axes.plot(
+            places, means, color=QUIET, linewidth=0.9, linestyle=dashes, label=REFERENCE_NAMES[method], zorder=1
+        )

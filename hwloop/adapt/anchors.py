@@ -18,7 +18,7 @@ from hwloop.errors import CheckpointError, ConfigError, HwloopWarning
 from hwloop.journal.durable_files import atomic_write
 from hwloop.layers import PhysicalNetwork
 from hwloop.layers.network import as_rows
-from hwloop.layers.tensors import rows_as_tensor
+from hwloop.layers.rowwise import rows_as_tensor
 from hwloop.reference import Noise
 from hwloop.reference.drift import averaged, noise_of
 from hwloop.runs.checkpoint_seal import metadata_of, sum_of_arrays

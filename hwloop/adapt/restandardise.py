@@ -7,7 +7,7 @@ import torch
 from hwloop.adapt.anchors import Anchors
 from hwloop.adapt.policy import Observed, Policy
 from hwloop.layers import PhysicalNetwork, Stage
-from hwloop.layers.tensors import rows_as_tensor
+from hwloop.layers.rowwise import rows_as_tensor
 
 FEWEST_ROWS = 4
 LEAST_SLOPE = 1e-6  # a channel that anchors move less than this no longer answers

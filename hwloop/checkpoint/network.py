@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hwloop.checkpoint.devices import (
@@ -20,8 +21,8 @@ from hwloop.checkpoint.file import read_checkpoint, write_checkpoint
 from hwloop.checkpoint.readouts import empty_readout
 from hwloop.errors import CheckpointError, ConfigError, HwloopError, HwloopWarning
 from hwloop.layers import PhysicalNetwork, Stage
-from hwloop.layers.burned import INTERFACE, burned_tensors, require_burned
 from hwloop.layers.graph import GraphNetwork
+from hwloop.layers.interface import interface_tensors
 from hwloop.reference import Fingerprint
 from hwloop.reference.fingerprint import difference_in_words
 from hwloop.registry import nearest
@@ -30,6 +31,7 @@ from hwloop.session import Session
 from hwloop.torch_state import own_torch_state
 from hwloop.training.state import SavedState, TrainingState
 
+INTERFACE = "interface."  # begins their names in a checkpoint; they follow from the latent weights
 TRAINING = "training."  # begins the names of tensors that only training needs
 KNOWN_ENTRIES = {
     *("format", "seed", "n_features", "class_names", "stages", "weight_bits", "readout"),
@@ -333,3 +335,29 @@ def _require_sizes_of(tensors: Mapping[str, Tensor], described: Mapping[str, Any
     for claimed, size in sizes:
         if type(claimed) is not int or claimed != size:
             raise ValueError(f"its description speaks of {claimed!r} where its tensors have {size}")
+
+
+def burned_tensors(network: PhysicalNetwork) -> dict[str, Tensor]:
+    """Levels and scale of every map whose weights are quantised, by ``interface.<stage>.<name>``."""
+    return {
+        f"{INTERFACE}{number}.{name}": tensor
+        for number, stage, _ in network
+        for name, tensor in interface_tensors(stage.linear).items()
+    }
+
+
+def require_burned(tensors: Mapping[str, Tensor], network: PhysicalNetwork) -> None:
+    """Refuse levels that are not those of the network's latent weights: hardware would compute something else.
+
+    Raises
+    ------
+    ValueError
+    """
+    held = {name: tensor for name, tensor in tensors.items() if name.startswith(INTERFACE)}
+    made = burned_tensors(network)
+    if held.keys() != made.keys():
+        raise ValueError("its quantised maps are not those of its description")
+    for name, tensor in made.items():
+        same = torch.allclose if tensor.is_floating_point() else torch.equal
+        if tensor.shape != held[name].shape or not same(tensor, held[name]):
+            raise ValueError(f"{name} does not follow from the latent weights beside it")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from hwloop.layers import PhysicalNetwork
-from hwloop.layers.readout import Readout
+from hwloop.layers.network import Readout
 from hwloop.training.blocks import BlockHeadSum
 from hwloop.training.class_scores import ChannelGroups, ClassPrototypes, ClassScores, Head
 from hwloop.training.goodness import CosineToTarget, Goodness, Measure, SquaredActivity

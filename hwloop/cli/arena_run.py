@@ -45,9 +45,9 @@ def compare_and_show(request: ArenaRequest, n_workers: int, scheduler: str | Non
     settings = arena_settings(request)
     folder = request.out or new_folder(settings.experiment.name)
 
+    from hwloop.experiments.arena.jobs import workers
     from hwloop.experiments.arena.report import write_arena_report
     from hwloop.experiments.arena.run import run_arena
-    from hwloop.experiments.arena.workers import workers
 
     errors = new_console(stderr=True)
     with kept.in_folder(folder), workers(n_workers, scheduler) as where, shown_progress(errors) as progress:
@@ -90,7 +90,7 @@ def _experiment(request: ArenaRequest) -> ExperimentConfig:
     """The experiment that is named, with what the options change; or one of a device and a dataset alone."""
     from hwloop.experiment.config import load_experiment, validated
     from hwloop.experiments.arena.settings import with_validation
-    from hwloop.experiments.shipped import experiment_file
+    from hwloop.experiments.datasets import experiment_file
 
     changes = [
         f"{key}={value}" for key, value in (("device", request.device), ("dataset", request.dataset)) if value

@@ -27,9 +27,8 @@ def vary_and_show(
     request: ArenaRequest, vary: str, n_workers: int, scheduler: str | None, kept: ProgressKept
 ) -> None:
     """Run one arena a value and show one table on standard output; progress goes to standard error."""
-    from hwloop.experiments.arena.variation import parsed_variation, run_variation
-    from hwloop.experiments.arena.variation_report import write_variation
-    from hwloop.experiments.arena.workers import workers
+    from hwloop.experiments.arena.jobs import workers
+    from hwloop.experiments.arena.variation import parsed_variation, run_variation, write_variation
 
     variation = parsed_variation(vary)
 
@@ -48,7 +47,7 @@ def vary_and_show(
 
 def show_variation(variation: Variation, found: dict[str, Standings], console: Console) -> None:
     """A line a trainer at a budget, a column a value."""
-    from hwloop.experiments.arena.variation_report import variation_rows
+    from hwloop.experiments.arena.variation import variation_rows
 
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column(variation.key)

@@ -30,9 +30,9 @@ def follow_and_show(
     from hwloop.errors import ConfigError
     from hwloop.experiment.config import check_names, load_experiment
     from hwloop.experiment.run_folder import free_folder
+    from hwloop.experiments.datasets import experiment_file
     from hwloop.experiments.drift.report import HEADINGS, course_line, write_drift_report
     from hwloop.experiments.drift.run import DriftSettings, parsed_positions, run_drift
-    from hwloop.experiments.shipped import experiment_file
 
     config = load_experiment(experiment_file(experiment), changes)
     check_names(config)

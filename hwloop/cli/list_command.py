@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hwloop.cli.console import PipedConsole
-from hwloop.experiments.shipped import shipped_experiments
+from hwloop.experiments.datasets import shipped_experiments
 from hwloop.registry import ADAPTERS, DATASETS, DEVICES, SCHEMES, TRAINERS, read_toml
 
 

@@ -30,7 +30,7 @@ def run_and_show(name: str, settings: Sequence[str], out: Path | None, as_json: 
     """
     from hwloop.experiment.config import check_names, load_experiment
     from hwloop.experiment.run_folder import run_in_free_folder
-    from hwloop.experiments.shipped import experiment_file
+    from hwloop.experiments.datasets import experiment_file
     from hwloop.runs.layout import require_run
 
     # A mistake in the configuration shows at once: torch and the rest take seconds to import.

@@ -19,7 +19,7 @@ MAX_SEEDS = 1_000
 MAX_STAGES = 100
 MAX_COPIES = 1_000
 MAX_WIDTH = 1_000_000
-WEIGHTS = r"^(float|binary|ternary|dorefa:([1-9]|1[0-6]))$"  # what hwloop.layers.precision knows, without torch
+WEIGHTS = r"^(float|binary|ternary|dorefa:([1-9]|1[0-6]))$"  # what hwloop.layers.interface knows, without torch
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.checkpoint import load_network, read_checkpoint
-from hwloop.checkpoint.classifier import ENTRY, SavedClassifier
 from hwloop.checkpoint.devices import built_sessions, compare_devices, require_known_entries
+from hwloop.checkpoint.file import ENTRY, SavedClassifier
 from hwloop.checkpoint.network import stored_fingerprints, warn_of_difference
 from hwloop.device import Device
 from hwloop.device.spec import Float64Array

@@ -1,11 +1,13 @@
-"""A network whose nonlinear layers are physical."""
+"""A network whose nonlinear layers are physical, its readout, and rows on their way through several devices."""
 
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,14 +15,101 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hwloop.errors import ConfigError, HwloopWarning, StimulusError, TrainingDiverged
-from hwloop.layers.given import as_float64
-from hwloop.layers.pipeline import pipelined_passes
+from hwloop.layers.rowwise import as_float64
 from hwloop.layers.stage import Stage
-from hwloop.session import Session
+from hwloop.session import Measurement, Session
+from hwloop.session.row_measurer import rows_a_call
 from hwloop.torch_state import own_torch_state
 
-if TYPE_CHECKING:
-    from hwloop.layers.readout import Readout
+Served = tuple[Stage, Session]
+
+
+@dataclass
+class _Passed:
+    """What was measured and computed of one stage, piece by piece."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    features: list[Tensor] = field(default_factory=list)
+    z: list[Tensor] = field(default_factory=list)
+
+
+def pipelined_passes(
+    served: Sequence[Served], inputs: Tensor, purpose: str
+) -> Iterator[tuple[Stage, Tensor, Tensor]]:
+    """Send rows through trained stages, each with a session of its own; (stage, features, z) of each in turn.
+
+    Every session is asked for the same rows in the same order as when one stage is measured after the other, so
+    the answers are the same to the last bit, whatever the pace of the devices. Features of all stages are held
+    until the last row is through.
+
+    Raises
+    ------
+    HwloopError
+        As :meth:`hwloop.Session.measure`; what is still to be measured is given up, on every device.
+    """
+    piece = max(rows_a_call(session.device.spec) for _, session in served)
+    pieces = torch.split(inputs, piece)
+    passed = [_Passed() for _ in served]
+    with ExitStack() as stack:
+        for _, session in served:
+            stack.enter_context(session)
+
+        def send(number: int, rows: Tensor) -> None:
+            stage, session = served[number]
+            measurement = stack.enter_context(session.submit(stage.encoder(rows), purpose))
+            passed[number].measurements.append(measurement)
+
+        for rows in pieces:
+            send(0, rows)
+        # In wave w the stage k hands on its piece w - k, so that no stage waits for the end of another.
+        for wave in range(len(pieces) + len(served) - 1):
+            for number in range(len(served)):
+                if 0 <= wave - number < len(pieces):
+                    z = _received(served[number][0], passed, pieces, number, wave - number)
+                    if number + 1 < len(served):
+                        send(number + 1, z)
+    for (stage, _), each in zip(served, passed, strict=True):
+        yield stage, torch.cat(each.features), torch.cat(each.z)
+
+
+def _received(stage: Stage, passed: list[_Passed], pieces: Sequence[Tensor], number: int, piece: int) -> Tensor:
+    """Wait for a piece of a stage; its z."""
+    inputs = pieces[piece] if number == 0 else passed[number - 1].z[piece]
+    each = passed[number]
+    features = stage.features(inputs, each.measurements[piece].result())
+    each.features.append(features)
+    each.z.append(stage.map(features))
+    return each.z[piece]
+
+
+class Readout(nn.Module):
+    """Base of all readouts.
+
+    Attributes
+    ----------
+    passes
+        How often a row is sent through every stage for one prediction.
+    """
+
+    passes: int = 1
+
+    @property
+    def label_channels(self) -> int:
+        """Features that it adds to an input row, for the label that is tried."""
+        return 0
+
+    @abstractmethod
+    def log_probabilities(self, network: PhysicalNetwork, inputs: Tensor) -> Tensor:
+        """Unnormalised log-probabilities (rows, classes) for input rows (rows, n_features)."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Kind and sizes as plain JSON values: what a checkpoint needs beside the tensors."""
+
+    @property
+    @abstractmethod
+    def multiply_adds(self) -> int:
+        """Digital multiply-adds of the readout itself for one prediction."""
 
 
 MOST_CLIPPED = 0.5  # of the features of a prediction; of training rows it is a few in a thousand

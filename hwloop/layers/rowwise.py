@@ -1,15 +1,74 @@
-"""Digital arithmetic whose result for a row does not depend on the rows beside it."""
+"""Rows as arrays and tensors, and arithmetic whose result for a row does not depend on the rows beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hwloop.blocks import DOUBLE_BITS, ExactProduct, in_fixed_blocks
-from hwloop.errors import TrainingDiverged
+from hwloop.device.spec import Float64Array
+from hwloop.errors import DatasetError, StimulusError, TrainingDiverged
 from hwloop.layers.interface import InterfaceMap
+
+
+def plain_array(values: Any, what: str) -> NDArray[Any]:
+    """Anything array-like as a numpy array of its own type; a tensor may be on any device and have a gradient.
+
+    Raises
+    ------
+    DatasetError
+        Masked values: without their mask they would count like all others.
+    """
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        values = (values.double() if values.is_floating_point() else values).numpy()
+    if np.ma.is_masked(values):
+        count = int(np.asarray(values.mask).sum())
+        raise DatasetError(f"the {what} have {count} masked values; leave those rows out")
+    return np.asarray(values)
+
+
+def as_float64(values: Any, what: str) -> Float64Array:
+    """Real numbers as a float64 array of its own, of any shape.
+
+    Raises
+    ------
+    StimulusError
+        Text, complex numbers, rows of different lengths, or anything else that is no table of real numbers.
+    DatasetError
+        Masked values.
+    """
+    try:
+        array = plain_array(values, what)
+        if array.dtype.kind == "O":
+            array = array.astype(np.float64)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"they are of type {array.dtype}")
+    except DatasetError:
+        raise
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise StimulusError(f"the {what} must be a table of real numbers: {error}") from error
+    return np.array(array, dtype=np.float64)
+
+
+def rows_as_tensor(rows: Float64Array) -> Tensor:
+    """Rows, shape (rows, channels), as a tensor of the same memory; whoever takes it must not write to it.
+
+    Rows that a session hands out are read-only. PyTorch knows no such tensors, and warns of them.
+    """
+    if rows.flags.writeable:
+        return torch.from_numpy(rows)
+    view = rows.view()
+    try:
+        view.flags.writeable = True
+    except ValueError:  # read-only from its origin on, as a mapped file is
+        view = rows.copy()
+    return torch.from_numpy(view)
 
 
 def exact_linear(linear: nn.Linear, rows: Tensor) -> Tensor:

@@ -12,13 +12,10 @@ from torch import Tensor, nn
 from hwloop.device import DeviceSpec
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
-from hwloop.layers.encode import Encoder
-from hwloop.layers.interface import InterfaceMap, new_interface
-from hwloop.layers.precision import weight_precision
-from hwloop.layers.rowwise import exact_linear
-from hwloop.layers.sequence import SequenceEncoder
+from hwloop.layers.encode import Encoder, SequenceEncoder
+from hwloop.layers.interface import InterfaceMap, new_interface, weight_precision
+from hwloop.layers.rowwise import exact_linear, rows_as_tensor
 from hwloop.layers.standardise import Moments, Standardiser
-from hwloop.layers.tensors import rows_as_tensor
 from hwloop.registry import nearest
 
 
@@ -62,9 +59,9 @@ class Stage(nn.Module):
     reference_slots, controls, scaling
         See :class:`hwloop.layers.Encoder`.
     weights
-        Precision of the linear map, see :func:`hwloop.layers.precision.weight_precision`.
+        Precision of the linear map, see :func:`hwloop.layers.interface.weight_precision`.
     steps
-        More than 1: a row is a sequence of so many, see :class:`hwloop.layers.sequence.SequenceEncoder`.
+        More than 1: a row is a sequence of so many, see :class:`hwloop.layers.encode.SequenceEncoder`.
     """
 
     encoder: Encoder

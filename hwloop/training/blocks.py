@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from hwloop.errors import ConfigError
 from hwloop.layers import PhysicalNetwork, Stage
-from hwloop.layers.readout import Readout
+from hwloop.layers.network import Readout
 from hwloop.layers.rowwise import exact_linear, rowwise
 from hwloop.session import Measurement, Session
 from hwloop.training.class_scores import Head

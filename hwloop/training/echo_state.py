@@ -9,7 +9,7 @@ import numpy as np
 from hwloop.blocks import ExactProduct
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
-from hwloop.layers.sequence import as_sequences
+from hwloop.layers.encode import as_sequences
 from hwloop.layers.standardise import RESOLUTION
 from hwloop.session.kept_fit import KeptFit, digest_of_rows, told
 from hwloop.torch_state import own_torch_state

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.layers import PhysicalNetwork
-from hwloop.layers.readout import Readout
+from hwloop.layers.network import Readout
 from hwloop.training.optimiser import AdamSettings, ResponseNoise, one_cycle_adamw, shuffled_batches
 from hwloop.training.output_head import OutputHead
 from hwloop.training.readouts import LinearReadout, ReadoutBuilder, measured_features

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hwloop.errors import DatasetError, HwloopWarning
-from hwloop.layers.given import plain_array
 from hwloop.layers.network import as_rows
+from hwloop.layers.rowwise import plain_array
 
 SHOWN = 8  # classes that a message lists
 ENCODE = "encode them first: names, labels = numpy.unique(labels, return_inverse=True)"

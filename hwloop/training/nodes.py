@@ -14,7 +14,7 @@ from hwloop.errors import ConfigError, DatasetError
 from hwloop.layers import Stage
 from hwloop.layers.graph import GraphNetwork
 from hwloop.layers.network import as_rows
-from hwloop.layers.tensors import rows_as_tensor
+from hwloop.layers.rowwise import rows_as_tensor
 from hwloop.torch_state import own_torch_state
 from hwloop.training.cached import Cached
 from hwloop.training.divergence import Progress, require_finite

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.layers import PhysicalNetwork, Stage
+from hwloop.layers.rowwise import rows_as_tensor
 from hwloop.layers.stage import StageMoments
-from hwloop.layers.tensors import rows_as_tensor
 from hwloop.session import Measurement, Session
 from hwloop.training.objectives import LocalObjective, StageObjective
 from hwloop.training.optimiser import check_settings

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from hwloop.layers import PhysicalNetwork, Stage
-from hwloop.layers.tensors import rows_as_tensor
+from hwloop.layers.rowwise import rows_as_tensor
 from hwloop.training.clients import Holders, holders
 from hwloop.training.credit import Credit
 from hwloop.training.flight import Flight

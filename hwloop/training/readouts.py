@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.layers import PhysicalNetwork, Stage
-from hwloop.layers.readout import Readout
+from hwloop.layers.network import Readout
 from hwloop.layers.rowwise import exact_product, rowwise
 from hwloop.training.class_scores import ClassScores
 from hwloop.training.goodness import Goodness

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
 from hwloop.layers import Stage
-from hwloop.layers.tensors import rows_as_tensor
+from hwloop.layers.rowwise import rows_as_tensor
 from hwloop.session import Session
 from hwloop.training.backward import input_gradient
 from hwloop.training.flight import MapGradient

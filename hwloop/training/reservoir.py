@@ -12,8 +12,7 @@ from torch import Tensor
 from hwloop.blocks import ExactProduct
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
-from hwloop.layers.encode import Encoder, default_reference_slots
-from hwloop.layers.sequence import SequenceEncoder
+from hwloop.layers.encode import Encoder, SequenceEncoder, default_reference_slots
 from hwloop.session import Session
 
 PROBE_AMPLITUDE = 0.1  # of half the range: near the rest, and far above the converters' steps

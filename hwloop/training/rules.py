@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hwloop.device.spec import Float64Array
 from hwloop.layers import Stage
-from hwloop.layers.tensors import rows_as_tensor
+from hwloop.layers.rowwise import rows_as_tensor
 from hwloop.training.objectives import LocalObjective, StageObjective
 from hwloop.training.optimiser import AdamSettings, ResponseNoise, one_cycle_adamw, shuffled_batches
 

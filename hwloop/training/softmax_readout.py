@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from hwloop.layers import PhysicalNetwork
-from hwloop.layers.readout import Readout
+from hwloop.layers.network import Readout
 from hwloop.training.plans import LabelOverlay
 from hwloop.training.readouts import LinearReadout, ReadoutBuilder, normalised_activity, seen
 

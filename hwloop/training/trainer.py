@@ -14,8 +14,7 @@ from torch import Tensor
 from hwloop.errors import ConfigError
 from hwloop.events import EpochFinished, Event, Listener, Noticed, StageFinished, StageStarted, ValidationScored
 from hwloop.layers import PhysicalNetwork, Stage
-from hwloop.layers.network import as_rows
-from hwloop.layers.readout import Readout
+from hwloop.layers.network import Readout, as_rows
 from hwloop.registry import TRAINERS
 from hwloop.torch_state import own_torch_state
 from hwloop.training.divergence import Progress, only_class, require_finite

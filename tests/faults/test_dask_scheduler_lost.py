@@ -12,7 +12,7 @@ import time
 import pytest
 
 from hwloop.errors import ConfigError
-from hwloop.experiments.arena.workers import WorkersLost, workers
+from hwloop.experiments.arena.jobs import WorkersLost, workers
 
 JOB = "import time\n\ndef job(number):\n    time.sleep(0.5)\n    return number\n"
 

@@ -15,7 +15,7 @@ from hwloop.checkpoint import read_description, read_tensors
 from hwloop.experiment.conclusion import recorded_results
 from hwloop.experiment.config import load_experiment
 from hwloop.experiment.run_folder import recorded_state
-from hwloop.experiments.shipped import experiment_file
+from hwloop.experiments.datasets import experiment_file
 from hwloop.runs import state as runs_state
 from hwloop.runs.files import UnreadableError
 from hwloop.runs.metrics import check_metrics, read_progress

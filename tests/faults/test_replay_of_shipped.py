@@ -8,8 +8,7 @@ from hwloop.errors import DatasetError
 from hwloop.experiment.config import check_names, load_experiment
 from hwloop.experiment.results import SeedResult
 from hwloop.experiment.runner import replay_experiment, run_experiment
-from hwloop.experiments.datasets import split
-from hwloop.experiments.shipped import experiment_file, shipped_experiments
+from hwloop.experiments.datasets import experiment_file, shipped_experiments, split
 from hwloop.registry import DEVICES
 
 NEED_DATA = {"digits-fibre", "vowels-acoustic"}

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from hwloop.cli.app import app
 from hwloop.errors import JournalError
-from hwloop.experiments.finished_lines import FinishedLines
+from hwloop.experiments.campaign import FinishedLines
 from hwloop.journal import DiskJournal, ReadOnlyJournal
 from hwloop.runs.recording_folder import RecordingFolder
 

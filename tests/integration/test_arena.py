@@ -12,7 +12,7 @@ import pytest
 from hwloop.experiment.config import validated
 from hwloop.experiments.arena import ArenaSettings, run_arena
 from hwloop.experiments.arena.report import write_arena_report
-from hwloop.experiments.arena.store import CELLS
+from hwloop.experiments.arena.run import CELLS
 
 SMALL = {
     "name": "small",
@@ -78,7 +78,7 @@ def test_two_processes_of_dask_find_what_one_finds(tmp_path):
     script = f"""
 from hwloop.experiment.config import validated
 from hwloop.experiments.arena import ArenaSettings, run_arena
-from hwloop.experiments.arena.workers import workers
+from hwloop.experiments.arena.jobs import workers
 from pathlib import Path
 import json
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from hwloop.errors import DeviceError, HwloopError, JournalError
 from hwloop.experiment.config import validated
 from hwloop.experiments.arena import ArenaSettings, run_arena
 from hwloop.experiments.arena.cell import TEST, Cell, run_cell
-from hwloop.experiments.arena.store import CELLS, ROWS
+from hwloop.experiments.arena.run import CELLS, ROWS
 from hwloop.journal import ReadOnlyJournal
 
 RIG = """

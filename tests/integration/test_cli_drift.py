@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 
 from hwloop.cli.app import app
 from hwloop.errors import ConfigError, HwloopError
-from hwloop.experiments.drift.run import parsed_positions
-from hwloop.experiments.drift.store import COURSES, CourseStore, SeedCourse
+from hwloop.experiments.drift.run import COURSES, CourseStore, SeedCourse, parsed_positions
 from hwloop.journal import ReadOnlyJournal
 
 SMALL = [

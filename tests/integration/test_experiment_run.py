@@ -182,7 +182,7 @@ def test_no_test_rows_is_an_error():
 
 
 def test_shipped_experiments_are_valid_and_written_as_they_read():
-    from hwloop.experiments.shipped import shipped_experiments
+    from hwloop.experiments.datasets import shipped_experiments
 
     shipped = shipped_experiments()
     assert {"digits-optical", "digits-phyll", "mnist1d-optical", "vowels-acoustic", "digits-fibre"} <= set(shipped)

@@ -12,8 +12,7 @@ from hwloop.devices.worker.engine import WorkerEngine
 from hwloop.devices.worker.environments import environment_python
 from hwloop.errors import ConfigError, DeviceError
 from hwloop.experiment.config import load_experiment
-from hwloop.experiments.datasets import digits
-from hwloop.experiments.shipped import experiment_file
+from hwloop.experiments.datasets import digits, experiment_file
 from hwloop.simulators.spiking.engine import ENGINES
 from hwloop.simulators.spiking.lava.loihi.twin import FixedPointTwin
 from hwloop.simulators.spiking.layer import SpikingLayer

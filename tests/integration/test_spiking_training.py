@@ -4,8 +4,7 @@ import pytest
 
 from hwloop.experiment.config import load_experiment
 from hwloop.experiment.runner import run_experiment
-from hwloop.experiments.datasets import split
-from hwloop.experiments.shipped import experiment_file
+from hwloop.experiments.datasets import experiment_file, split
 
 
 @pytest.mark.slow

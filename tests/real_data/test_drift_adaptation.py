@@ -3,8 +3,8 @@
 import pytest
 
 from hwloop.experiment.config import load_experiment
+from hwloop.experiments.datasets import experiment_file
 from hwloop.experiments.drift.run import DriftSettings, parsed_positions, run_drift
-from hwloop.experiments.shipped import experiment_file
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 FIELD_CORRELATION_ABOVE_0_8 = 15  # positions 0 to 14

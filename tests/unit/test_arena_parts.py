@@ -11,15 +11,12 @@ from matplotlib.figure import Figure
 from hwloop.errors import BudgetExceeded, ConfigError, JournalError
 from hwloop.experiment import results
 from hwloop.experiment.config import validated
-from hwloop.experiments.arena.cell import Cell, CellResult
-from hwloop.experiments.arena.contender import Task, options_within, refusal
-from hwloop.experiments.arena.plot import _references
-from hwloop.experiments.arena.run import run_arena
-from hwloop.experiments.arena.settings import ArenaSettings, named_trainers, parsed_budgets
-from hwloop.experiments.arena.splits import arena_partition
+from hwloop.experiments.arena.cell import Cell, CellResult, Task, options_within, refusal
+from hwloop.experiments.arena.jobs import best_options
+from hwloop.experiments.arena.report import _references
+from hwloop.experiments.arena.run import CELLS, CellStore, run_arena
+from hwloop.experiments.arena.settings import ArenaSettings, arena_partition, named_trainers, parsed_budgets
 from hwloop.experiments.arena.standings import Entry, Standings
-from hwloop.experiments.arena.store import CELLS, CellStore
-from hwloop.experiments.arena.tuning import best_options
 from hwloop.experiments.datasets import digits, mnist1d
 from hwloop.training import trainer
 from hwloop.training.tuning import Choice, LogRange, Tuning, largest_that_fits

@@ -11,8 +11,7 @@ from hwloop.experiment import columns as words
 from hwloop.experiment.config import validated
 from hwloop.experiment.toml_text import parse_setting, with_overrides
 from hwloop.experiments.arena.settings import ArenaSettings
-from hwloop.experiments.arena.variation import Variation, parsed_variation, run_variation
-from hwloop.experiments.arena.variation_report import write_variation
+from hwloop.experiments.arena.variation import Variation, parsed_variation, run_variation, write_variation
 
 
 @pytest.mark.parametrize(

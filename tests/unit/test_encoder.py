@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 import hwloop
 from hwloop.layers import Encoder
 from hwloop.layers.encode import default_reference_slots, orthogonal_projection
-from hwloop.layers.scaling import quantile
+from hwloop.layers.standardise import quantile
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 limits = st.floats(-1e9, 1e9)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import hwloop
-from hwloop.checkpoint.classifier import SavedClassifier
+from hwloop.checkpoint.file import SavedClassifier
 from hwloop.errors import CheckpointError, HwloopWarning
 
 ROWS = np.random.default_rng(0).normal(size=(60, 6)) * [1, 10, 100, 1, 1, 1] + [0, 0, 0, 5, 0, 0]

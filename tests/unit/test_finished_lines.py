@@ -6,8 +6,8 @@ import pytest
 
 import hwloop
 from hwloop.devices.calibrated import Calibrated
-from hwloop.experiments.arena.store import CellStore
-from hwloop.experiments.drift.store import CourseStore
+from hwloop.experiments.arena.run import CellStore
+from hwloop.experiments.drift.run import CourseStore
 
 SETTINGS = {"experiment": {"device": {"name": "rig.toml"}}, "policies": ["recall"]}
 

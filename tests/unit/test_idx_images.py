@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from hwloop.errors import DatasetError
-from hwloop.experiments.idx_images import read_idx
+from hwloop.experiments.mnist import read_idx
 
 images = arrays(np.uint8, array_shapes(min_dims=3, max_dims=3, min_side=0, max_side=5))
 packings = st.sampled_from([bytes, gzip.compress])

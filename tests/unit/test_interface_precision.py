@@ -13,8 +13,7 @@ from hwloop.checkpoint import load_network, save_network
 from hwloop.errors import CheckpointError, ConfigError
 from hwloop.experiment.config import validated
 from hwloop.layers import PhysicalNetwork, Stage
-from hwloop.layers.interface import InterfaceMap
-from hwloop.layers.precision import weight_precision
+from hwloop.layers.interface import InterfaceMap, weight_precision
 from hwloop.simulators.optical_fibre import OpticalFibre
 
 NAMES = ("binary", "ternary", "dorefa:2", "dorefa:4", "dorefa:9")

@@ -15,7 +15,7 @@ from hwloop.deadline import Deadline
 from hwloop.device.settings import real_number
 from hwloop.devices.scpi.blocks import as_array, read_blocks
 from hwloop.devices.scpi.line import Line
-from hwloop.devices.scpi.marker import Marker
+from hwloop.devices.scpi.marker import CheckAfterwards, CheckInMessage, LinkMarker, ReplyCheck
 from hwloop.devices.scpi.messages import block_message, compound, encoded
 from hwloop.devices.scpi.misfits import MEASURE_AGAIN, NO_RETRY, Conformity, Misfit
 from hwloop.devices.scpi.opening import open_transport
@@ -27,7 +27,6 @@ from hwloop.errors import BadReading, ConformityError, DeviceDisconnected, Devic
 T = TypeVar("T")
 
 SLOWEST_BYTES_A_SECOND = 1e6  # of a link that is not broken; a serial port has its baud rate
-COPY_SECONDS = 0.03  # the true reply is no later than so behind a copy of the one before it
 LONGEST_QUEUE = 64  # errors read at once; an instrument's queue holds 20 to 30
 NO_ERROR = 0
 
@@ -83,10 +82,12 @@ class ScpiLink:
         self._lock = threading.RLock()
         self._state = _State.CLOSED
         self._transport: Transport | None = None
-        self._marker = Marker(self.line, self.timeout_seconds)
+        self._marker = LinkMarker(self.line, lambda: self.timeout_seconds)
+        self._check = ReplyCheck()
+        self._check_known = False  # whether it was found out how this instrument takes a marker
+        self._reconnects = False  # it takes none: each question has a connection of its own
+        self._asked = False  # whether a question was asked on this connection
         self._conformity = Conformity()
-        self._asked = ""  # the last question, unless something was sent since
-        self._replied: Any = None  # what it was answered
 
     # -- opening and closing ---------------------------------------------------------------------------
 
@@ -143,7 +144,6 @@ class ScpiLink:
         """
         message = self._encoded(compound(commands))
         with self._exchange(timeout_seconds) as (transport, deadline):
-            self._asked = ""
             self._send(transport, [message], deadline)
 
     def execute(self, *commands: str) -> None:
@@ -174,9 +174,9 @@ class ScpiLink:
             The question is no ASCII text on one line; nothing was sent.
         DeviceTimeout, DeviceDisconnected
         """
-        message = self._encoded(question)
+        self._encoded(question)
         with self._exchange(timeout_seconds) as (transport, deadline):
-            self._send(transport, [message], deadline)
+            self._send(transport, [self._encoded(self._check.message(question))], deadline)
             return self._answer(transport, question, form, deadline)
 
     def write_block(self, command: str, data: Bytes | NDArray[Any]) -> None:
@@ -186,7 +186,6 @@ class ScpiLink:
         """
         parts = block_message(command, data, self.line, self.resource)
         with self._exchange(self._seconds_for(len(parts[2]))) as (transport, deadline):
-            self._asked = ""
             self._send(transport, [*parts, self._encoded("")], deadline)
 
     def execute_block(self, command: str, data: Bytes | NDArray[Any]) -> None:
@@ -198,6 +197,8 @@ class ScpiLink:
         question = self.line.error_query
         with self._locked(Deadline.after(self.timeout_seconds)):
             with self._exchange(self._seconds_for(len(parts[2]))) as (transport, deadline):
+                ahead = self._check.message(command)
+                parts = block_message(ahead, data, self.line, self.resource)
                 self._send(transport, [*parts, self._encoded(f";:{question}")], deadline)
                 first = self._answer(transport, question, ERROR, deadline)
             self._report(first)
@@ -229,9 +230,10 @@ class ScpiLink:
         """As many blocks, joined by commas, as ``expected_points`` has numbers; else as :meth:`query_block`."""
         size = np.dtype(dtype).itemsize
         expected = [points * size for points in expected_points]
-        message = self._encoded(question)
+        self._encoded(question)
         with self._exchange(self._seconds_for(sum(expected))) as (transport, deadline):
-            self._send(transport, [message], deadline)
+            self._send(transport, [self._encoded(self._check.message(question))], deadline)
+            self._check.before(transport, question, deadline)
             blocks = read_blocks(transport, deadline, expected, header, self._marker.read_endless)
             self._check_last(transport, question, blocks)
             return [as_array(block, dtype, self.resource) for block in blocks]
@@ -273,6 +275,7 @@ class ScpiLink:
             self._marker.confirm(transport)
 
     def _answer(self, transport: Transport, question: str, form: Form[T], deadline: Deadline) -> T:
+        self._check.before(transport, question, deadline)
         reply = transport.receive_line(deadline)
         try:
             value = form.value(reply)
@@ -281,23 +284,16 @@ class ScpiLink:
             if self._conformity.lasting(question, misfit):
                 raise ConformityError(refusal + NO_RETRY) from misfit
             raise BadReading(refusal + self._hint(question, reply) + MEASURE_AGAIN) from misfit
-        if form is ERROR:  # no value; and all that is well is answered alike
-            self._asked, self._replied = "", reply
-            transport.check_nothing_follows()
-        else:
-            self._check_last(transport, question, reply)
+        self._check_last(transport, question, reply)
         self._conformity.answered(question)
+        self._marker.last_line = reply
         return value
 
-    def _check_last(self, transport: Transport, question: str, reply: Any) -> None:
-        """Nothing follows the reply; a moment is waited where it may be a second copy of the one before it.
-
-        A copy that came late would be taken for the answer to this question, whose own is then just behind. The
-        same question again, with nothing sent in between, may well have the same answer.
-        """
-        copy = reply == self._replied and question != self._asked
-        self._asked, self._replied = question if ";" not in question else "", reply
-        transport.check_nothing_follows(COPY_SECONDS if copy else 0.0)
+    def _check_last(self, transport: Transport, question: str, reply: object) -> None:
+        """Nothing follows the reply, and it is this question's."""
+        transport.check_nothing_follows()
+        self._check.after(transport, question, reply)
+        self._asked = True
 
     def _hint(self, question: str, reply: bytes) -> str:
         echoed = reply.strip() == question.encode("ascii").strip() and not self.line.echo
@@ -323,7 +319,9 @@ class ScpiLink:
     # -- inside ----------------------------------------------------------------------------------------
 
     def _encoded(self, text: str) -> bytes:
-        return encoded(text, self.line, self.resource)
+        message = encoded(text, self.line, self.resource)
+        self._marker.note(text)
+        return message
 
     def _send(self, transport: Transport, parts: Sequence[Bytes], deadline: Deadline) -> None:
         """A message, whose echo is read where there is one."""
@@ -355,6 +353,8 @@ class ScpiLink:
                 raise DeviceDisconnected(f"{self.resource} is closed; open it first")
             if self._state is _State.DOUBTFUL:
                 self._make_ready()
+            elif self._reconnects and self._asked:
+                self._reconnect()
             transport = self._transport
             assert transport is not None
             self._state = _State.DOUBTFUL
@@ -369,7 +369,7 @@ class ScpiLink:
         self._state = _State.DOUBTFUL
         try:
             self._bring_into_step(self._transport or self._connect())
-            self._asked, self._replied = "", None
+            self._asked = False
             self._state = _State.READY
             if self.on_open is not None:
                 self.on_open(self)
@@ -387,12 +387,42 @@ class ScpiLink:
             transport.discard_for(self.line.banner_seconds)
         return transport
 
+    def _reconnect(self) -> Transport:
+        self._drop()
+        self._state = _State.DOUBTFUL
+        transport = self._connect()
+        self._asked = False
+        return transport
+
     def _bring_into_step(self, transport: Transport) -> None:
-        """Empty what may hold replies to earlier questions; then ask for a sign that none can come any more."""
+        """Empty what may hold replies to earlier questions; then ask for a sign that none can come any more.
+
+        At first also find out how a marker can go with every question: no bus tells whose a reply on a stream is.
+        """
         if not transport.fresh:
             transport.clear(Deadline.after(self.timeout_seconds))
-        if self.line.markers and (not transport.fresh or self.line.marker):
+        stream = isinstance(transport, StreamTransport)
+        needed = not transport.fresh or bool(self.line.marker)
+        if not self.line.markers or not (needed or (stream and not self._check_known)):
+            return
+        try:
             self._marker.bring_into_step(transport)
+            if stream and not self._check_known:
+                self._check, self._check_known = self._find_check(transport), True
+            self._reconnects = False
+        except (DeviceTimeout, DeviceDisconnected):
+            if needed:
+                raise
+            self._reconnects = True
+            self._reconnect()
+
+    def _find_check(self, transport: Transport) -> ReplyCheck:
+        """How this instrument takes a marker with every question; the link is in step before and after."""
+        if self._marker.has_number:
+            if self._marker.answers_compounds(transport):
+                return CheckInMessage(self._marker)
+            self._marker.bring_into_step(transport)
+        return CheckAfterwards(self._marker)
 
     def _drop(self) -> None:
         transport, self._transport = self._transport, None

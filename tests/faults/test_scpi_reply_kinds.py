@@ -27,6 +27,7 @@ pytestmark = pytest.mark.exhaustive
 
 TIMEOUT_SECONDS = 0.08
 LATE_SECONDS = 1.3 * TIMEOUT_SECONDS
+LONGEST_COPY_SECONDS = 0.1
 POINTS = 20
 ATTEMPTS = 30
 TRANSPORTS = ("tcp", "pty", "hislip")
@@ -201,36 +202,62 @@ BY_NAME = {kind.name: kind for kind in KINDS}
 FREE_TEXT = (forms.TEXT, forms.IDENTITY, forms.ERROR, forms.ANSWERS)
 
 
-class Instrument:
-    """Answers ``NAME? k`` as its kind says, and goes wrong as it is told."""
+#: What an instrument knows of markers, the most first: several questions in a message, one of them, its name.
+ABILITIES = ("compounds", "a number", "its name", "nothing")
 
-    def __init__(self):
+
+class Instrument:
+    """Answers ``NAME? k`` as its kind says, and goes wrong as it is told.
+
+    A second copy of a reply comes a while after the first: before the next question is read, or just then.
+    """
+
+    def __init__(self, knows="compounds", rng=None):
+        self.knows = knows
         self.fault = lambda: ""
-        self.has_messages = False
         self.seconds_late = LATE_SECONDS
         self.mask = b"0"
+        self.rng = rng or random.Random(knows)
+        self.kept_back = []
 
     def __call__(self, message):
-        parts = message.split(b";")
-        if parts[0].startswith(b"*ESE "):
-            self.mask = parts[0].split()[1]
-            yield from [[self.mask + b"\n"]] * (parts[-1] == b"*ESE?")
+        kept_back, self.kept_back = self.kept_back, []
+        yield from kept_back
+        if b"!" in message:
             return
-        if message == b"*IDN?":
-            yield [b"ACME,PSU1,7,1.0\n"]
-        if b"? " not in message or b"!" in message:
-            return
-        name, k = message.decode().split("? ")
-        kind = BY_NAME[name.lower()]
-        yield from self._with_fault(kind, kind.reply(int(k)), kind.end)
+        if self.knows == "compounds":
+            *common, last = message.split(b";")
+            ahead = b"".join(answer + b";" for part in common if (answer := self._common(part)))
+            yield from self._replies(last.lstrip(b":"), ahead)
+        elif self.knows == "a number" and message.startswith(b"*ESE "):
+            self._common(message.split(b";")[0])
+            yield from [[self.mask + b"\n"]] * message.endswith(b"?")
+        elif message != b"*IDN?" or self.knows != "nothing":
+            yield from self._replies(message, b"")
 
-    def _with_fault(self, kind, reply, end):
+    def _common(self, part):
+        if part.startswith(b"*ESE "):
+            self.mask = part.split()[1]
+        return self.mask if part == b"*ESE?" else b""
+
+    def _replies(self, question, ahead):
+        if question == b"*IDN?":
+            yield [ahead + b"ACME,PSU1,7,1.0\n"]
+        elif question == b"*ESE?":
+            yield [ahead + self.mask + b"\n"]
+        elif b"? " in question:
+            name, k = question.decode().split("? ")
+            kind = BY_NAME[name.lower()]
+            yield from self._with_fault(kind, kind.reply(int(k)), kind.end, ahead)
+
+    def _with_fault(self, kind, reply, end, ahead):
         fault = self.fault()
         if fault == "late":
             time.sleep(self.seconds_late)
         if fault == "damaged":
             damage = b"\x01" if kind.form in FREE_TEXT else bytes([0x80 | (reply or b"1")[0] ^ 0x55])
             reply = damage + reply[1:]
+        reply = ahead + reply
         if fault == "cut":
             yield Unended([reply[: len(reply) // 2]])
             return
@@ -239,10 +266,13 @@ class Instrument:
             pieces = [whole[start : start + 3] for start in range(0, len(whole), 3)]
             yield Slowly(pieces)
             return
-        doubled = fault == "doubled"
-        # On a stream both come at once: a copy that a busy machine sends behind the next question cannot be told.
-        yield [whole, whole] if doubled and not self.has_messages else [whole]
-        if doubled and self.has_messages:
+        yield [whole]
+        if fault == "doubled":
+            when = self.rng.choice(["at once", "soon", "at the next question"])
+            if when == "at the next question":
+                self.kept_back = [[whole]]
+                return
+            time.sleep(self.rng.uniform(0, LONGEST_COPY_SECONDS) if when == "soon" else 0.0)
             yield [whole]
 
 
@@ -303,9 +333,8 @@ def peer_on(transport, instrument):
 
 
 @contextlib.contextmanager
-def link_on(transport):
-    instrument = Instrument()
-    instrument.has_messages = transport == "hislip"
+def link_on(transport, knows="compounds"):
+    instrument = Instrument(knows)
     peer = peer_on(transport, instrument)
     link = ScpiLink(
         peer.resource_name, visa_library="@py", timeout_seconds=TIMEOUT_SECONDS, line=Line(baud_rate=115200)
@@ -388,6 +417,25 @@ def test_faults_of_every_kind_hand_out_no_wrong_value(transport):
                 assert_right(kind, k + 1, ask_until_answered(link, kind, k + 1))
 
 
+COPIED = ["nr-two", "nr-one", "text", "error-alone", "identity-of-one", "block", "block-indefinite", "complete"]
+
+
+@pytest.mark.parametrize("knows", ABILITIES)
+@pytest.mark.parametrize("transport", ["tcp", "pty"])
+def test_a_second_copy_is_never_the_next_questions_answer_whatever_the_instrument_knows(transport, knows):
+    if (transport, knows) == ("pty", "nothing"):
+        pytest.skip("refused where it is opened: see test_scpi_serial.py")
+    with link_on(transport, knows) as (link, instrument):
+        for k, name in enumerate(2 * COPIED, start=1):
+            if name == "block-indefinite" and knows in ("its name", "nothing"):
+                continue  # it is refused in words
+            kind = BY_NAME[name]
+            once = iter(["doubled"])
+            instrument.fault = lambda once=once: next(once, "")
+            assert_right(kind, k, ask_until_answered(link, kind, k))
+            assert_right(BY_NAME["nr-one"], k + 100, ask_until_answered(link, BY_NAME["nr-one"], k + 100))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("name", sorted(BY_NAME))
@@ -408,11 +456,11 @@ def test_a_question_in_the_table_names_its_kind_in_letters():
 class Pausing(Instrument):
     """Sends a block of unknown length with a long pause behind a newline in it."""
 
-    def __call__(self, message):
-        if message != b"PAUSE?":
-            yield from super().__call__(message)
+    def _replies(self, question, ahead):
+        if question != b"PAUSE?":
+            yield from super()._replies(question, ahead)
             return
-        yield Slowly([b"#0ab\n", b"cd\n\n", b"e\n"], pause_seconds=0.12)
+        yield Slowly([ahead + b"#0ab\n", b"cd\n\n", b"e\n"], pause_seconds=0.12)
 
 
 @pytest.mark.parametrize("expected", [0, 8])

@@ -68,7 +68,7 @@ def output_is_on(bench):
 def test_every_fault_of_the_wire_is_survived_wherever_it_strikes(bench, instrument, kind):
     rows, truth = rows_and_truth(10)
     with impatient(bench, retries=20, stop_after=20) as device:
-        for exchange in range(4 if instrument == "generator" else 5):
+        for exchange in range(8 if instrument == "generator" else 9):
             bench.misbehave(instrument, wire.AtExchanges({exchange: FAULTS[kind]}))
             np.testing.assert_allclose(device.measure(rows), truth, atol=STEP_VOLTS)
 

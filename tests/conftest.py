@@ -140,7 +140,7 @@ def write_checkpoint(folder):
 @pytest.fixture
 def reseal():
     """Gives a checkpoint that was changed by hand the checksums that belong to it, as a forger would."""
-    from hwloop.runs.checkpoint_seal import CHECKSUM, SUM_OF_TENSORS, checksum
+    from hwloop.runs.checkpoints import CHECKSUM, SUM_OF_TENSORS, checksum
 
     def sealed_again(path):
         beside = path.with_suffix(".json")

@@ -21,7 +21,7 @@ from hwloop.layers.network import as_rows
 from hwloop.layers.rowwise import rows_as_tensor
 from hwloop.reference import Noise
 from hwloop.reference.drift import averaged, noise_of
-from hwloop.runs.checkpoint_seal import metadata_of, sum_of_arrays
+from hwloop.runs.checkpoints import metadata_of, sum_of_arrays
 from hwloop.torch_state import own_torch_state
 from hwloop.training.labels import as_classes
 

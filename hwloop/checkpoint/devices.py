@@ -12,7 +12,7 @@ from hwloop.device import Device, DeviceDescription, DeviceWrapper
 from hwloop.errors import CheckpointError, ConfigError, HwloopError, HwloopWarning
 from hwloop.layers import PhysicalNetwork
 from hwloop.registry import DEVICES, WRAPPERS, open_device
-from hwloop.runs.checkpoint_seal import UNSEALED
+from hwloop.runs.checkpoints import UNSEALED
 from hwloop.session import Session
 
 DEVICE_CHANGED = ("refuse", "warn")

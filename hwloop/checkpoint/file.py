@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hwloop.errors import CheckpointError
 from hwloop.journal.durable_files import atomic_write
-from hwloop.runs.checkpoint_seal import (
+from hwloop.runs.checkpoints import (
     CHECKSUM,
     FORMAT,
     SUM_OF_TENSORS,

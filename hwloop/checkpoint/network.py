@@ -26,7 +26,7 @@ from hwloop.layers.interface import interface_tensors
 from hwloop.reference import Fingerprint
 from hwloop.reference.fingerprint import difference_in_words
 from hwloop.registry import nearest
-from hwloop.runs.checkpoint_seal import CHECKSUM, FORMAT, SUM_OF_TENSORS, UNSEALED
+from hwloop.runs.checkpoints import CHECKSUM, FORMAT, SUM_OF_TENSORS, UNSEALED
 from hwloop.session import Session
 from hwloop.torch_state import own_torch_state
 from hwloop.training.state import SavedState, TrainingState

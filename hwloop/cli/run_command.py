@@ -69,7 +69,7 @@ def resume_and_show(folder: Path, from_start: bool, as_json: bool, kept: Progres
 
 def _giving_up(folder: Path) -> Callable[[], None]:
     """For a process that must end while its run goes on."""
-    from hwloop.runs.state import mark_interrupted
+    from hwloop.runs.layout import mark_interrupted
 
     def give_up() -> None:
         if mark_interrupted(folder, "interrupted at once"):

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hwloop.cli.recorded_in_words import console, moment, plain
-from hwloop.runs.state import FAILED, FINISHED, INTERRUPTED, RUNNING
+from hwloop.runs.layout import FAILED, FINISHED, INTERRUPTED, RUNNING
 from hwloop.runs.summary import BROKEN, RunSummary
 
 STYLES = {RUNNING: "cyan", FINISHED: "green", INTERRUPTED: "yellow", FAILED: "red", BROKEN: "red"}

@@ -18,7 +18,8 @@ from hwloop.experiment.finished import FinishedSeed, FinishedWork, UnfitError
 from hwloop.experiment.report import write_report
 from hwloop.experiment.results import NETWORK, DeviceResponse, SeedResult
 from hwloop.experiment.run_folder import RunFolder, unfinished_run
-from hwloop.runs.state import FAILED, INTERRUPTED
+from hwloop.runs.files import UnreadableError, read_events
+from hwloop.runs.layout import FAILED, INTERRUPTED, METRICS
 
 
 @contextmanager
@@ -66,7 +67,7 @@ COMPARED = (
 
 
 @dataclass(frozen=True)
-class Replay:
+class ReplayComparison:
     """The evidence of a replay, and where it differs from the recorded run: empty if it is the same."""
 
     evidence: Evidence
@@ -95,19 +96,12 @@ def differences(path: Path, results: Sequence[SeedResult], with_references: bool
 
 def recorded_results(path: Path) -> dict[int, Mapping[str, Any]]:
     """The last result of each seed in a run's ``metrics.jsonl``."""
-    found: dict[int, Mapping[str, Any]] = {}
+    metrics = path / METRICS
     try:
-        text = (path / "metrics.jsonl").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path / 'metrics.jsonl'} cannot be read ({error})") from error
-    for line in text.splitlines():
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            continue  # the line that a killed run was writing
-        if isinstance(entry, dict) and entry.get("event") == "SeedResult" and isinstance(entry.get("seed"), int):
-            found[entry["seed"]] = entry
-    return found
+        events = list(read_events(metrics, "SeedResult"))
+    except UnreadableError as error:
+        raise ConfigError(f"{metrics} {error}") from error
+    return {event["seed"]: event for event in events if isinstance(event.get("seed"), int)}
 
 
 def concluded(path: Path, listeners: Sequence[Listener] = ()) -> Evidence | None:

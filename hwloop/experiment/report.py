@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import datetime
-import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,6 +22,8 @@ from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.plots import draw_plots
 from hwloop.experiment.results import DeviceResponse
 from hwloop.experiment.toml_text import toml_text
+from hwloop.runs.files import UnreadableError, read_events
+from hwloop.runs.layout import METRICS
 
 REPORT = "report.html"
 
@@ -35,7 +36,7 @@ def write_report(
     plots_folder.mkdir(parents=True, exist_ok=True)
     plots = draw_plots(evidence, responses, class_names, plots_folder)
     path = folder / REPORT
-    metrics = folder / "metrics.jsonl"
+    metrics = folder / METRICS
     page = _render(evidence, responses, plots, read_faults(metrics), read_doubts(metrics))
     path.write_text(page, encoding="utf-8")
     return path
@@ -185,12 +186,7 @@ def read_faults(metrics: Path) -> FaultLog | None:
     kinds: Counter[str] = Counter()
     rows = 0
     last: list[dict[str, Any]] = []
-    try:
-        lines = metrics.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        entry = _fault(line)
+    for entry in map(_fault, _events(metrics, "DeviceFault")):
         if entry is None:
             continue
         kinds[entry["error"].partition(":")[0]] += 1
@@ -204,27 +200,21 @@ def read_faults(metrics: Path) -> FaultLog | None:
 def read_doubts(metrics: Path) -> list[str]:
     """Why recorded rows may be another device's all the same, in words, each once."""
     found: dict[str, None] = {}
-    try:
-        lines = metrics.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    for line in lines:
-        if '"DeviceDoubted"' not in line:
-            continue
-        with suppress(ValueError, KeyError, TypeError, RecursionError):  # the line that a killed run was writing
-            entry = json.loads(line)
-            if entry["event"] == "DeviceDoubted":
-                found[f"{entry['doing']}: {entry['rows']:,} rows of {entry['identity']}; {entry['doubts']}"] = None
+    for entry in _events(metrics, "DeviceDoubted"):
+        with suppress(ValueError, KeyError, TypeError):
+            found[f"{entry['doing']}: {entry['rows']:,} rows of {entry['identity']}; {entry['doubts']}"] = None
     return list(found)
 
 
-def _fault(line: str) -> dict[str, Any] | None:
-    if '"DeviceFault"' not in line:
-        return None
+def _events(metrics: Path, kind: str) -> list[dict[str, Any]]:
     try:
-        entry = json.loads(line)
-        if entry["event"] != "DeviceFault":
-            return None
+        return list(read_events(metrics, kind))
+    except UnreadableError:
+        return []
+
+
+def _fault(entry: dict[str, Any]) -> dict[str, Any] | None:
+    try:
         moment = datetime.datetime.fromtimestamp(float(entry["time"])).astimezone()
         return {
             "time": moment.strftime("%Y-%m-%d %H:%M:%S"),
@@ -232,5 +222,5 @@ def _fault(line: str) -> dict[str, Any] | None:
             "rows": int(entry["rows"]),
             "action": str(entry["action"]),
         }
-    except (ValueError, KeyError, TypeError, OverflowError, OSError, RecursionError):
-        return None  # the line that a killed run was writing
+    except (ValueError, KeyError, TypeError, OverflowError, OSError):
+        return None  # not as this version writes it

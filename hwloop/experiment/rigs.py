@@ -16,15 +16,15 @@ from hwloop.device import Device, DeviceDescription, DeviceSpec
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError, DeviceError
 from hwloop.experiment.config import ExperimentConfig, ReuseConfig
-from hwloop.experiment.run_folder import RunFolder, journal_folder
+from hwloop.experiment.run_folder import RunFolder
 from hwloop.journal import DiskJournal, InMemoryJournal, Journal, Note, ReadOnlyJournal, Record
 from hwloop.journal.durable_files import sync_folder
+from hwloop.journal.record import DEVICE
 from hwloop.layers.fitting_device import open_fitting_device
 from hwloop.registry import DEVICES
-from hwloop.runs.layout import REUSED, journal_folders, require_run
+from hwloop.runs.layout import REUSED, journal_folder, journal_folders, require_run
 from hwloop.session.reference_monitor import RESTANDARDISED
 from hwloop.session.row_ages import fresh
-from hwloop.session.same_device import DEVICE
 
 DEVICE_SEED_STEP = 1000  # between the seeds of a run's devices
 
@@ -103,7 +103,7 @@ class RecordedRig(Rig):
         """A stand-in that knows the recorded device's channels and limits, and measures nothing."""
         journal = self.journal(number, seed)
         try:
-            recorded = [note.details for note in journal.notes() if note.kind == "device"]
+            recorded = [note.details for note in journal.notes() if note.kind == DEVICE]
         finally:
             journal.close()
         if not recorded:

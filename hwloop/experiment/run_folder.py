@@ -22,11 +22,19 @@ from hwloop.journal import DiskJournal
 from hwloop.journal.durable_files import atomic_write, make_folder, refuse_links, sync_tree
 from hwloop.journal.lock import WriterLock
 from hwloop.runs.files import UnreadableError
-from hwloop.runs.layout import STATE, require_run
-from hwloop.runs.state import FINISHED, RUNNING, RunState, read_state
-
-RUNS = Path("runs")
-CONFIG_FILE = "run.toml"
+from hwloop.runs.layout import (
+    CONFIG,
+    ENVIRONMENT,
+    FINISHED,
+    METRICS,
+    RUNNING,
+    RUNS,
+    STATE,
+    RunState,
+    journal_folder,
+    read_state,
+    require_run,
+)
 
 
 class RunFolder:
@@ -58,8 +66,8 @@ class RunFolder:
             refuse_links(path)
             make_folder(path / "plots")
             self._owner = WriterLock(path)
-            self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
-            self._devices = MeasuredDevices(config.measured_with, CONFIG_FILE)
+            self._metrics = (path / METRICS).open("a", encoding="utf-8")
+            self._devices = MeasuredDevices(config.measured_with, CONFIG)
             self._write_config()
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
@@ -97,7 +105,7 @@ class RunFolder:
             "device_versions": device_versions,
         }
         with self._writable():
-            atomic_write(self.path / "environment.json", json.dumps(found, indent=2) + "\n")
+            atomic_write(self.path / ENVIRONMENT, json.dumps(found, indent=2) + "\n")
 
     def identified(self, seed: int, number: int, device: Device, description: DeviceDescription) -> None:
         """A device is open: write into ``run.toml`` what it is.
@@ -114,9 +122,7 @@ class RunFolder:
 
     def _write_config(self) -> None:
         table = {**self._config.as_table(), "measured_with": self._devices.as_table()}
-        atomic_write(
-            self.path / CONFIG_FILE, toml_text({key: value for key, value in table.items() if value != []})
-        )
+        atomic_write(self.path / CONFIG, toml_text({key: value for key, value in table.items() if value != []}))
 
     def write_state(self, state: str, detail: str = "") -> None:
         """Write ``state.json``."""
@@ -150,11 +156,6 @@ class RunFolder:
         self._owner.release()
 
 
-def journal_folder(run: Path, seed: int, device: int) -> Path:
-    """Where a run keeps what one of a seed's devices answered; devices count from 0."""
-    return run / "journal" / f"seed-{seed}-device-{device}"
-
-
 def recorded_state(path: Path) -> RunState:
     """What has become of the run in a folder.
 
@@ -178,10 +179,10 @@ def unfinished_run(path: Path) -> ExperimentConfig:
     ConfigError
         There is no run, or it is finished.
     """
-    is_begun = (path / CONFIG_FILE).is_file() and not (path / STATE).exists()
+    is_begun = (path / CONFIG).is_file() and not (path / STATE).exists()
     if not is_begun and recorded_state(path).state == FINISHED:
         raise ConfigError(f"{path} is finished; see its report.html, or run it again with hwloop replay {path}")
-    return load_experiment(path / CONFIG_FILE)
+    return load_experiment(path / CONFIG)
 
 
 def free_folder(name: str, out: str | Path | None) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 
 from hwloop.events import Event, Listener
 from hwloop.experiment.checkpoints import Checkpoints, SeedKeeper
-from hwloop.experiment.conclusion import Replay, conclude, concluded, differences, ended, take_up
+from hwloop.experiment.conclusion import ReplayComparison, conclude, concluded, differences, ended, take_up
 from hwloop.experiment.config import ExperimentConfig, load_experiment
 from hwloop.experiment.events import RunForecast, SeedFinished, SeedStarted
 from hwloop.experiment.evidence import Evidence
@@ -21,7 +21,6 @@ from hwloop.experiment.provenance import made_with
 from hwloop.experiment.results import DeviceResponse, SeedResult
 from hwloop.experiment.rigs import LiveRig, PlannedRig, RecordedRig, Rig, take_earlier_rows
 from hwloop.experiment.run_folder import (
-    CONFIG_FILE,
     RunFolder,
     recorded_state,
     run_in_free_folder,
@@ -29,6 +28,7 @@ from hwloop.experiment.run_folder import (
 )
 from hwloop.experiment.seed_run import SeedRun, prepare_seed, require_budget, run_forecast, seed_rows
 from hwloop.registry import DATASETS
+from hwloop.runs.layout import CONFIG
 from hwloop.session import Forecast
 
 
@@ -93,7 +93,7 @@ def resume_experiment(
 
 def replay_experiment(
     path: Path, split: Splitter, listeners: Sequence[Listener] = (), with_references: bool = False
-) -> Replay:
+) -> ReplayComparison:
     """Run a recorded experiment again from its journals alone: no device, nothing written.
 
     Parameters
@@ -109,10 +109,10 @@ def replay_experiment(
         The run was stopped before it had measured everything.
     """
     recorded_state(path)
-    config = load_experiment(path / CONFIG_FILE)
+    config = load_experiment(path / CONFIG)
     run = _Run(config, split, listeners, path)
     evidence = run.executed(RecordedRig(config, path), with_references=with_references)
-    return Replay(evidence, differences(path, run.results, with_references))
+    return ReplayComparison(evidence, differences(path, run.results, with_references))
 
 
 class _Run:

@@ -22,11 +22,10 @@ from hwloop.errors import CheckpointError, ConfigError, DatasetError
 from hwloop.experiment.checkpoints import FINAL, FOLDER, final_of_seed
 from hwloop.experiment.config import load_experiment
 from hwloop.experiment.rigs import PlannedRig, features_of_devices
-from hwloop.experiment.run_folder import CONFIG_FILE
 from hwloop.layers import PhysicalNetwork
 from hwloop.registry import open_device
-from hwloop.runs.checkpoint_seal import UNSEALED
-from hwloop.runs.layout import require_run
+from hwloop.runs.checkpoints import UNSEALED
+from hwloop.runs.layout import CONFIG, require_run
 from hwloop.runs.recording_folder import RecordingFolder
 from hwloop.session import Session
 
@@ -119,7 +118,7 @@ class TrainedNetwork:
             if self.described["format"] == UNSEALED:
                 raise CheckpointError(f"{self.path} names no device; open it in Python with hwloop.load_network")
             return [session.device for session in built_sessions(self.described)]
-        config, seed = load_experiment(self.run / CONFIG_FILE), self.seed
+        config, seed = load_experiment(self.run / CONFIG), self.seed
         planned = self.described.get("n_features")
         if seed is None or type(planned) is not int or n_stages != config.network.stages:
             raise CheckpointError(

@@ -15,9 +15,9 @@ from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError, JournalError
 from hwloop.journal import ReadOnlyJournal
 from hwloop.journal.chunk import chunk_numbers, chunk_path
-from hwloop.replay.nearest_row import NearestRow, nearest_rows
-from hwloop.replay.recordings import Recordings
-from hwloop.replay.source import journal_of
+from hwloop.journal.record import DEVICE
+from hwloop.replay.recordings import NearestRow, Recordings, nearest_rows
+from hwloop.runs.layout import chosen_journal
 
 
 class Replay(Device):
@@ -54,7 +54,7 @@ class Replay(Device):
     self_described: ClassVar = frozenset({"path", "run_seed", "device_number"})
 
     def __init__(self, path: str | Path, run_seed: int | None = None, device_number: int | None = None) -> None:
-        self.folder = journal_of(path, run_seed, device_number)
+        self.folder = chosen_journal(path, run_seed, device_number)
         self._journal = ReadOnlyJournal(self.folder)
         self._settings, self._identity, recorded_spec = self._recorded_device()
         self.spec = replace(recorded_spec, row_seconds=None)
@@ -65,7 +65,7 @@ class Replay(Device):
         """Fingerprint, identity and spec of the last device that the journal names."""
         details: Mapping[str, Any] | None = None
         for note in self._journal.notes():
-            if note.kind == "device":
+            if note.kind == DEVICE:
                 details = note.details
         self._journal.close()
         if details is None:

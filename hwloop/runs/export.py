@@ -13,11 +13,10 @@ from hwloop._version import __version__
 from hwloop.errors import ConfigError, JournalError
 from hwloop.runs import layout
 from hwloop.runs.files import UnreadableError, read_text
-from hwloop.runs.recorded_rows import DeviceRows, JournalSurvey, RowBlock, survey
-from hwloop.runs.row_blocks import row_blocks
-from hwloop.runs.state import read_state
+from hwloop.runs.layout import read_state
+from hwloop.runs.recorded_rows import ExportedDevice, ExportedRows, JournalContents, row_blocks, survey
 
-Writer = Callable[[Path, Mapping[str, str], Sequence[DeviceRows], Iterable[RowBlock]], None]
+Writer = Callable[[Path, Mapping[str, str], Sequence[ExportedDevice], Iterable[ExportedRows]], None]
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def _require_free(path: Path, force: bool) -> None:
         raise ConfigError(f"{path} is there already; give --force to overwrite it, or another --output")
 
 
-def _blocks(surveys: Iterable[JournalSurvey]) -> Iterator[RowBlock]:
+def _blocks(surveys: Iterable[JournalContents]) -> Iterator[ExportedRows]:
     return chain.from_iterable(row_blocks(found) for found in surveys)
 
 
@@ -150,7 +149,7 @@ def _write_aside(path: Path, write: Callable[[Path], None]) -> None:
         part.unlink(missing_ok=True)
 
 
-def _attributes(run: Path, surveys: Iterable[JournalSurvey]) -> dict[str, str]:
+def _attributes(run: Path, surveys: Iterable[JournalContents]) -> dict[str, str]:
     """What belongs to the whole run, as texts; what cannot be read is left out."""
     attributes = {
         "source": f"hwloop {__version__}",
@@ -170,7 +169,7 @@ def _attributes(run: Path, surveys: Iterable[JournalSurvey]) -> dict[str, str]:
     return attributes
 
 
-def _warnings(surveys: Iterable[JournalSurvey]) -> Iterator[str]:
+def _warnings(surveys: Iterable[JournalContents]) -> Iterator[str]:
     for found in surveys:
         if found.damaged:
             yield f"{found.journal.name}: {found.damaged} damaged places were left out; hwloop verify lists them"

@@ -1,14 +1,16 @@
-"""Read the small files of a run's folder, whatever has become of them."""
+"""Read the small files of a run's folder, whatever has become of them; ``metrics.jsonl`` line by line."""
 
 from __future__ import annotations
 
 import json
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+LISTED_LINES = 20
 MAX_BYTES = 64 << 20  # of a file read as a whole, and of a line
 
 
@@ -110,3 +112,113 @@ def read_lines(path: Path) -> Iterator[bytes]:
                 yield line
     except OSError as error:
         raise UnreadableError(f"cannot be read ({error.strerror})") from error
+
+
+@dataclass(frozen=True)
+class MetricsSummary:
+    """How far a run has come.
+
+    Attributes
+    ----------
+    started_seconds
+        Unix time of the first line; ``None`` if there is none.
+    test_accuracy
+        Mean over the seeds that are finished, in [0, 1]; ``None`` before the first.
+    seeds_finished
+        How many they are.
+    is_final
+        Whether the whole run's evidence was written.
+    """
+
+    started_seconds: float | None = None
+    test_accuracy: float | None = None
+    seeds_finished: int = 0
+    is_final: bool = False
+
+
+@dataclass
+class MetricsCheck:
+    """Lines, and those that are no JSON object: number (from 1) and reason, the first few of ``n_bad``."""
+
+    lines: int = 0
+    n_bad: int = 0
+    bad: list[tuple[int, str]] = field(default_factory=list)
+    ends_within_a_line: bool = False
+
+
+def summarise_metrics(path: Path) -> MetricsSummary:
+    """How far a run has come, by its metrics; a line that cannot be read counts as absent.
+
+    Raises
+    ------
+    UnreadableError
+    """
+    times = (_number(_entry(line).get("time")) for line in read_lines(path))
+    started = next((time for time in times if time is not None), None)
+    seeds: dict[int, float] = {}
+    final: float | None = None
+    for entry in read_events(path, "SeedResult", "Evidence"):
+        if entry["event"] == "Evidence":
+            final = _accuracy(entry, "test_accuracy", "mean")
+        else:
+            accuracy = _accuracy(entry, "scores", "network", "accuracy")
+            if accuracy is not None and isinstance(entry.get("seed"), int):
+                seeds[entry["seed"]] = accuracy
+    mean = sum(seeds.values()) / len(seeds) if seeds else None
+    return MetricsSummary(started, mean if final is None else final, len(seeds), final is not None)
+
+
+def read_events(metrics: Path, *kinds: str) -> Iterator[dict[str, Any]]:
+    """The events of some kinds that ``metrics.jsonl`` tells of, oldest first; damaged lines are left out.
+
+    Most lines are blocks of rows: a file of a million of them is read without parsing each.
+
+    Raises
+    ------
+    UnreadableError
+    """
+    marks = [f'"{kind}"'.encode() for kind in kinds]
+    for line in read_lines(metrics):
+        if any(mark in line for mark in marks):
+            entry = _entry(line)
+            if entry.get("event") in kinds:
+                yield entry
+
+
+def check_metrics(path: Path) -> MetricsCheck:
+    """Parse every line.
+
+    Raises
+    ------
+    UnreadableError
+    """
+    check = MetricsCheck()
+    for line in read_lines(path):
+        check.lines += 1
+        check.ends_within_a_line = not line.endswith(b"\n")
+        try:
+            parse_object(line)
+        except UnreadableError as error:
+            check.n_bad += 1
+            if len(check.bad) < LISTED_LINES:
+                check.bad.append((check.lines, str(error)))
+    return check
+
+
+def _entry(line: bytes) -> dict[str, Any]:
+    try:
+        return parse_object(line)
+    except UnreadableError:
+        return {}
+
+
+def _accuracy(entry: Any, *path: str) -> float | None:
+    for name in path:
+        entry = entry.get(name) if isinstance(entry, Mapping) else None
+    number = _number(entry)
+    return number if number is not None and 0 <= number <= 1 else None
+
+
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and -1e15 < value < 1e15 else None

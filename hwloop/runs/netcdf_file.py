@@ -12,14 +12,13 @@ import h5netcdf
 import h5py
 import numpy as np
 
-from hwloop.runs.recorded_rows import DeviceRows, RowBlock
-from hwloop.runs.row_blocks import storable
+from hwloop.runs.recorded_rows import ExportedDevice, ExportedRows, storable
 
 EPOCH = "seconds since 1970-01-01 00:00:00"
 
 
 def write_netcdf(
-    path: Path, attributes: Mapping[str, str], devices: Iterable[DeviceRows], blocks: Iterable[RowBlock]
+    path: Path, attributes: Mapping[str, str], devices: Iterable[ExportedDevice], blocks: Iterable[ExportedRows]
 ) -> None:
     """Write a file that xarray, netCDF and HDF5 tools open.
 
@@ -43,7 +42,7 @@ def write_netcdf(
             _write_block(groups[block.device.name], block)
 
 
-def _add_group(file: h5netcdf.File, device: DeviceRows) -> h5netcdf.Group:
+def _add_group(file: h5netcdf.File, device: ExportedDevice) -> h5netcdf.Group:
     group = file.create_group(device.name)
     group.dimensions = {"row": device.rows, "input": device.n_inputs, "output": device.n_outputs}
     group.attrs.update(device_attributes(device))
@@ -70,7 +69,7 @@ def _add_group(file: h5netcdf.File, device: DeviceRows) -> h5netcdf.Group:
     return group
 
 
-def _write_block(group: h5netcdf.Group, block: RowBlock) -> None:
+def _write_block(group: h5netcdf.Group, block: ExportedRows) -> None:
     rows = slice(block.start, block.start + len(block.row))
     number = np.float32 if block.device.is_narrow else np.float64
     for name, values in (
@@ -86,7 +85,7 @@ def _write_block(group: h5netcdf.Group, block: RowBlock) -> None:
         group[name][rows] = values
 
 
-def device_attributes(device: DeviceRows) -> dict[str, Any]:
+def device_attributes(device: ExportedDevice) -> dict[str, Any]:
     """Who measured, as plain numbers and texts."""
     numbers = {"seed": device.journal.seed, "device_number": device.journal.device_number}
     texts = {"identity": device.identity, "settings": device.settings, "spec": json.dumps(device.spec)}
@@ -102,7 +101,7 @@ def _unit(unit: str) -> dict[str, str]:
     return {"units_in_words" if " since " in unit.lower() else "units": storable(unit)}
 
 
-def _limit(device: DeviceRows, name: str) -> Any:
+def _limit(device: ExportedDevice, name: str) -> Any:
     """A limit on every input channel; ``None`` if the spec does not tell."""
     limit = device.spec.get(name)
     values = limit if isinstance(limit, list) else [limit] * device.n_inputs

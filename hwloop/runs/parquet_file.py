@@ -12,14 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hwloop.device.spec import Float64Array
-from hwloop.runs.recorded_rows import DeviceRows, RowBlock
-from hwloop.runs.row_blocks import storable
+from hwloop.runs.recorded_rows import ExportedDevice, ExportedRows, storable
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
 
 
 def write_parquet(
-    path: Path, attributes: Mapping[str, str], devices: Sequence[DeviceRows], blocks: Iterable[RowBlock]
+    path: Path, attributes: Mapping[str, str], devices: Sequence[ExportedDevice], blocks: Iterable[ExportedRows]
 ) -> None:
     """Write a file that pandas, polars and DuckDB open.
 
@@ -47,7 +46,7 @@ def write_parquet(
             writer.write_table(_table(block, schema))
 
 
-def _schema(devices: Sequence[DeviceRows]) -> pa.Schema:
+def _schema(devices: Sequence[ExportedDevice]) -> pa.Schema:
     number = pa.list_(pa.float32() if all(device.is_narrow for device in devices) else pa.float64())
     return pa.schema(
         [
@@ -67,7 +66,7 @@ def _schema(devices: Sequence[DeviceRows]) -> pa.Schema:
     )
 
 
-def _table(block: RowBlock, schema: pa.Schema) -> pa.Table:
+def _table(block: ExportedRows, schema: pa.Schema) -> pa.Table:
     rows, device = len(block.row), block.device
     columns: dict[str, Any] = {
         "journal": _repeated(device.name, rows),
@@ -103,13 +102,13 @@ def _lists(values: Float64Array, kind: pa.ListType) -> pa.ListArray:
     return pa.ListArray.from_arrays(offsets, pa.array(values.ravel()).cast(kind.value_type, safe=False))
 
 
-def _units(devices: Sequence[DeviceRows], name: str) -> dict[str, str] | None:
+def _units(devices: Sequence[ExportedDevice], name: str) -> dict[str, str] | None:
     """The unit of a column, where all devices share it; ``devices`` in the metadata tells each one's."""
     units = {device.unit(name) for device in devices}
     return {"units": storable(units.pop())} if len(units) == 1 and "" not in units else None
 
 
-def _described(device: DeviceRows) -> dict[str, Any]:
+def _described(device: ExportedDevice) -> dict[str, Any]:
     return {
         "journal": device.name,
         "seed": device.journal.seed,

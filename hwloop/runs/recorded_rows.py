@@ -6,24 +6,121 @@ needs does not depend on how much was measured.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device.spec import Float64Array
-from hwloop.journal.chunk import ChunkFile, Damage
-from hwloop.runs.chunks import read_through
-from hwloop.runs.headers import DeviceNote, RowsHeader, device_note, rows_header
+from hwloop.journal.chunk import ChunkFile, ChunkReader, Damage, Located, chunk_numbers, chunk_path
+from hwloop.journal.frame import ROWS
+from hwloop.journal.record import DEVICE
+from hwloop.runs.files import UnreadableError, require_file
 from hwloop.runs.layout import JournalFolder
 
 Key = tuple[str, int, int]  # settings, n_inputs, n_outputs
+BLOCK_BYTES = 8 << 20
+BLOCK_ROWS = 16_384
+# The years 1678 to 2261, which a count of nanoseconds reaches.
+EARLIEST_SECONDS, LATEST_SECONDS = -9.2e9, 9.2e9
+
+
+def require_chunks(journal: Path) -> list[int]:
+    """The numbers of a journal's chunks, each of them a file.
+
+    Raises
+    ------
+    UnreadableError, OSError
+    """
+    numbers = chunk_numbers(journal)
+    for number in numbers:
+        path = chunk_path(journal, number)
+        try:
+            require_file(path)
+        except UnreadableError as error:
+            raise UnreadableError(f"{path.name} {error}") from error
+    return numbers
+
+
+def read_through(journal: Path) -> Iterator[Located | Damage]:
+    """Whole records and damage of all chunks, oldest first.
+
+    Raises
+    ------
+    UnreadableError, OSError
+    """
+    require_chunks(journal)
+    yield from ChunkReader(journal).read_on()
+
+
+@dataclass(frozen=True, slots=True)
+class RowsHeader:
+    """A record of rows.
+
+    Attributes
+    ----------
+    settings
+        Fingerprint of the device and its settings.
+    is_narrow
+        Whether both arrays are stored as float32.
+    """
+
+    purpose: str
+    step: str
+    settings: str
+    first_row: int
+    rows: int
+    started_seconds: float
+    duration_seconds: float
+    n_inputs: int
+    n_outputs: int
+    is_narrow: bool
+
+    @classmethod
+    def of(cls, header: Mapping[str, Any]) -> RowsHeader | None:
+        """The header of a record of rows; ``None`` if it is another record's."""
+        if header["kind"] != ROWS:
+            return None
+        stimuli, responses = header["arrays"]
+        return cls(
+            purpose=header["purpose"],
+            step=header["step"],
+            settings=header["device"],
+            first_row=header["first_row"],
+            rows=header["rows"],
+            started_seconds=float(header["started_seconds"]),
+            duration_seconds=float(header["duration_seconds"]),
+            n_inputs=stimuli["shape"][1],
+            n_outputs=responses["shape"][1],
+            is_narrow=stimuli["dtype"] == responses["dtype"] == "<f4",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceNote:
+    """Which device answers from here on; ``spec`` as :meth:`hwloop.DeviceSpec.as_dict` gave it."""
+
+    settings: str
+    identity: str
+    spec: dict[str, Any]
+
+    @classmethod
+    def of(cls, header: Mapping[str, Any]) -> DeviceNote | None:
+        """The header of a note that names a device; ``None`` if it is another record's, or names none."""
+        details = header.get("details")
+        if header["kind"] != DEVICE or not isinstance(details, dict):
+            return None
+        settings, identity, spec = (details.get(name) for name in ("settings", "identity", "spec"))
+        if not isinstance(settings, str) or not isinstance(identity, str) or not isinstance(spec, dict):
+            return None
+        return cls(settings, identity, spec)
 
 
 @dataclass
-class DeviceRows:
+class ExportedDevice:
     """All rows that one device with one setting measured in one journal: a rectangle of numbers.
 
     Attributes
@@ -52,7 +149,7 @@ class DeviceRows:
 
 
 @dataclass
-class JournalSurvey:
+class JournalContents:
     """What one journal holds.
 
     Attributes
@@ -66,15 +163,15 @@ class JournalSurvey:
     """
 
     journal: JournalFolder
-    devices: dict[Key, DeviceRows] = field(default_factory=dict)
+    devices: dict[Key, ExportedDevice] = field(default_factory=dict)
     end: tuple[int, int] = (0, 0)
     damaged: int = 0
     missing_rows: int = 0
 
 
 @dataclass(frozen=True)
-class RowBlock:
-    """Consecutive rows of one :class:`DeviceRows`, from number ``start`` among its own.
+class ExportedRows:
+    """Consecutive rows of one :class:`ExportedDevice`, from number ``start`` among its own.
 
     Attributes
     ----------
@@ -88,7 +185,7 @@ class RowBlock:
         The row's share of the time that the call took.
     """
 
-    device: DeviceRows
+    device: ExportedDevice
     start: int
     row: NDArray[np.int64]
     call: NDArray[np.int64]
@@ -100,14 +197,14 @@ class RowBlock:
     responses: Float64Array
 
 
-def survey(journal: JournalFolder) -> JournalSurvey:
+def survey(journal: JournalFolder) -> JournalContents:
     """Read a journal through, and remember what it holds but not the rows.
 
     Raises
     ------
     UnreadableError, OSError
     """
-    found = JournalSurvey(journal)
+    found = JournalContents(journal)
     notes: dict[str, DeviceNote] = {}
     next_row = 0
     for record in read_through(journal.path):
@@ -115,7 +212,7 @@ def survey(journal: JournalFolder) -> JournalSurvey:
             found.damaged += not record.torn
             continue
         found.end = (record.chunk, record.offset + record.length)
-        rows, note = rows_header(record.header), device_note(record.header)
+        rows, note = RowsHeader.of(record.header), DeviceNote.of(record.header)
         if rows is not None:
             found.missing_rows += rows.first_row - next_row
             next_row = rows.first_row + rows.rows
@@ -128,12 +225,12 @@ def survey(journal: JournalFolder) -> JournalSurvey:
     return found
 
 
-def _count(found: JournalSurvey, rows: RowsHeader) -> None:
+def _count(found: JournalContents, rows: RowsHeader) -> None:
     key = key_of(rows)
     if key not in found.devices:
         parts = len(found.devices)
         name = found.journal.name + (f"-part-{parts + 1}" if parts else "")
-        found.devices[key] = DeviceRows(name, found.journal, *key)
+        found.devices[key] = ExportedDevice(name, found.journal, *key)
     device = found.devices[key]
     device.rows += rows.rows
     device.is_narrow &= rows.is_narrow
@@ -144,7 +241,7 @@ def key_of(rows: RowsHeader) -> Key:
     return rows.settings, rows.n_inputs, rows.n_outputs
 
 
-def records_with_arrays(found: JournalSurvey) -> Iterator[tuple[RowsHeader, dict[str, Float64Array]]]:
+def records_with_arrays(found: JournalContents) -> Iterator[tuple[RowsHeader, dict[str, Float64Array]]]:
     """Every whole record of rows that the survey saw, oldest first.
 
     Raises
@@ -154,7 +251,7 @@ def records_with_arrays(found: JournalSurvey) -> Iterator[tuple[RowsHeader, dict
     file: ChunkFile | None = None
     try:
         for record in read_through(found.journal.path):
-            if isinstance(record, Damage) or (rows := rows_header(record.header)) is None:
+            if isinstance(record, Damage) or (rows := RowsHeader.of(record.header)) is None:
                 continue
             if (record.chunk, record.offset) >= found.end:
                 return
@@ -166,3 +263,77 @@ def records_with_arrays(found: JournalSurvey) -> Iterator[tuple[RowsHeader, dict
     finally:
         if file is not None:
             file.close()
+
+
+Call = tuple[int, RowsHeader, dict[str, Float64Array]]
+
+
+def row_blocks(found: JournalContents) -> Iterator[ExportedRows]:
+    """All rows that a survey saw, in blocks of about :data:`BLOCK_BYTES` or :data:`BLOCK_ROWS`.
+
+    Raises
+    ------
+    OSError
+    """
+    gathering = {key: _Gathering(device) for key, device in found.devices.items()}
+    for number, (header, arrays) in enumerate(records_with_arrays(found)):
+        part = gathering[key_of(header)]
+        part.add((number, header, arrays))
+        if part.is_full:
+            yield part.block()
+    for part in gathering.values():
+        if part.calls:
+            yield part.block()
+
+
+class _Gathering:
+    """Calls of one device that wait to be handed over."""
+
+    def __init__(self, device: ExportedDevice) -> None:
+        self.device = device
+        self.calls: list[Call] = []
+        self._rows = 0
+        self._start = 0
+
+    def add(self, call: Call) -> None:
+        self.calls.append(call)
+        self._rows += call[1].rows
+
+    @property
+    def is_full(self) -> bool:
+        row_bytes = 8 * (self.device.n_inputs + self.device.n_outputs)
+        return self._rows >= BLOCK_ROWS or self._rows * row_bytes >= BLOCK_BYTES
+
+    def block(self) -> ExportedRows:
+        headers = [header for _, header, _ in self.calls]
+        counts = np.array([header.rows for header in headers])
+        block = ExportedRows(
+            device=self.device,
+            start=self._start,
+            row=np.concatenate([np.arange(h.first_row, h.first_row + h.rows) for h in headers]),
+            call=np.repeat(np.array([number for number, _, _ in self.calls]), counts),
+            started_seconds=np.repeat(_moments([h.started_seconds for h in headers]), counts),
+            device_seconds=np.repeat(np.array([h.duration_seconds / h.rows for h in headers]), counts),
+            purpose=_texts([h.purpose for h in headers], counts),
+            step=_texts([h.step for h in headers], counts),
+            stimuli=np.concatenate([arrays["stimuli"] for _, _, arrays in self.calls]),
+            responses=np.concatenate([arrays["responses"] for _, _, arrays in self.calls]),
+        )
+        self._start += self._rows
+        self.calls, self._rows = [], 0
+        return block
+
+
+def _texts(values: list[str], counts: NDArray[np.int64]) -> NDArray[np.object_]:
+    return np.repeat(np.array([storable(value) for value in values], dtype=object), counts)
+
+
+def _moments(seconds: list[float]) -> Float64Array:
+    """Times as they are, and what no calendar holds as not a number."""
+    values = np.array(seconds)
+    return np.where((values >= EARLIEST_SECONDS) & (values <= LATEST_SECONDS), values, np.nan)
+
+
+def storable(text: str) -> str:
+    """The text without what HDF5 cannot hold: half a character, or a zero byte."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")

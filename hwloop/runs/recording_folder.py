@@ -14,8 +14,7 @@ from hwloop.journal import DiskJournal
 from hwloop.journal.durable_files import atomic_write, make_folder, refuse_links
 from hwloop.journal.lock import WriterLock
 from hwloop.runs.files import UnreadableError, read_object
-from hwloop.runs.layout import JOURNAL
-from hwloop.runs.state import FAILED, FINISHED, INTERRUPTED, RUNNING, RunState, read_state
+from hwloop.runs.layout import FAILED, FINISHED, INTERRUPTED, JOURNAL, RUNNING, RunState, read_state
 
 REQUEST = "request.json"
 BEGUN = {"lock", "lock.guard", f"{REQUEST}.part"}

@@ -9,15 +9,12 @@ from typing import Any
 from hwloop.errors import ConfigError
 from hwloop.journal.chunk import ChunkFile, Located
 from hwloop.journal.frame import ROWS
-from hwloop.runs.chunks import require_chunks
-from hwloop.runs.files import UnreadableError
-from hwloop.runs.index_entries import index_summary
-from hwloop.runs.layout import METRICS, STATE, is_run, journal_folders
-from hwloop.runs.metrics import Progress, read_progress
-from hwloop.runs.state import read_state
+from hwloop.runs.files import MetricsSummary, UnreadableError, summarise_metrics
+from hwloop.runs.index_check import index_summary
+from hwloop.runs.layout import METRICS, RUNS, STATE, is_run, journal_folders, read_state
+from hwloop.runs.recorded_rows import require_chunks
 
 BROKEN = "broken"
-RUNS = Path("runs")
 
 
 @dataclass(frozen=True)
@@ -124,11 +121,11 @@ def rows_recorded(journal: Path) -> int:
     return rows
 
 
-def _progress(folder: Path) -> Progress:
+def _progress(folder: Path) -> MetricsSummary:
     try:
-        return read_progress(folder / METRICS)
+        return summarise_metrics(folder / METRICS)
     except UnreadableError:
-        return Progress()
+        return MetricsSummary()
 
 
 def _is_folder(path: Path) -> bool:

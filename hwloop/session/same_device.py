@@ -11,8 +11,8 @@ from typing import Any
 from hwloop.device import Device, DeviceDescription, DeviceSpec
 from hwloop.errors import ConfigError, JournalError
 from hwloop.journal import Journal, Note
+from hwloop.journal.record import DEVICE
 
-DEVICE = "device"  # kind of the note that names one
 SHOWN_DIFFERENCES = 5
 
 

@@ -16,9 +16,8 @@ from hwloop.experiment.conclusion import recorded_results
 from hwloop.experiment.config import load_experiment
 from hwloop.experiment.run_folder import recorded_state
 from hwloop.experiments.datasets import experiment_file
-from hwloop.runs import state as runs_state
-from hwloop.runs.files import UnreadableError
-from hwloop.runs.metrics import check_metrics, read_progress
+from hwloop.runs import layout
+from hwloop.runs.files import UnreadableError, check_metrics, summarise_metrics
 from hwloop.runs.summary import summary_of
 
 FAST, SLOW = 60, pytest.mark.slow
@@ -177,7 +176,7 @@ def test_states(make_run, tmp_path, fuzz, count):
     def read(data):
         path.write_bytes(data)
         with contextlib.suppress(UnreadableError):
-            runs_state.read_state(run)
+            layout.read_state(run)
         recorded_state(run)
 
     fuzz(read, [path.read_bytes()], count, 16, ConfigError)
@@ -190,7 +189,7 @@ def test_metrics(make_run, tmp_path, fuzz, count):
 
     def read(data):
         path.write_bytes(data)
-        read_progress(path)
+        summarise_metrics(path)
         check_metrics(path)
         recorded_results(run)
 

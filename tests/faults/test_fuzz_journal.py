@@ -18,7 +18,7 @@ from hwloop.journal import DiskJournal, Note, ReadOnlyJournal, Record, frame
 from hwloop.journal.chunk import chunk_path
 from hwloop.journal.lock import WriterLock, writer_of
 from hwloop.runs.files import UnreadableError
-from hwloop.runs.index_entries import index_entries, index_summary
+from hwloop.runs.index_check import index_entries, index_summary
 from hwloop.runs.summary import rows_recorded
 
 FAST, SLOW = 150, pytest.mark.slow

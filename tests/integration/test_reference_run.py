@@ -17,8 +17,7 @@ from hwloop.experiment.rigs import take_earlier_rows
 from hwloop.experiment.runner import replay_experiment, resume_experiment, run_experiment
 from hwloop.experiments.datasets import split
 from hwloop.journal import ReadOnlyJournal
-from hwloop.runs.layout import REUSED
-from hwloop.runs.state import read_state
+from hwloop.runs.layout import REUSED, read_state
 
 pytestmark = pytest.mark.usefixtures("unpainted_figures")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import hwloop
 from hwloop.errors import CheckpointError, HwloopWarning
 from hwloop.registry import TRAINERS
-from hwloop.runs.checkpoint_seal import CHECKSUM, SUM_OF_TENSORS
+from hwloop.runs.checkpoints import CHECKSUM, SUM_OF_TENSORS
 
 ROWS = np.random.default_rng(0).uniform(-1, 1, (24, 5))
 LABELS = np.arange(24) % 3

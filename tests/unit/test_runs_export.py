@@ -102,7 +102,7 @@ def test_texts_that_hdf5_cannot_hold_and_times_that_no_calendar_has(run):
 
 def test_blocks_join_without_a_seam(make_run, tmp_path, monkeypatch):
     run = make_run(tmp_path / "long", calls=23, rows=3)
-    monkeypatch.setattr("hwloop.runs.row_blocks.BLOCK_ROWS", 10)
+    monkeypatch.setattr("hwloop.runs.recorded_rows.BLOCK_ROWS", 10)
     found = opened(export_run(run, "hdf5").path)
     assert np.array_equal(found.row, np.arange(69))
     assert np.array_equal(found.response[:, 0], np.arange(69) + THIRD)

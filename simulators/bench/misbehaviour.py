@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hwloop.simulators.bench.scpi.session import ClientGone, Session
+from hwloop.simulators.bench.scpi.instrument import ClientGone, Session
 
 
 class Fault(ABC):

@@ -9,7 +9,7 @@ import threading
 import tty
 from collections.abc import Callable, Iterable, Sequence
 
-from hwloop.simulators.bench.scpi.message import EndlessMessage, MessageStream
+from hwloop.simulators.bench.scpi.messages import EndlessMessage, MessageStream
 
 #: Replies to a message, each in the pieces in which it is sent.
 Answer = Callable[[bytes], Iterable[Sequence[bytes]]]

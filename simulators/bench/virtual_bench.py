@@ -1,25 +1,92 @@
-"""Both instruments behind their sockets, with a substrate between them."""
+"""The bench: two virtual instruments, the cables between them, a substrate, its settings and device file."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from hwloop.device import Device
+import numpy as np
+
+from hwloop.device import Device, DeviceSpec
 from hwloop.device.settings import one_of
 from hwloop.registry import open_device
-from hwloop.simulators.bench.clock import BenchClock
-from hwloop.simulators.bench.device_toml import device_table, toml_document
 from hwloop.simulators.bench.fixture import Fixture, FixtureWiring
 from hwloop.simulators.bench.generator.keysight_33500 import Keysight33500
+from hwloop.simulators.bench.generator.outputs import Burst
 from hwloop.simulators.bench.misbehaviour import Misbehaviour
 from hwloop.simulators.bench.oscilloscope.infiniivision import InfiniiVisionDSO
-from hwloop.simulators.bench.other_links import HislipServer, SerialServer
-from hwloop.simulators.bench.output_log import OutputLog
-from hwloop.simulators.bench.scpi.instrument import Instrument
-from hwloop.simulators.bench.server import LOOPBACK, InstrumentServer
-from hwloop.simulators.bench.wiring import Wiring
+from hwloop.simulators.bench.scpi.instrument import BenchClock, Instrument
+from hwloop.simulators.bench.server import LOOPBACK, HislipServer, InstrumentServer, SerialServer
+from hwloop.simulators.bench.signals import OutputLog, Signal
+
+DRIVING_CHANNEL = 1
+
+
+class Wiring:
+    """Generator channel 1 drives the fixture, whose output lies on the oscilloscope's channel 1.
+
+    The oscilloscope's channel 2 looks at the fixture's input, and its external trigger at the generator's sync.
+
+    Parameters
+    ----------
+    clock, generator, oscilloscope, fixture
+        What is connected.
+    """
+
+    def __init__(
+        self, clock: BenchClock, generator: Keysight33500, oscilloscope: InfiniiVisionDSO, fixture: Fixture
+    ) -> None:
+        self._clock = clock
+        self._generator = generator
+        self._oscilloscope = oscilloscope
+        self._fixture = fixture
+        generator.on_burst = self._played
+        oscilloscope.lines = self._lines
+        oscilloscope.on_armed = self._armed
+
+    def _lines(self) -> Mapping[str, Signal]:
+        return {"CHAN1": self._fixture.output, "CHAN2": self._generator.output(DRIVING_CHANNEL)}
+
+    def _played(self, burst: Burst) -> None:
+        lines = dict(self._lines())
+        stop = burst.start + burst.seconds
+        if burst.channel == DRIVING_CHANNEL:
+            self._fixture.receive(burst.signal, burst.start, stop)
+            lines = {"CHAN1": self._fixture.output, "CHAN2": burst.signal}
+        self._oscilloscope.sync_edge(burst.start, stop, lines, burst.synced)
+
+    def _armed(self) -> None:
+        """A generator that triggers itself plays on while the oscilloscope waits."""
+        burst = self._generator.next_burst(self._clock.now(), DRIVING_CHANNEL)
+        if burst is not None:
+            self._played(burst)
+
+
+DRIVER = "waveform"
+_KNOWN_TO_THE_BENCH_ALONE = ("latency_seconds", "rise_seconds")
+
+
+def device_table(generator: str, oscilloscope: str, spec: DeviceSpec, wiring: FixtureWiring) -> dict[str, Any]:
+    """Device and settings. What a driver has to measure, the latency, is not among them."""
+    settings: dict[str, Any] = {"generator": generator, "oscilloscope": oscilloscope}
+    settings |= {"n_inputs": spec.n_inputs, "n_outputs": spec.n_outputs}
+    settings |= {name: np.asarray(getattr(spec, name)).tolist() for name in ("input_low", "input_high")}
+    settings |= {"input_unit": spec.input_unit, "output_unit": spec.output_unit}
+    settings |= {name: value for name, value in wiring.as_dict().items() if name not in _KNOWN_TO_THE_BENCH_ALONE}
+    return {"device": DRIVER, "settings": settings}
+
+
+def toml_document(table: Mapping[str, Any], substrate: str) -> str:
+    """The table as a TOML document."""
+    lines = [f"# Two virtual instruments, and between them: {substrate!r}".replace("\n", " ")]
+    lines += [f"device = {json.dumps(table['device'])}", "", "[settings]"]
+    # JSON's text, numbers and lists are TOML's too.
+    lines += [f"{name} = {json.dumps(value)}" for name, value in table["settings"].items()]
+    return "\n".join(lines) + "\n"
+
 
 Server = InstrumentServer | SerialServer | HislipServer
 #: TCP listens on an address; the others are of this computer.

@@ -21,7 +21,7 @@ from hwloop.devices.scpi import Line, ScpiLink
 from hwloop.devices.scpi import replies as forms
 from hwloop.simulators.bench.hislip_peer import HislipPeer, Unended
 from hwloop.simulators.bench.pty_peer import PtyPeer
-from hwloop.simulators.bench.scpi.message import MessageStream
+from hwloop.simulators.bench.scpi.messages import MessageStream
 
 pytestmark = pytest.mark.exhaustive
 

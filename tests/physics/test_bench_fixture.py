@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import hwloop
 from hwloop.simulators.bench.fixture import Fixture, FixtureWiring
-from hwloop.simulators.bench.scpi.session import Session
+from hwloop.simulators.bench.scpi.instrument import Session
 from hwloop.simulators.bench.signals import Constant, Function, HeldSamples, Polyline, steps
 from hwloop.simulators.bench.virtual_bench import VirtualBench
 

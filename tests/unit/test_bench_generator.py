@@ -5,9 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from hwloop.simulators.bench.clock import BenchClock
 from hwloop.simulators.bench.generator.keysight_33500 import Keysight33500
-from hwloop.simulators.bench.scpi.session import Session
+from hwloop.simulators.bench.scpi.instrument import BenchClock, Session
 from hwloop.simulators.bench.scpi.values import block
 
 

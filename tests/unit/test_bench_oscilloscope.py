@@ -5,10 +5,9 @@ import threading
 import numpy as np
 import pytest
 
-from hwloop.simulators.bench.clock import BenchClock
+from hwloop.simulators.bench.oscilloscope.acquisition import POINTS_OF_MEMORY
 from hwloop.simulators.bench.oscilloscope.infiniivision import InfiniiVisionDSO
-from hwloop.simulators.bench.oscilloscope.inputs import POINTS_OF_MEMORY
-from hwloop.simulators.bench.scpi.session import Session
+from hwloop.simulators.bench.scpi.instrument import BenchClock, Session
 from hwloop.simulators.bench.scpi.values import Block
 from hwloop.simulators.bench.signals import Constant, Function, HeldSamples
 

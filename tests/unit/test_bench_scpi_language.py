@@ -8,15 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwloop.simulators.bench.scpi.errors import ScpiError
-from hwloop.simulators.bench.scpi.header import HeaderPattern, absolute, check_mnemonics
-from hwloop.simulators.bench.scpi.message import (
+from hwloop.simulators.bench.scpi.messages import (
     LONGEST_MESSAGE,
     EndlessMessage,
+    HeaderPattern,
     MessageStream,
+    absolute,
+    check_mnemonics,
     split_header,
     split_outside,
 )
+from hwloop.simulators.bench.scpi.status import ScpiError
 from hwloop.simulators.bench.scpi.values import Block, Boolean, Choice, Integer, Number, Text, block
 
 VOLTAGE = HeaderPattern("[SOURce<1:2>:]VOLTage[:LEVel][:IMMediate][:AMPLitude]")

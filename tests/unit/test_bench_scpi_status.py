@@ -4,10 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwloop.simulators.bench.clock import BenchClock
 from hwloop.simulators.bench.generator.keysight_33500 import Keysight33500
 from hwloop.simulators.bench.oscilloscope.infiniivision import InfiniiVisionDSO
-from hwloop.simulators.bench.scpi.session import Session
+from hwloop.simulators.bench.scpi.instrument import BenchClock, Session
 
 TOKENS = [
     b"1",

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from hwloop.simulators.bench.generator import settings
 from hwloop.simulators.bench.generator.outputs import Outputs
 from hwloop.simulators.bench.scpi.command import Call, Setting, command
-from hwloop.simulators.bench.scpi.errors import ScpiError
+from hwloop.simulators.bench.scpi.status import ScpiError
 from hwloop.simulators.bench.scpi.values import Choice, Integer, Raw
 
 FUNCTIONS_OF_APPLY = Choice("SINusoid", "SQUare", "TRIangle", "RAMP", "PULSe", "PRBS", "NOISe", "ARBitrary", "DC")

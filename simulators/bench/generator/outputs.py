@@ -9,15 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.bench.clock import BenchClock
 from hwloop.simulators.bench.generator import settings, waveforms
-from hwloop.simulators.bench.generator.arb_commands import ArbCommands
-from hwloop.simulators.bench.generator.arb_memory import ArbMemory
+from hwloop.simulators.bench.generator.arb import ArbCommands
 from hwloop.simulators.bench.generator.levels import SOURCE_OHMS
-from hwloop.simulators.bench.output_log import OutputLog
-from hwloop.simulators.bench.scpi.errors import ScpiError
+from hwloop.simulators.bench.generator.waveforms import ArbMemory
+from hwloop.simulators.bench.scpi.instrument import BenchClock
+from hwloop.simulators.bench.scpi.status import ScpiError
 from hwloop.simulators.bench.scpi.values import INFINITY
-from hwloop.simulators.bench.signals import Constant, Function, Signal
+from hwloop.simulators.bench.signals import Constant, Function, OutputLog, Signal
 
 
 @dataclass(frozen=True)

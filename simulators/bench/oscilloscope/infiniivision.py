@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-from hwloop.simulators.bench.clock import BenchClock
 from hwloop.simulators.bench.oscilloscope import settings
 from hwloop.simulators.bench.oscilloscope.acquisition import Acquisition, first_crossing
-from hwloop.simulators.bench.oscilloscope.transfer import Transfer
+from hwloop.simulators.bench.oscilloscope.readout import Transfer
 from hwloop.simulators.bench.scpi.command import Call, Command, Setting, command
-from hwloop.simulators.bench.scpi.errors import ScpiError
-from hwloop.simulators.bench.scpi.session import Session
+from hwloop.simulators.bench.scpi.instrument import BenchClock, Session
+from hwloop.simulators.bench.scpi.status import ScpiError
 from hwloop.simulators.bench.scpi.values import Choice
 from hwloop.simulators.bench.signals import Signal
 

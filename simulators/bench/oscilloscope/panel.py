@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from hwloop.simulators.bench.oscilloscope import settings
-from hwloop.simulators.bench.oscilloscope.inputs import Inputs
+from hwloop.simulators.bench.oscilloscope.acquisition import Inputs
 from hwloop.simulators.bench.scpi.command import Call, Setting, command
-from hwloop.simulators.bench.scpi.errors import ScpiError
-from hwloop.simulators.bench.scpi.header import short_form
+from hwloop.simulators.bench.scpi.messages import short_form
+from hwloop.simulators.bench.scpi.status import ScpiError
 from hwloop.simulators.bench.scpi.values import Block, Choice, Raw, block
 from hwloop.simulators.bench.signals import Signal
 

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hwloop.simulators.bench.scpi.errors import ScpiError
-from hwloop.simulators.bench.scpi.header import HeaderPattern
+from hwloop.simulators.bench.scpi.messages import HeaderPattern
+from hwloop.simulators.bench.scpi.status import ScpiError
 from hwloop.simulators.bench.scpi.values import Number, Parameter
 
 if TYPE_CHECKING:
-    from hwloop.simulators.bench.scpi.instrument import Instrument
-    from hwloop.simulators.bench.scpi.session import Session
+    from hwloop.simulators.bench.scpi.instrument import Instrument, Session
 
 Reply = str | bytes | None
 MARK = "_scpi_command"

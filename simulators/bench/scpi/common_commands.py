@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from hwloop.simulators.bench.clock import BenchClock
 from hwloop.simulators.bench.scpi.command import Call, command
-from hwloop.simulators.bench.scpi.errors import ScpiError
-from hwloop.simulators.bench.scpi.instrument import Instrument
-from hwloop.simulators.bench.scpi.session import Session
-from hwloop.simulators.bench.scpi.status import OPERATION_COMPLETE
+from hwloop.simulators.bench.scpi.instrument import BenchClock, Instrument, Session
+from hwloop.simulators.bench.scpi.status import OPERATION_COMPLETE, ScpiError
 from hwloop.simulators.bench.scpi.values import Integer, Text
 
 _BYTE, _WORD = Integer(low=0, high=255), Integer(low=0, high=65535)

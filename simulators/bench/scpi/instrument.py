@@ -1,20 +1,104 @@
-"""An instrument: its table of commands, its state, and the execution of program messages."""
+"""An instrument: its clock, its clients, its table of commands, and the execution of program messages."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from hwloop.errors import HwloopError
-from hwloop.simulators.bench.clock import BenchClock
 from hwloop.simulators.bench.scpi.command import Call, Command, Reply, Setting, commands_of
-from hwloop.simulators.bench.scpi.errors import ScpiError
-from hwloop.simulators.bench.scpi.header import absolute, check_mnemonics
-from hwloop.simulators.bench.scpi.message import split_header, split_outside
-from hwloop.simulators.bench.scpi.session import ClientGone, Session
-from hwloop.simulators.bench.scpi.status import Status
+from hwloop.simulators.bench.scpi.messages import absolute, check_mnemonics, split_header, split_outside
+from hwloop.simulators.bench.scpi.status import ScpiError, Status
+
+
+class BenchClock:
+    """Seconds since the bench was set up.
+
+    Parameters
+    ----------
+    realtime
+        Whether a burst of a second keeps its instruments busy for a second. Else they are done at once.
+    command_seconds
+        Time that an instrument takes over every message before it is executed.
+    """
+
+    def __init__(self, realtime: bool = False, command_seconds: float = 0.0) -> None:
+        self.realtime = realtime
+        self.command_seconds = command_seconds
+        # One lock for all instruments: a trigger reaches from the generator into the oscilloscope, and an armed
+        # oscilloscope asks the generator what it plays.
+        self.lock = threading.RLock()
+        self._start = time.monotonic()
+
+    def now(self) -> float:
+        """Seconds since the bench was set up."""
+        return time.monotonic() - self._start
+
+    def done_at(self, start: float, seconds: float) -> float:
+        """When something that takes ``seconds`` is over for whoever waits for it."""
+        return start + seconds if self.realtime else start
+
+    def take_command(self) -> None:
+        """Take the time of one message."""
+        if self.command_seconds > 0:
+            time.sleep(self.command_seconds)
+
+
+TERMINATOR = b"\n"
+
+
+class ClientGone(Exception):
+    """The client has hung up, or is hung up on."""
+
+
+class Session:
+    """A client of an instrument, with its own output queue.
+
+    ``write`` and ``read`` follow the message exchange protocol (IEEE 488.2, chapter 6), as over GPIB: a new
+    message before the reply to the last was read is a -410, reading what nobody asked for a -420. On a socket
+    replies leave at once: the server uses :meth:`exchange`.
+
+    Parameters
+    ----------
+    instrument
+        Whom it talks to.
+    gone
+        Whether the client has hung up; asked while a command waits.
+    """
+
+    def __init__(self, instrument: Instrument, gone: Callable[[], bool] = lambda: False) -> None:
+        self.instrument = instrument
+        self.gone = gone
+        self.output = b""
+        self.held_back = b""  # a reply that a fault keeps for later
+
+    def exchange(self, message: bytes) -> bytes:
+        """Execute a program message; its reply with terminator, empty where there is none."""
+        reply = self.instrument.execute(self, message)
+        return reply + TERMINATOR if reply else b""
+
+    def write(self, message: bytes) -> None:
+        """Send a program message; its reply waits to be read."""
+        if self.output:
+            self.output = b""
+            self.instrument.report(ScpiError(-410))
+        self.output = self.exchange(message)
+
+    def read(self) -> bytes:
+        """The reply that waits; empty, and a -420, where there is none."""
+        if not self.output:
+            self.instrument.report(ScpiError(-420))
+        reply, self.output = self.output, b""
+        return reply
+
+    def query(self, message: bytes) -> bytes:
+        """Write, then read."""
+        self.write(message)
+        return self.read()
+
 
 _POLL_SECONDS = 0.02
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from hwloop.simulators.bench.scpi.errors import ScpiError
-from hwloop.simulators.bench.scpi.header import short_form, spellings
+from hwloop.simulators.bench.scpi.messages import short_form, spellings
+from hwloop.simulators.bench.scpi.status import ScpiError
 
 INFINITY, INFINITE = 9.9e37, "+9.9E+37"  # how SCPI writes infinity
 NOT_A_NUMBER = 9.91e37

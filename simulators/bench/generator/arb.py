@@ -1,4 +1,4 @@
-"""Uploading and choosing arbitrary waveforms, and the generator's front panel."""
+"""Commands of the generator that keep arbitrary waveforms and messages."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.bench.generator import settings
-from hwloop.simulators.bench.generator.arb_memory import from_codes
-from hwloop.simulators.bench.generator.timing import Timing
+from hwloop.simulators.bench.generator.levels import Timing
+from hwloop.simulators.bench.generator.waveforms import from_codes
 from hwloop.simulators.bench.scpi.command import Call, command
-from hwloop.simulators.bench.scpi.errors import ScpiError
+from hwloop.simulators.bench.scpi.status import ScpiError
 from hwloop.simulators.bench.scpi.values import Block, Choice, Raw, Text, kind_of
 
 _NAME = Text(max_characters=60, unquoted=True)

@@ -17,7 +17,7 @@ LEAST_CORRELATION = 0.8  # of the marker with its ideal shape: 0.8 is reached at
 
 
 @dataclass(frozen=True)
-class Record:
+class ScopeRecord:
     """What an oscilloscope recorded.
 
     Parameters
@@ -68,7 +68,7 @@ class Decoder:
         self.device = device
         self._remembered: tuple[tuple[int, float], Windows, Windows] | None = None
 
-    def decode(self, record: Record, rows: int) -> Decoded:
+    def decode(self, record: ScopeRecord, rows: int) -> Decoded:
         """The responses to ``rows`` rows.
 
         Volts are counted from the level of the guards and of the pause after the marker, which the fixture holds
@@ -98,7 +98,7 @@ class Decoder:
         levels *= record.volts_per_code
         return Decoded(levels, float(record.start_seconds + marker * record.seconds_per_point))
 
-    def marker_position(self, record: Record) -> float:
+    def marker_position(self, record: ScopeRecord) -> float:
         """Where the marker's rising edge lies, in points from the start of the record.
 
         The first place where the record correlates with a marker and the pause behind it; then, below one point,
@@ -134,7 +134,7 @@ class Decoder:
             self._remembered = ((rows, seconds_per_point), windows, quiet)
         return self._remembered[1:]
 
-    def _check_range(self, record: Record, codes: NDArray[Any]) -> None:
+    def _check_range(self, record: ScopeRecord, codes: NDArray[Any]) -> None:
         if codes.min() <= record.lowest_code or codes.max() >= record.highest_code:
             self._refuse("the output line left the range of the oscilloscope; widen output_low and output_high")
 

@@ -20,7 +20,7 @@ from hwloop.devices.waveform.player import BurstPlayer
 from hwloop.devices.waveform.synthesis import BurstSynthesis
 from hwloop.devices.waveform.timing import BurstTiming
 from hwloop.devices.waveform.units import Limit, Units, as_limit
-from hwloop.devices.waveform.watchdog import Watchdog
+from hwloop.devices.waveform.watchdog import OutputWatchdog
 from hwloop.errors import HwloopError
 
 BURSTS_A_CALL = 8
@@ -184,7 +184,7 @@ class WaveformDevice(Device):
         )
         self._rows_per_burst = self._player.rows_per_burst(rows_per_burst)
         self._watchdog = (
-            Watchdog(generator, visa_library, self._generator.safe_commands, line) if watchdog else None
+            OutputWatchdog(generator, visa_library, self._generator.safe_commands, line) if watchdog else None
         )
         self._claim = Claim(generator, oscilloscope)
         self._configured = False

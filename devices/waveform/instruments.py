@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from hwloop.devices.waveform.decoding import Record
+from hwloop.devices.waveform.decoding import ScopeRecord
 from hwloop.devices.waveform.limits import WaveformLimits
 
 
@@ -88,5 +88,5 @@ class Oscilloscope(Protocol):
     def arm(self) -> None:
         """Wait for a trigger; returns once it is ready for one."""
 
-    def fetch(self, wait_seconds: float) -> Record:
+    def fetch(self, wait_seconds: float) -> ScopeRecord:
         """The record, once it is complete; raises :class:`hwloop.DeviceTimeout` after ``wait_seconds``."""

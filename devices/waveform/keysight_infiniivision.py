@@ -13,7 +13,7 @@ from typing import Any
 from hwloop.deadline import Deadline
 from hwloop.devices.scpi import ScpiInstrument, ScpiLink, control, setting
 from hwloop.devices.scpi.replies import BOOLEAN, INTEGER, KEYWORD, TEXT
-from hwloop.devices.waveform.decoding import Record
+from hwloop.devices.waveform.decoding import ScopeRecord
 from hwloop.devices.waveform.instruments import RecordPlan
 from hwloop.devices.waveform.preamble import Preamble
 from hwloop.errors import BadReading, DeviceTimeout
@@ -107,7 +107,7 @@ class KeysightInfiniiVision:
         self.link.write(":SINGle")
         self._poll(":AER?", lambda armed: armed == 1, self.link.timeout_seconds, "the oscilloscope did not arm")
 
-    def fetch(self, wait_seconds: float) -> Record:
+    def fetch(self, wait_seconds: float) -> ScopeRecord:
         """Wait for the end of the acquisition, then ask how to read the data, then for the data."""
         complete = (
             "no trigger came, or the record was not completed: check the wire from SYNC to the external trigger"

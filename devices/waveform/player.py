@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device.spec import Float64Array
-from hwloop.devices.waveform.decoding import Decoder, Record
+from hwloop.devices.waveform.decoding import Decoder, ScopeRecord
 from hwloop.devices.waveform.instruments import Generator, Oscilloscope, RecordPlan
 from hwloop.devices.waveform.synthesis import BurstSynthesis
 from hwloop.errors import ConfigError
@@ -118,7 +118,7 @@ class BurstPlayer:
         """Responses in volts, shape (rows, n_outputs), to rows of volts, shape (rows, n_inputs)."""
         bursts = [volts[start : start + rows_per_burst] for start in range(0, len(volts), rows_per_burst)]
         responses = [np.zeros((len(burst), self.decoder.timing.n_outputs)) for burst in bursts]
-        undecoded: list[tuple[Float64Array, Record]] = []
+        undecoded: list[tuple[Float64Array, ScopeRecord]] = []
         wave = self.synthesis.waveform(bursts[0])
         name = self._loaded(wave)
         for number, burst in enumerate(bursts):
@@ -159,7 +159,7 @@ class BurstPlayer:
     def _longest_seconds(self, rows: int) -> float:
         return self.record_plan(rows).duration_seconds + self.wait_seconds
 
-    def _decode(self, undecoded: list[tuple[Float64Array, Record]]) -> None:
+    def _decode(self, undecoded: list[tuple[Float64Array, ScopeRecord]]) -> None:
         """Add what was recorded to the responses that it belongs to."""
         while undecoded:
             responses, record = undecoded.pop()

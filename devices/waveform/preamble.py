@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.devices.scpi.replies import NUMBERS
-from hwloop.devices.waveform.decoding import Record
+from hwloop.devices.waveform.decoding import ScopeRecord
 from hwloop.errors import BadReading
 
 BYTE_FORMAT, WORD_FORMAT = 0, 1
@@ -62,9 +62,9 @@ class Preamble:
         """Of a code."""
         return CODES[self.format][0]
 
-    def record(self, codes: NDArray[Any]) -> Record:
+    def record(self, codes: NDArray[Any]) -> ScopeRecord:
         """The record that these codes make."""
         _, lowest, highest = CODES[self.format]
         start = self.x_origin - self.x_reference * self.x_increment
         zero = self.y_reference - self.y_origin / self.y_increment
-        return Record(codes, self.x_increment, start, self.y_increment, zero, lowest, highest)
+        return ScopeRecord(codes, self.x_increment, start, self.y_increment, zero, lowest, highest)

@@ -25,7 +25,7 @@ ATTEMPT_SECONDS = 2.0
 PAUSE_SECONDS = 0.5
 
 
-class Watchdog:
+class OutputWatchdog:
     """The program's end.
 
     Parameters

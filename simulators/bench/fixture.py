@@ -23,7 +23,7 @@ import numpy as np
 from hwloop.device import Device
 from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.bench.signals import Constant, Polyline, Signal, steps
+from hwloop.simulators.bench.signals import Constant, Polyline, Voltage, steps
 
 _WHOLE_ROWS_SLACK = 1e-6
 
@@ -132,7 +132,7 @@ class Fixture:
     def __init__(self, device: Device, wiring: FixtureWiring) -> None:
         self.device = device
         self.wiring = wiring
-        self.output: Signal = Constant(0.0)
+        self.output: Voltage = Constant(0.0)
         self.rows_measured = 0
         self.clipped_values = 0  # held levels that lay outside the substrate's limits
 
@@ -141,7 +141,7 @@ class Fixture:
         """Length of a row on the wire."""
         return self.wiring.row_seconds(self.device.spec.n_inputs, self.device.spec.n_outputs)
 
-    def receive(self, line: Signal, start: float, stop: float) -> None:
+    def receive(self, line: Voltage, start: float, stop: float) -> None:
         """Answer what lay on the input line between two bench times."""
         marker = line.first_rise(0.5 * self.wiring.marker_volts, start, stop)
         if marker is None:
@@ -154,7 +154,7 @@ class Fixture:
         self.output = self.answer(marker, self.device.measure(self.stimuli(volts)))
         self.rows_measured += rows
 
-    def held_levels(self, line: Signal, first: float, rows: int) -> Float64Array:
+    def held_levels(self, line: Voltage, first: float, rows: int) -> Float64Array:
         """Averages of the middle halves of all input slots, shape (rows, n_inputs)."""
         slot = self.wiring.input_slot_seconds
         periods = first + np.arange(rows) * self.row_seconds + self.wiring.guard_seconds

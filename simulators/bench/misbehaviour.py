@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hwloop.simulators.bench.scpi.instrument import ClientGone, Session
+from hwloop.simulators.bench.scpi.instrument import ClientConnection, ClientGone
 
 
-class Fault(ABC):
+class BenchFault(ABC):
     """One way in which an exchange goes wrong."""
 
     @abstractmethod
-    def exchange(self, session: Session, message: bytes) -> bytes:
+    def exchange(self, session: ClientConnection, message: bytes) -> bytes:
         """What is sent to the client in place of the reply to ``message``; raises :class:`ClientGone`."""
 
 
 @dataclass(frozen=True)
-class Drop(Fault):
+class Drop(BenchFault):
     """The connection is lost: before the message is executed, or after it, in place of the reply.
 
     Parameters
@@ -33,7 +33,7 @@ class Drop(Fault):
 
     executed: bool = False
 
-    def exchange(self, session: Session, message: bytes) -> bytes:
+    def exchange(self, session: ClientConnection, message: bytes) -> bytes:
         """Hang up."""
         if self.executed:
             session.exchange(message)
@@ -41,12 +41,12 @@ class Drop(Fault):
 
 
 @dataclass(frozen=True)
-class Delay(Fault):
+class Delay(BenchFault):
     """The reply comes late."""
 
     seconds: float = 1.0
 
-    def exchange(self, session: Session, message: bytes) -> bytes:
+    def exchange(self, session: ClientConnection, message: bytes) -> bytes:
         """The reply after a while."""
         reply = session.exchange(message)
         _wait(session, self.seconds)
@@ -54,7 +54,7 @@ class Delay(Fault):
 
 
 @dataclass(frozen=True)
-class Garble(Fault):
+class Garble(BenchFault):
     """Bytes of the reply arrive wrong, among them the first: no reply has such bytes there.
 
     Parameters
@@ -65,7 +65,7 @@ class Garble(Fault):
 
     n_bytes: int = 4
 
-    def exchange(self, session: Session, message: bytes) -> bytes:
+    def exchange(self, session: ClientConnection, message: bytes) -> bytes:
         """The reply with its first bytes replaced by some above 127."""
         reply = bytearray(session.exchange(message))
         body = max(0, len(reply) - 1)
@@ -75,50 +75,53 @@ class Garble(Fault):
 
 
 @dataclass(frozen=True)
-class Truncate(Fault):
+class Truncate(BenchFault):
     """The reply stops in the middle, without its terminator."""
 
     fraction: float = 0.5
 
-    def exchange(self, session: Session, message: bytes) -> bytes:
+    def exchange(self, session: ClientConnection, message: bytes) -> bytes:
         """The first part of the reply."""
         reply = session.exchange(message)
         return reply[: int(len(reply) * self.fraction)]
 
 
 @dataclass(frozen=True)
-class Stale(Fault):
+class StaleReply(BenchFault):
     """The reply is held back and comes in front of the next: from here on the client is one reply behind."""
 
-    def exchange(self, session: Session, message: bytes) -> bytes:
+    def exchange(self, session: ClientConnection, message: bytes) -> bytes:
         """Nothing now."""
         session.held_back += session.exchange(message)
         return b""
 
 
+Stale = StaleReply  # as tests of others may name it
+
+
 @dataclass(frozen=True)
-class StopReading(Fault):
+class StopReading(BenchFault):
     """The instrument reads and answers nothing further on this connection, and keeps it open."""
 
     seconds: float = float("inf")
 
-    def exchange(self, session: Session, message: bytes) -> bytes:
+    def exchange(self, session: ClientConnection, message: bytes) -> bytes:
         """Nothing until the client hangs up."""
         _wait(session, self.seconds)
         return b""
 
 
 @dataclass(frozen=True)
-class Silent(Fault):
+class Silent(BenchFault):
     """The message is executed, and its reply is lost."""
 
-    def exchange(self, session: Session, message: bytes) -> bytes:
+    def exchange(self, session: ClientConnection, message: bytes) -> bytes:
         """Nothing."""
         session.exchange(message)
         return b""
 
 
-def _wait(session: Session, seconds: float) -> None:
+def _wait(session: ClientConnection, seconds: float) -> None:
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         if session.gone():
@@ -130,14 +133,14 @@ class Misbehaviour(ABC):
     """Decides which exchange goes wrong, and how."""
 
     @abstractmethod
-    def fault(self) -> Fault | None:
+    def fault(self) -> BenchFault | None:
         """The fault of the exchange that comes next, or ``None``."""
 
     def refuses(self) -> bool:
         """Whether a new connection is turned away."""
         return False
 
-    def exchange(self, session: Session, message: bytes) -> bytes:
+    def exchange(self, session: ClientConnection, message: bytes) -> bytes:
         """What is sent to the client for a message."""
         fault = self.fault()
         before, session.held_back = session.held_back, b""
@@ -163,11 +166,11 @@ class AtExchanges(Misbehaviour):
         By the number of the exchange.
     """
 
-    faults: Mapping[int, Fault]
+    faults: Mapping[int, BenchFault]
     count: int = field(default=0, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
-    def fault(self) -> Fault | None:
+    def fault(self) -> BenchFault | None:
         """The fault that was planned for this exchange."""
         with self._lock:
             fault = self.faults.get(self.count)
@@ -185,14 +188,14 @@ class AtTimes(Misbehaviour):
         By seconds from now.
     """
 
-    faults: Mapping[float, Fault]
+    faults: Mapping[float, BenchFault]
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         start = time.monotonic()
         self._pending = sorted(((start + seconds, fault) for seconds, fault in self.faults.items()), key=_when)
 
-    def fault(self) -> Fault | None:
+    def fault(self) -> BenchFault | None:
         """The fault whose time has come."""
         with self._lock:
             if self._pending and time.monotonic() >= self._pending[0][0]:
@@ -200,7 +203,7 @@ class AtTimes(Misbehaviour):
         return None
 
 
-def _when(planned: tuple[float, Fault]) -> float:
+def _when(planned: tuple[float, BenchFault]) -> float:
     return planned[0]
 
 
@@ -219,7 +222,7 @@ class AtRandom(Misbehaviour):
     """
 
     rate: float
-    faults: Sequence[Fault] = (Drop(), Garble(), Stale(), Silent())
+    faults: Sequence[BenchFault] = (Drop(), Garble(), StaleReply(), Silent())
     seed: int = 0
     count: int = field(default=0, init=False)
 
@@ -229,7 +232,7 @@ class AtRandom(Misbehaviour):
         self._rng = np.random.default_rng(self.seed)
         self._lock = threading.Lock()
 
-    def fault(self) -> Fault | None:
+    def fault(self) -> BenchFault | None:
         """A fault, drawn."""
         with self._lock:
             wrong, which = self._rng.random(), int(self._rng.integers(len(self.faults)))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from hwloop.simulators.bench.hislip_peer import HislipPeer
 from hwloop.simulators.bench.misbehaviour import Behave, Misbehaviour
 from hwloop.simulators.bench.pty_peer import PtyPeer
-from hwloop.simulators.bench.scpi.instrument import ClientGone, Instrument, Session
+from hwloop.simulators.bench.scpi.instrument import ClientConnection, ClientGone, Instrument
 from hwloop.simulators.bench.scpi.messages import EndlessMessage, MessageStream
 from hwloop.simulators.bench.scpi.status import ScpiError
 
@@ -88,7 +88,7 @@ class InstrumentServer:
 
     def _serve(self, client: socket.socket) -> None:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        session = Session(self.instrument, gone=lambda: self._closing or _peer_gone(client))
+        session = ClientConnection(self.instrument, gone=lambda: self._closing or _peer_gone(client))
         stream = MessageStream()
         try:
             while data := client.recv(_RECEIVE_BYTES):
@@ -104,7 +104,7 @@ class InstrumentServer:
             client.close()
             self.instrument.session_closed(session)
 
-    def _answer(self, client: socket.socket, session: Session, message: bytes) -> None:
+    def _answer(self, client: socket.socket, session: ClientConnection, message: bytes) -> None:
         self.instrument.clock.take_command()
         reply = self.misbehaviour.exchange(session, message)
         if reply:
@@ -144,7 +144,7 @@ class SerialServer:
         self.instrument = instrument
         self.misbehaviour: Misbehaviour = Behave()
         self._closing = False
-        self._session = Session(instrument, gone=lambda: self._closing)
+        self._session = ClientConnection(instrument, gone=lambda: self._closing)
         self._peer = PtyPeer(self._answer)
 
     @property
@@ -204,7 +204,7 @@ class HislipServer:
         self._peer.disconnect_all()
 
     def _connected(self) -> Callable[[bytes], Iterable[Sequence[bytes]]]:
-        session = Session(self.instrument, gone=lambda: self._closing)
+        session = ClientConnection(self.instrument, gone=lambda: self._closing)
 
         def answer(message: bytes) -> Iterable[Sequence[bytes]]:
             try:
@@ -215,7 +215,7 @@ class HislipServer:
         return answer
 
 
-def _replies(server: SerialServer | HislipServer, session: Session, message: bytes) -> list[list[bytes]]:
+def _replies(server: SerialServer | HislipServer, session: ClientConnection, message: bytes) -> list[list[bytes]]:
     server.instrument.clock.take_command()
     reply = server.misbehaviour.exchange(session, message)
     return [[reply]] if reply else []

@@ -18,7 +18,7 @@ _QUADRATURE_POINTS = 32
 _EDGE_CANDIDATES = 20_001
 
 
-class Signal(ABC):
+class Voltage(ABC):
     """A voltage over bench time."""
 
     @abstractmethod
@@ -40,7 +40,7 @@ class Signal(ABC):
 
 
 @dataclass(frozen=True)
-class Constant(Signal):
+class Constant(Voltage):
     """The same voltage at all times."""
 
     volts: float = 0.0
@@ -55,7 +55,7 @@ class Constant(Signal):
 
 
 @dataclass(frozen=True, eq=False)
-class Function(Signal):
+class Function(Voltage):
     """A periodic or random waveform given by a formula.
 
     Parameters
@@ -81,7 +81,7 @@ class Function(Signal):
 
 
 @dataclass(frozen=True, eq=False)
-class HeldSamples(Signal):
+class HeldSamples(Voltage):
     """Samples held for a period each, cycle after cycle: an arbitrary waveform without a filter.
 
     Parameters
@@ -140,7 +140,7 @@ class HeldSamples(Signal):
 
 
 @dataclass(frozen=True, eq=False)
-class Polyline(Signal):
+class Polyline(Voltage):
     """Straight lines between points, constant before the first and after the last.
 
     Parameters
@@ -263,7 +263,7 @@ class OutputLog:
             self.played.clear()
             self.lowest_volts = self.highest_volts = self.slew_volts_per_second = self.duty = 0.0
 
-    def note(self, channel: int, signal: Signal, start: float, seconds: float) -> None:
+    def note(self, channel: int, signal: Voltage, start: float, seconds: float) -> None:
         """Write down a waveform that lasts, or repeats after, ``seconds``."""
         volts, slew, weights = _points(signal, start, seconds)
         resting = np.abs(volts) <= self.threshold_volts
@@ -277,7 +277,7 @@ class OutputLog:
             self.duty = max(self.duty, duty)
 
 
-def _points(signal: Signal, start: float, seconds: float) -> tuple[Float64Array, float, Float64Array]:
+def _points(signal: Voltage, start: float, seconds: float) -> tuple[Float64Array, float, Float64Array]:
     """Voltages of a signal, its steepest change, and how long each voltage lasts."""
     if isinstance(signal, Constant):
         return np.array([signal.volts]), 0.0, np.ones(1)

@@ -14,18 +14,18 @@ from hwloop.device import Device, DeviceSpec
 from hwloop.device.settings import one_of
 from hwloop.registry import open_device
 from hwloop.simulators.bench.fixture import Fixture, FixtureWiring
-from hwloop.simulators.bench.generator.keysight_33500 import Keysight33500
+from hwloop.simulators.bench.generator.keysight_33500 import VirtualKeysight33500
 from hwloop.simulators.bench.generator.outputs import Burst
 from hwloop.simulators.bench.misbehaviour import Misbehaviour
 from hwloop.simulators.bench.oscilloscope.infiniivision import InfiniiVisionDSO
 from hwloop.simulators.bench.scpi.instrument import BenchClock, Instrument
 from hwloop.simulators.bench.server import LOOPBACK, HislipServer, InstrumentServer, SerialServer
-from hwloop.simulators.bench.signals import OutputLog, Signal
+from hwloop.simulators.bench.signals import OutputLog, Voltage
 
 DRIVING_CHANNEL = 1
 
 
-class Wiring:
+class BenchCables:
     """Generator channel 1 drives the fixture, whose output lies on the oscilloscope's channel 1.
 
     The oscilloscope's channel 2 looks at the fixture's input, and its external trigger at the generator's sync.
@@ -37,7 +37,7 @@ class Wiring:
     """
 
     def __init__(
-        self, clock: BenchClock, generator: Keysight33500, oscilloscope: InfiniiVisionDSO, fixture: Fixture
+        self, clock: BenchClock, generator: VirtualKeysight33500, oscilloscope: InfiniiVisionDSO, fixture: Fixture
     ) -> None:
         self._clock = clock
         self._generator = generator
@@ -47,7 +47,7 @@ class Wiring:
         oscilloscope.lines = self._lines
         oscilloscope.on_armed = self._armed
 
-    def _lines(self) -> Mapping[str, Signal]:
+    def _lines(self) -> Mapping[str, Voltage]:
         return {"CHAN1": self._fixture.output, "CHAN2": self._generator.output(DRIVING_CHANNEL)}
 
     def _played(self, burst: Burst) -> None:
@@ -160,9 +160,9 @@ class VirtualBench:
         self.clock = BenchClock(realtime, command_seconds)
         self.log = OutputLog()
         self.fixture = Fixture(self.substrate, FixtureWiring.suited_to(self.substrate, **wiring))
-        self.generator_instrument = Keysight33500(self.clock, self.log, load_ohms, dac_bits, seed)
+        self.generator_instrument = VirtualKeysight33500(self.clock, self.log, load_ohms, dac_bits, seed)
         self.oscilloscope_instrument = InfiniiVisionDSO(self.clock, noise_of_range, seed)
-        Wiring(self.clock, self.generator_instrument, self.oscilloscope_instrument, self.fixture)
+        BenchCables(self.clock, self.generator_instrument, self.oscilloscope_instrument, self.fixture)
         self.host = host
         self.link = one_of("link", link, LINKS)
         self._servers: dict[str, Server] = {}

@@ -17,7 +17,7 @@ from hwloop.simulators.bench.misbehaviour import (
     Garble,
     Refuse,
     Silent,
-    Stale,
+    StaleReply,
     StopReading,
     Truncate,
 )
@@ -166,7 +166,7 @@ class TestFaults:
 
     def test_after_a_stale_reply_the_client_is_one_behind_until_it_connects_again(self, bench, connect):
         client = connect(timeout=0.2)
-        self.at(bench, 1, Stale())
+        self.at(bench, 1, StaleReply())
         assert client.ask("*OPC?") == "1"
         with pytest.raises(TimeoutError):
             client.ask("FREQ?")

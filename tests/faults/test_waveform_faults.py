@@ -25,7 +25,7 @@ FAULTS = {
     "delay": wire.Delay(0.15),
     "garble": wire.Garble(),
     "truncate": wire.Truncate(),
-    "stale": wire.Stale(),
+    "stale": wire.StaleReply(),
     "stop reading": wire.StopReading(),
     "silent": wire.Silent(),
 }

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import hwloop
 from hwloop.simulators.bench.fixture import Fixture, FixtureWiring
-from hwloop.simulators.bench.scpi.instrument import Session
+from hwloop.simulators.bench.scpi.instrument import ClientConnection
 from hwloop.simulators.bench.signals import Constant, Function, HeldSamples, Polyline, steps
 from hwloop.simulators.bench.virtual_bench import VirtualBench
 
@@ -99,7 +99,7 @@ def test_a_substrate_that_fails_is_an_error_of_the_instrument():
             raise ConnectionError("cable pulled")
 
     bench = VirtualBench(Failing())
-    generator = Session(bench.generator_instrument)
+    generator = ClientConnection(bench.generator_instrument)
     samples = waveform([[1.0, 1.0, 1.0]], bench.fixture.wiring, bench.fixture.row_seconds, 1e6)
     generator.write(b"DATA:ARB w," + ",".join(map(str, samples)).encode())
     for message in (b"FUNC:ARB w", b"FUNC:ARB:FILT OFF;SRAT 1e6", b"FUNC ARB", b"OUTP1:LOAD INF", b"VOLT 2"):

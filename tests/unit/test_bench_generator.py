@@ -5,14 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from hwloop.simulators.bench.generator.keysight_33500 import Keysight33500
-from hwloop.simulators.bench.scpi.instrument import BenchClock, Session
+from hwloop.simulators.bench.generator.keysight_33500 import VirtualKeysight33500
+from hwloop.simulators.bench.scpi.instrument import BenchClock, ClientConnection
 from hwloop.simulators.bench.scpi.values import block
 
 
-class Generator(Session):
+class Generator(ClientConnection):
     def __init__(self, **options):
-        super().__init__(Keysight33500(BenchClock(), **options))
+        super().__init__(VirtualKeysight33500(BenchClock(), **options))
         self.bursts = []
         self.instrument.on_burst = self.bursts.append
 
@@ -286,7 +286,7 @@ class TestBursts:
 
     def test_operation_complete_waits_for_a_burst_in_real_time(self):
         clock = BenchClock(realtime=True)
-        session = Session(Keysight33500(clock))
+        session = ClientConnection(VirtualKeysight33500(clock))
         for message in (b"FREQ 50", b"BURS:STAT ON;NCYC 2", b"TRIG:SOUR BUS", b"*TRG;*OPC"):
             session.write(message)
         assert session.query(b"*ESR?") == b"+128\n"

@@ -7,14 +7,14 @@ import pytest
 
 from hwloop.simulators.bench.oscilloscope.acquisition import POINTS_OF_MEMORY
 from hwloop.simulators.bench.oscilloscope.infiniivision import InfiniiVisionDSO
-from hwloop.simulators.bench.scpi.instrument import BenchClock, Session
+from hwloop.simulators.bench.scpi.instrument import BenchClock, ClientConnection
 from hwloop.simulators.bench.scpi.values import Block
 from hwloop.simulators.bench.signals import Constant, Function, HeldSamples
 
 KILOHERTZ = Function(lambda times: np.sin(2e3 * np.pi * times))
 
 
-class Scope(Session):
+class Scope(ClientConnection):
     """An oscilloscope with 1 V of 1 kHz on channel 1 and half a volt on channel 2."""
 
     def __init__(self, **options):
@@ -192,14 +192,14 @@ class TestTrigger:
     def test_another_connection_breaks_in(self, scope):
         scope.do(":TRIG:SWE NORM;:TRIG:EDGE:SOUR EXT;LEV 1.5")
         scope.write(b":DIG CHAN1")
-        Session(scope.instrument).write(b":STOP")
+        ClientConnection(scope.instrument).write(b":STOP")
         assert scope.ask("*OPC?") == "1"
 
     def test_a_client_that_goes_gives_its_record_up(self, scope):
         scope.do(":TRIG:SWE NORM;:TRIG:EDGE:SOUR EXT;LEV 1.5")
         scope.write(b":DIG CHAN1")
         scope.instrument.session_closed(scope)
-        assert Session(scope.instrument).query(b"*OPC?") == b"1\n"
+        assert ClientConnection(scope.instrument).query(b"*OPC?") == b"1\n"
 
 
 class TestMeasurements:

@@ -19,7 +19,7 @@ from hwloop.simulators.bench.scpi.messages import (
     split_outside,
 )
 from hwloop.simulators.bench.scpi.status import ScpiError
-from hwloop.simulators.bench.scpi.values import Block, Boolean, Choice, Integer, Number, Text, block
+from hwloop.simulators.bench.scpi.values import Block, Boolean, Integer, Keyword, Number, Text, block
 
 VOLTAGE = HeaderPattern("[SOURce<1:2>:]VOLTage[:LEVel][:IMMediate][:AMPLitude]")
 
@@ -125,7 +125,7 @@ class TestHeaders:
         assert number_of(error) == -114
 
     def test_a_digit_may_belong_to_a_mnemonic(self):
-        choice = Choice("CHANnel1", "WMEMory2", "EXTernal")
+        choice = Keyword("CHANnel1", "WMEMory2", "EXTernal")
         assert [choice.parse(token) for token in (b"chan1", b"WMEMory2", b"ext")] == ["CHAN1", "WMEM2", "EXT"]
 
     def test_the_path_of_the_tree(self):
@@ -178,8 +178,8 @@ class TestValues:
             (Number("V"), b"INF", -148),
             (Number("V"), b"", -109),
             (Boolean(), b"MAYBE", -224),
-            (Choice("SINusoid"), b"SINU", -224),
-            (Choice("SINusoid"), b"3", -128),
+            (Keyword("SINusoid"), b"SINU", -224),
+            (Keyword("SINusoid"), b"3", -128),
             (Text(), b"bare", -148),
             (Text(), b"'a'b'", -151),
         ],
@@ -195,7 +195,7 @@ class TestValues:
 
     @given(st.binary(max_size=40))
     def test_whatever_comes_is_a_value_or_an_error_of_scpi(self, token):
-        for parameter in (Number("V"), Integer(), Boolean(), Choice("ON"), Text(), Block()):
+        for parameter in (Number("V"), Integer(), Boolean(), Keyword("ON"), Text(), Block()):
             with contextlib.suppress(ScpiError):
                 parameter.parse(token)
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwloop.simulators.bench.generator.keysight_33500 import Keysight33500
+from hwloop.simulators.bench.generator.keysight_33500 import VirtualKeysight33500
 from hwloop.simulators.bench.oscilloscope.infiniivision import InfiniiVisionDSO
-from hwloop.simulators.bench.scpi.instrument import BenchClock, Session
+from hwloop.simulators.bench.scpi.instrument import BenchClock, ClientConnection
 
 TOKENS = [
     b"1",
@@ -35,7 +35,7 @@ def plain(pattern):
 
 @pytest.fixture
 def generator():
-    session = Session(Keysight33500(BenchClock()))
+    session = ClientConnection(VirtualKeysight33500(BenchClock()))
     assert session.query(b"*ESR?") == b"+128\n"  # power on
     return session
 
@@ -91,8 +91,8 @@ class TestMessages:
 
     @given(st.binary(max_size=60))
     def test_whatever_comes_the_instrument_answers_afterwards(self, message):
-        for instrument in (Keysight33500(BenchClock()), InfiniiVisionDSO(BenchClock())):
-            session = Session(instrument)
+        for instrument in (VirtualKeysight33500(BenchClock()), InfiniiVisionDSO(BenchClock())):
+            session = ClientConnection(instrument)
             session.exchange(message)
             instrument._armed_by = None  # what came may have been a DIGitize
             assert session.exchange(b"*CLS;*OPC?").startswith(b"1")
@@ -100,8 +100,8 @@ class TestMessages:
     @given(st.data())
     def test_any_header_takes_any_parameters_or_says_what_is_wrong(self, data):
         """Nothing but an error in the queue may come of parameters that a command does not expect."""
-        instrument = data.draw(st.sampled_from([Keysight33500, InfiniiVisionDSO]))(BenchClock())
-        session = Session(instrument)
+        instrument = data.draw(st.sampled_from([VirtualKeysight33500, InfiniiVisionDSO]))(BenchClock())
+        session = ClientConnection(instrument)
         headers = [plain(entry.pattern) for entry in (*instrument._commands, *instrument.SETTINGS)]
         for _ in range(4):
             tokens = data.draw(st.lists(st.sampled_from(TOKENS), max_size=3))
@@ -167,11 +167,11 @@ class TestStatus:
         assert generator.query(b"STAT:OPER:ENAB?;:STAT:QUES:ENAB?") == b"+0;+0\n"
 
 
-@pytest.mark.parametrize("kind", [Keysight33500, InfiniiVisionDSO])
+@pytest.mark.parametrize("kind", [VirtualKeysight33500, InfiniiVisionDSO])
 def test_every_entry_of_the_table_is_described_and_reached(kind):
     """Every setting answers its query, every number its limits, and takes back what it answered."""
     instrument = kind(BenchClock())
-    session = Session(instrument)
+    session = ClientConnection(instrument)
     instrument.stopped = True
     for setting in instrument.SETTINGS:
         assert setting.doc.endswith("."), setting.pattern

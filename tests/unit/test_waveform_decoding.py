@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hwloop import BadReading
-from hwloop.devices.waveform.decoding import Decoder, Record
+from hwloop.devices.waveform.decoding import Decoder, ScopeRecord
 from hwloop.devices.waveform.timing import BurstTiming
 
 TIMING = BurstTiming(6, 11, 5e-6, 2e-6, 3e-6, 12e-6, 1.0)
@@ -31,7 +31,7 @@ def record_of(responses, latency, step=0.3e-6, start=-12e-6, noise=0.0, offset=0
     lsb = 2.2 / 256
     codes = np.clip(np.rint(volts / lsb + 100), 0, 255).astype(np.uint8)
     middle = step * (oversample - 1) / (2 * oversample)  # of the times that a point averages
-    return Record(codes, step, start + middle, lsb, 100, 1, 255)
+    return ScopeRecord(codes, step, start + middle, lsb, 100, 1, 255)
 
 
 RESPONSES = np.random.default_rng(0).uniform(-0.3, 0.9, (7, 11))
@@ -66,7 +66,7 @@ def test_more_rows_than_were_recorded_is_no_reading():
 
 def test_no_marker_is_no_reading():
     record = record_of(RESPONSES, 5e-6)
-    quiet = Record(np.full_like(record.codes, 100), 0.3e-6, -12e-6, 2.2 / 256, 100, 1, 255)
+    quiet = ScopeRecord(np.full_like(record.codes, 100), 0.3e-6, -12e-6, 2.2 / 256, 100, 1, 255)
     with pytest.raises(BadReading, match="no marker"):
         DECODER.decode(quiet, 7)
 

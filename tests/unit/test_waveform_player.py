@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hwloop import BadReading, ConfigError, LimitError
-from hwloop.devices.waveform.decoding import Decoder, Record
+from hwloop.devices.waveform.decoding import Decoder, ScopeRecord
 from hwloop.devices.waveform.limits import WaveformLimits
 from hwloop.devices.waveform.player import BurstPlayer
 from hwloop.devices.waveform.synthesis import FULL_SCALE_CODE, BurstSynthesis
@@ -91,7 +91,7 @@ class Rig:
                 slot = start + PERIOD + i * 3e-6
                 line[(times >= slot) & (times < slot + 3e-6)] = volt
         codes = np.rint(line / 1e-4).astype(np.int32)
-        return Record(codes, step, self.plan.start_seconds, 1e-4, 0, -(2**20), 2**20)
+        return ScopeRecord(codes, step, self.plan.start_seconds, 1e-4, 0, -(2**20), 2**20)
 
 
 def player_of(rig, averages=1, limits=None):
@@ -190,7 +190,7 @@ def test_the_first_burst_waits_for_one_that_a_killed_process_may_have_begun():
 
 def test_a_record_without_a_marker_is_no_reading_and_one_row_too_long_is_said(rows):
     rig = Rig()
-    rig.fetch = lambda wait: Record(np.zeros(4000, dtype=np.int32), 1e-6, -12e-6, 1e-4, 0, -9, 9)
+    rig.fetch = lambda wait: ScopeRecord(np.zeros(4000, dtype=np.int32), 1e-6, -12e-6, 1e-4, 0, -9, 9)
     with pytest.raises(BadReading, match="no marker"):
         player_of(rig).play(rows, 10)
     rig.memory_points = 50

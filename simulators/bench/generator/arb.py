@@ -6,23 +6,23 @@ import numpy as np
 
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.bench.generator import settings
-from hwloop.simulators.bench.generator.levels import Timing
+from hwloop.simulators.bench.generator.levels import GeneratorTiming
 from hwloop.simulators.bench.generator.waveforms import from_codes
-from hwloop.simulators.bench.scpi.command import Call, command
+from hwloop.simulators.bench.scpi.command import CommandCall, command
 from hwloop.simulators.bench.scpi.status import ScpiError
-from hwloop.simulators.bench.scpi.values import Block, Choice, Raw, Text, kind_of
+from hwloop.simulators.bench.scpi.values import Block, Keyword, Raw, Text, kind_of
 
 _NAME = Text(max_characters=60, unquoted=True)
 _SOURCE = "[SOURce<1:2>:]"
 
 
-class ArbCommands(Timing):
+class ArbCommands(GeneratorTiming):
     """The part of the generator that keeps waveforms and messages."""
 
     _pair_format: str
 
     @command(f"{_SOURCE}DATA:ARBitrary", f"{_SOURCE}DATA:ARBitrary1", parameters=(_NAME, Raw()), repeat=True)
-    def upload(self, call: Call) -> None:
+    def upload(self, call: CommandCall) -> None:
         """Keep a waveform of values from -1 to 1: single-precision block, or numbers with commas."""
         name, *tokens = call.arguments
         self.memory[call.suffix].add(name, self._numbers(tokens, "f4"))
@@ -30,107 +30,107 @@ class ArbCommands(Timing):
     @command(
         f"{_SOURCE}DATA:ARBitrary:DAC", f"{_SOURCE}DATA:ARBitrary1:DAC", parameters=(_NAME, Raw()), repeat=True
     )
-    def upload_codes(self, call: Call) -> None:
+    def upload_codes(self, call: CommandCall) -> None:
         """Keep a waveform of DAC codes from -32767 to 32767: block of 16-bit integers, or numbers."""
         name, *tokens = call.arguments
         self.memory[call.suffix].add(name, from_codes(self._numbers(tokens, "i2")))
 
     @command(f"{_SOURCE}DATA:ARBitrary2", parameters=(_NAME, Raw()), repeat=True)
-    def upload_pair(self, call: Call) -> None:
+    def upload_pair(self, call: CommandCall) -> None:
         """Keep a waveform for each channel, their values alternating or one after the other."""
         name, *tokens = call.arguments
         self._add_pair(name, self._numbers(tokens, "f4"))
 
     @command(f"{_SOURCE}DATA:ARBitrary2:DAC", parameters=(_NAME, Raw()), repeat=True)
-    def upload_code_pair(self, call: Call) -> None:
+    def upload_code_pair(self, call: CommandCall) -> None:
         """Keep a waveform of DAC codes for each channel."""
         name, *tokens = call.arguments
         self._add_pair(name, from_codes(self._numbers(tokens, "i2")))
 
-    @command(f"{_SOURCE}DATA:ARBitrary2:FORMat", parameters=(Choice("ABAB", "AABB"),))
-    def set_pair_format(self, call: Call) -> None:
+    @command(f"{_SOURCE}DATA:ARBitrary2:FORMat", parameters=(Keyword("ABAB", "AABB"),))
+    def set_pair_format(self, call: CommandCall) -> None:
         """Order of the values of a pair."""
         self._pair_format = call.arguments[0]
 
     @command(f"{_SOURCE}DATA:ARBitrary2:FORMat?")
-    def pair_format(self, call: Call) -> str:
+    def pair_format(self, call: CommandCall) -> str:
         """Order of the values of a pair."""
         return self._pair_format
 
     @command(f"{_SOURCE}DATA:VOLatile:CATalog?")
-    def catalogue(self, call: Call) -> str:
+    def catalogue(self, call: CommandCall) -> str:
         """Names of the waveforms in memory."""
         return ",".join(f'"{name}"' for name in self.memory[call.suffix].names())
 
     @command(f"{_SOURCE}DATA:VOLatile:FREE?")
-    def free_points(self, call: Call) -> str:
+    def free_points(self, call: CommandCall) -> str:
         """Points that still fit into memory."""
         return f"{self.memory[call.suffix].free_points():+d}"
 
     @command(f"{_SOURCE}DATA:VOLatile:CLEar")
-    def clear_memory(self, call: Call) -> None:
+    def clear_memory(self, call: CommandCall) -> None:
         """Forget every uploaded waveform; the built-in one becomes the selected one."""
         self.memory[call.suffix].clear()
         self.update(call.suffix)
 
     @command(f"{_SOURCE}FUNCtion:ARBitrary", parameters=(_NAME,))
-    def select(self, call: Call) -> None:
+    def select(self, call: CommandCall) -> None:
         """Choose the waveform that the function ARB plays."""
         self.memory[call.suffix].select(call.arguments[0])
         self.update(call.suffix)
 
     @command(f"{_SOURCE}FUNCtion:ARBitrary?")
-    def selected(self, call: Call) -> str:
+    def selected(self, call: CommandCall) -> str:
         """Name of the waveform that the function ARB plays."""
         return f'"{self.memory[call.suffix].selected}"'
 
     @command(
         f"{_SOURCE}FUNCtion:ARBitrary:POINts?", f"{_SOURCE}DATA:ATTRibute:POINts?", parameters=(_NAME,), required=0
     )
-    def points(self, call: Call) -> str:
+    def points(self, call: CommandCall) -> str:
         """Points of the selected waveform."""
         return f"{len(self._attributed(call)):+d}"
 
     @command(f"{_SOURCE}DATA:ATTRibute:AVERage?", parameters=(_NAME,), required=0)
-    def average(self, call: Call) -> str:
+    def average(self, call: CommandCall) -> str:
         """Mean of the selected waveform."""
         return f"{self._attributed(call).mean():+.15E}"
 
     @command(f"{_SOURCE}DATA:ATTRibute:PTPeak?", parameters=(_NAME,), required=0)
-    def peak_to_peak(self, call: Call) -> str:
+    def peak_to_peak(self, call: CommandCall) -> str:
         """Peak-to-peak value of the selected waveform."""
         return f"{np.ptp(self._attributed(call)):+.15E}"
 
     @command(f"{_SOURCE}DATA:ATTRibute:CFACtor?", parameters=(_NAME,), required=0)
-    def crest_factor(self, call: Call) -> str:
+    def crest_factor(self, call: CommandCall) -> str:
         """Peak over root mean square of the selected waveform."""
         values = self._attributed(call)
         rms = float(np.sqrt(np.mean(values**2)))
         return f"{float(np.max(np.abs(values))) / rms if rms else 0.0:+.15E}"
 
     @command(f"{_SOURCE}FUNCtion:ARBitrary:PTPeak", parameters=(Raw(),))
-    def set_peak_to_peak(self, call: Call) -> None:
+    def set_peak_to_peak(self, call: CommandCall) -> None:
         """Set the amplitude of the arbitrary waveform."""
         settings.AMPLITUDE.execute(self, call)
 
     @command(f"{_SOURCE}FUNCtion:ARBitrary:PTPeak?", parameters=(Raw(),), required=0)
-    def arb_peak_to_peak(self, call: Call) -> str:
+    def arb_peak_to_peak(self, call: CommandCall) -> str:
         """Amplitude of the arbitrary waveform."""
         return settings.AMPLITUDE.query(self, call)
 
     # Front panel
 
     @command("DISPlay:TEXT:CLEar")
-    def clear_display(self, call: Call) -> None:
+    def clear_display(self, call: CommandCall) -> None:
         """Remove the text from the display."""
         self.put(settings.DISPLAY_TEXT, "")
 
     @command("SYSTem:BEEPer[:IMMediate]")
-    def beep(self, call: Call) -> None:
+    def beep(self, call: CommandCall) -> None:
         """Beep."""
 
     @command("SYSTem:LOCal", "SYSTem:REMote", "SYSTem:RWLock")
-    def lock_panel(self, call: Call) -> None:
+    def lock_panel(self, call: CommandCall) -> None:
         """Lock or unlock the front panel; there is none."""
 
     def reset(self) -> None:
@@ -138,7 +138,7 @@ class ArbCommands(Timing):
         super().reset()
         self._pair_format = "ABAB"
 
-    def _attributed(self, call: Call) -> Float64Array:
+    def _attributed(self, call: CommandCall) -> Float64Array:
         memory = self.memory[call.suffix]
         if not call.arguments:
             return memory.values

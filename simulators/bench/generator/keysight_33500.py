@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 
 from hwloop.simulators.bench.generator import settings
 from hwloop.simulators.bench.generator.outputs import Outputs
-from hwloop.simulators.bench.scpi.command import Call, Setting, command
+from hwloop.simulators.bench.scpi.command import CommandCall, Setting, command
 from hwloop.simulators.bench.scpi.status import ScpiError
-from hwloop.simulators.bench.scpi.values import Choice, Integer, Raw
+from hwloop.simulators.bench.scpi.values import Integer, Keyword, Raw
 
-FUNCTIONS_OF_APPLY = Choice("SINusoid", "SQUare", "TRIangle", "RAMP", "PULSe", "PRBS", "NOISe", "ARBitrary", "DC")
+FUNCTIONS_OF_APPLY = Keyword("SINusoid", "SQUare", "TRIangle", "RAMP", "PULSe", "PRBS", "NOISe", "ARBitrary", "DC")
 MEMORIES = 5
 
 
@@ -29,7 +29,7 @@ class Saved:
     source_offset: dict[int, float]
 
 
-class Keysight33500(Outputs):
+class VirtualKeysight33500(Outputs):
     """The generator: triggers, functions and memories; what it is made of, see :class:`~.outputs.Outputs`."""
 
     IDENTITY: ClassVar[str] = "Agilent Technologies,33522B,MY00000001,3.05-1.19-2.00-52-00"
@@ -41,7 +41,7 @@ class Keysight33500(Outputs):
         self._saved: dict[int, Saved] = {}
 
     @command("*TRG")
-    def trigger(self, call: Call) -> None:
+    def trigger(self, call: CommandCall) -> None:
         """Trigger every channel whose trigger source is the bus."""
         waiting = [channel for channel in (1, 2) if self._waits_for("BUS", channel)]
         if not waiting:
@@ -50,7 +50,7 @@ class Keysight33500(Outputs):
             self.play(channel)
 
     @command("TRIGger<1:2>[:IMMediate]")
-    def trigger_channel(self, call: Call) -> None:
+    def trigger_channel(self, call: CommandCall) -> None:
         """Trigger a channel that waits, whatever its trigger source."""
         if not self._waits_for(self.get(settings.TRIGGER_SOURCE, call.suffix), call.suffix):
             raise ScpiError(-211)
@@ -62,16 +62,16 @@ class Keysight33500(Outputs):
         return bool(counted and self.get(settings.TRIGGER_SOURCE, channel) == source)
 
     @command("ABORt")
-    def abort(self, call: Call) -> None:
+    def abort(self, call: CommandCall) -> None:
         """End every burst; the outputs go back to their idle level."""
         self.end_bursts()
 
     @command("INITiate<1:2>[:IMMediate]", "INITiate[:IMMediate]:ALL")
-    def initiate(self, call: Call) -> None:
+    def initiate(self, call: CommandCall) -> None:
         """Arm the trigger system; here it always is."""
 
     @command("[SOURce<1:2>:]PHASe:SYNChronize", "[SOURce<1:2>:]PHASe:REFerence")
-    def synchronise_phases(self, call: Call) -> None:
+    def synchronise_phases(self, call: CommandCall) -> None:
         """Restart both channels in phase; they share one clock here."""
 
     # Functions
@@ -88,7 +88,7 @@ class Keysight33500(Outputs):
         if reduced:
             raise ScpiError(-221, "frequency reduced for user function")
 
-    def _apply(self, call: Call, function: str) -> None:
+    def _apply(self, call: CommandCall, function: str) -> None:
         """Function, frequency (or sample rate), amplitude and offset at once; the output is switched on."""
         channel = call.suffix
         for setting, value in (
@@ -107,7 +107,7 @@ class Keysight33500(Outputs):
             if ignored or (setting is not settings.FUNCTION and token.upper() in (b"DEF", b"DEFAULT")):
                 continue
             try:
-                setting.execute(self, Call(call.session, (channel,), (token,)))
+                setting.execute(self, CommandCall(call.session, (channel,), (token,)))
             except ScpiError as error:
                 if error.ends_message:
                     raise
@@ -118,7 +118,7 @@ class Keysight33500(Outputs):
             self.status.report(problem)
 
     @command("[SOURce<1:2>:]APPLy?")
-    def applied(self, call: Call) -> str:
+    def applied(self, call: CommandCall) -> str:
         """Function, frequency, amplitude and offset."""
         channel = call.suffix
         function = self.get(settings.FUNCTION, channel)
@@ -127,12 +127,12 @@ class Keysight33500(Outputs):
         return f'"{function} {",".join(f"{number:+.15E}" for number in numbers)}"'
 
     @command("*SAV", parameters=(Integer(),))
-    def save(self, call: Call) -> None:
+    def save(self, call: CommandCall) -> None:
         """Keep all settings in a memory from 0 to 4."""
         self._saved[_memory(call)] = Saved(dict(self._values), dict(self._source_vpp), dict(self._source_offset))
 
     @command("*RCL", parameters=(Integer(),))
-    def recall(self, call: Call) -> None:
+    def recall(self, call: CommandCall) -> None:
         """Settings of a memory come back, outputs off."""
         saved = self._saved.get(_memory(call))
         if saved is None:
@@ -144,14 +144,14 @@ class Keysight33500(Outputs):
             self.update(channel)
 
 
-def _memory(call: Call) -> int:
+def _memory(call: CommandCall) -> int:
     if not 0 <= call.arguments[0] < MEMORIES:
         raise ScpiError(-222)
     return int(call.arguments[0])
 
 
-def _applies(function: str) -> Callable[[Keysight33500, Call], None]:
-    def apply(self: Keysight33500, call: Call) -> None:
+def _applies(function: str) -> Callable[[VirtualKeysight33500, CommandCall], None]:
+    def apply(self: VirtualKeysight33500, call: CommandCall) -> None:
         self._apply(call, function)
 
     apply.__doc__ = f"Play {function}."
@@ -163,4 +163,4 @@ for _mnemonic in FUNCTIONS_OF_APPLY.mnemonics:
     _method = _applies(_short)
     _method.__name__ = f"apply_{_short.lower()}"
     _marked = command(f"[SOURce<1:2>:]APPLy:{_mnemonic}", parameters=(Raw(),) * 3, required=0)(_method)
-    setattr(Keysight33500, _method.__name__, _marked)
+    setattr(VirtualKeysight33500, _method.__name__, _marked)

@@ -22,7 +22,7 @@ DEFAULT_RMS_PER_VPP = 0.5
 DBM_REFERENCE_WATTS = 1e-3
 
 
-class Levels(CommonCommands):
+class GeneratorLevels(CommonCommands):
     """The part of the generator that sets voltages."""
 
     def reset(self) -> None:
@@ -188,7 +188,7 @@ MIN_PULSE_SECONDS = 16e-9
 MIN_SAMPLE_RATE = 1e-6
 
 
-class Timing(Levels):
+class GeneratorTiming(GeneratorLevels):
     """The part of the generator that sets frequencies."""
 
     memory: dict[int, ArbMemory]

@@ -16,7 +16,7 @@ from hwloop.simulators.bench.generator.waveforms import ArbMemory
 from hwloop.simulators.bench.scpi.instrument import BenchClock
 from hwloop.simulators.bench.scpi.status import ScpiError
 from hwloop.simulators.bench.scpi.values import INFINITY
-from hwloop.simulators.bench.signals import Constant, Function, OutputLog, Signal
+from hwloop.simulators.bench.signals import Constant, Function, OutputLog, Voltage
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Burst:
     channel: int
     start: float
     seconds: float
-    signal: Signal
+    signal: Voltage
     synced: bool
 
 
@@ -86,7 +86,7 @@ class Outputs(ArbCommands):
         for memory in self.memory.values():
             memory.clear()
 
-    def output(self, channel: int) -> Signal:
+    def output(self, channel: int) -> Voltage:
         """The voltage of a channel's connector over bench time, as things stand."""
         if not self.get(settings.OUTPUT, channel):
             return Constant(0.0)
@@ -128,7 +128,7 @@ class Outputs(ArbCommands):
         """End of the burst that plays."""
         return self._busy_until
 
-    def _connected(self, channel: int, start: float, cycles: float) -> Signal:
+    def _connected(self, channel: int, start: float, cycles: float) -> Voltage:
         if not self.get(settings.OUTPUT, channel):
             return Constant(0.0)
         return self._waveform(channel, start, cycles)
@@ -151,7 +151,7 @@ class Outputs(ArbCommands):
         phase = float(self.get(settings.BURST_PHASE, channel)) / 360.0
         return offset + half * float(self._shape(channel)(np.array([phase]))[0])
 
-    def _waveform(self, channel: int, start: float, cycles: float) -> Signal:
+    def _waveform(self, channel: int, start: float, cycles: float) -> Voltage:
         half, offset = self._wire_volts(channel)
         function = self.get(settings.FUNCTION, channel)
         if function == "DC":

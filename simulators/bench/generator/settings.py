@@ -8,8 +8,8 @@ from hwloop.simulators.bench.scpi.command import Setting, settings_of
 from hwloop.simulators.bench.scpi.instrument import Instrument
 from hwloop.simulators.bench.scpi.values import (
     Boolean,
-    Choice,
     Integer,
+    Keyword,
     Number,
     Text,
     number_and_suffix,
@@ -55,7 +55,7 @@ MAX_UNFILTERED_SAMPLE_RATE = 62.5e6
 
 FUNCTION = Setting(
     f"{SOURCE}FUNCtion",
-    Choice("SINusoid", "SQUare", "TRIangle", "RAMP", "PULSe", "PRBS", "NOISe", "ARBitrary", "DC"),
+    Keyword("SINusoid", "SQUare", "TRIangle", "RAMP", "PULSe", "PRBS", "NOISe", "ARBitrary", "DC"),
     "SIN",
     "Output function.",
     write="set_function",
@@ -70,7 +70,7 @@ FREQUENCY = Setting(
     read="frequency",
 )
 FREQUENCY_MODE = Setting(
-    f"{SOURCE}FREQuency:MODE", Choice("CW", "LIST", "SWEep", "FIXed"), "CW", "What sets the frequency."
+    f"{SOURCE}FREQuency:MODE", Keyword("CW", "LIST", "SWEep", "FIXed"), "CW", "What sets the frequency."
 )
 PHASE = Setting(
     f"{SOURCE}PHASe[:ADJust]",
@@ -106,7 +106,7 @@ PULSE_PERIOD = Setting(
     write="set_period",
 )
 PULSE_HOLD = Setting(
-    f"{SOURCE}FUNCtion:PULSe:HOLD", Choice("WIDTh", "DCYCle"), "WIDT", "What a change of the period keeps."
+    f"{SOURCE}FUNCtion:PULSe:HOLD", Keyword("WIDTh", "DCYCle"), "WIDT", "What a change of the period keeps."
 )
 PULSE_WIDTH = Setting(
     f"{SOURCE}FUNCtion:PULSe:WIDTh",
@@ -158,7 +158,7 @@ PRBS_RATE = Setting(
 )
 PRBS_DATA = Setting(
     f"{SOURCE}FUNCtion:PRBS:DATA",
-    Choice(*(f"PN{length}" for length in range(3, 33))),
+    Keyword(*(f"PN{length}" for length in range(3, 33))),
     "PN7",
     "Sequence of PRBS.",
     changed="update",
@@ -176,13 +176,13 @@ ARB_RATE = Setting(
 )
 ARB_FILTER = Setting(
     f"{SOURCE}FUNCtion:ARBitrary:FILTer",
-    Choice("NORMal", "STEP", "OFF"),
+    Keyword("NORMal", "STEP", "OFF"),
     "NORM",
     "Filter behind the DAC.",
     changed="filter_changed",
 )
 ARB_ADVANCE = Setting(
-    f"{SOURCE}FUNCtion:ARBitrary:ADVance", Choice("TRIGger", "SRATe"), "SRAT", "What advances the samples."
+    f"{SOURCE}FUNCtion:ARBitrary:ADVance", Keyword("TRIGger", "SRATe"), "SRAT", "What advances the samples."
 )
 ARB_FREQUENCY = Setting(
     f"{SOURCE}FUNCtion:ARBitrary:FREQuency",
@@ -203,7 +203,7 @@ ARB_PERIOD = Setting(
     write="set_arb_period",
 )
 BYTE_ORDER = Setting(
-    "FORMat:BORDer", Choice("NORMal", "SWAPped"), "NORM", "Most significant byte of blocks first, or last."
+    "FORMat:BORDer", Keyword("NORMal", "SWAPped"), "NORM", "Most significant byte of blocks first, or last."
 )
 
 # Levels
@@ -244,7 +244,7 @@ LOW = Setting(
     read="low_volts",
     write="set_low",
 )
-UNIT = Setting(f"{SOURCE}VOLTage:UNIT", Choice("VPP", "VRMS", "DBM"), "VPP", "Unit of the amplitude.")
+UNIT = Setting(f"{SOURCE}VOLTage:UNIT", Keyword("VPP", "VRMS", "DBM"), "VPP", "Unit of the amplitude.")
 LIMIT_STATE = Setting(f"{SOURCE}VOLTage:LIMit:STATe", Boolean(), False, "Whether output limits are enforced.")
 LIMIT_HIGH = Setting(
     f"{SOURCE}VOLTage:LIMit:HIGH",
@@ -265,7 +265,7 @@ LIMIT_LOW = Setting(
     write="set_limit_low",
 )
 RANGE_AUTO = Setting(
-    f"{SOURCE}VOLTage:RANGe:AUTO", Choice("OFF=0", "ON=1", "ONCE=0", "0", "1"), "1", "Amplitude autorange."
+    f"{SOURCE}VOLTage:RANGe:AUTO", Keyword("OFF=0", "ON=1", "ONCE=0", "0", "1"), "1", "Amplitude autorange."
 )
 
 # Outputs
@@ -279,26 +279,26 @@ LOAD = Setting(
     changed="update",
 )
 POLARITY = Setting(
-    "OUTPut<1:2>:POLarity", Choice("NORMal", "INVerted"), "NORM", "Polarity of the output.", changed="update"
+    "OUTPut<1:2>:POLarity", Keyword("NORMal", "INVerted"), "NORM", "Polarity of the output.", changed="update"
 )
-OUTPUT_MODE = Setting("OUTPut<1:2>:MODE", Choice("NORMal", "GATed"), "NORM", "Gating of the output.")
+OUTPUT_MODE = Setting("OUTPut<1:2>:MODE", Keyword("NORMal", "GATed"), "NORM", "Gating of the output.")
 SYNC = Setting("OUTPut:SYNC[:STATe]", Boolean(), True, "Whether the sync connector is driven.")
-SYNC_SOURCE = Setting("OUTPut:SYNC:SOURce", Choice("CH1", "CH2"), "CH1", "Channel that drives sync.")
-SYNC_MODE = Setting("OUTPut<1:2>:SYNC:MODE", Choice("NORMal", "CARRier", "MARKer"), "NORM", "What sync follows.")
-SYNC_POLARITY = Setting("OUTPut<1:2>:SYNC:POLarity", Choice("NORMal", "INVerted"), "NORM", "Polarity of sync.")
+SYNC_SOURCE = Setting("OUTPut:SYNC:SOURce", Keyword("CH1", "CH2"), "CH1", "Channel that drives sync.")
+SYNC_MODE = Setting("OUTPut<1:2>:SYNC:MODE", Keyword("NORMal", "CARRier", "MARKer"), "NORM", "What sync follows.")
+SYNC_POLARITY = Setting("OUTPut<1:2>:SYNC:POLarity", Keyword("NORMal", "INVerted"), "NORM", "Polarity of sync.")
 TRIGGER_OUT = Setting("OUTPut:TRIGger[:STATe]", Boolean(), False, "Whether the trigger connector is an output.")
 TRIGGER_OUT_SLOPE = Setting(
-    "OUTPut:TRIGger:SLOPe", Choice("POSitive", "NEGative"), "POS", "Edge of the trigger output."
+    "OUTPut:TRIGger:SLOPe", Keyword("POSitive", "NEGative"), "POS", "Edge of the trigger output."
 )
 TRIGGER_OUT_SOURCE = Setting(
-    "OUTPut:TRIGger:SOURce", Choice("CH1", "CH2"), "CH1", "Channel of the trigger output."
+    "OUTPut:TRIGger:SOURce", Keyword("CH1", "CH2"), "CH1", "Channel of the trigger output."
 )
 
 # Bursts and trigger
 
 BURST = Setting(f"{SOURCE}BURSt:STATe", Boolean(), False, "Burst mode.", changed="update")
 BURST_MODE = Setting(
-    f"{SOURCE}BURSt:MODE", Choice("TRIGgered", "GATed"), "TRIG", "Counted or gated bursts.", changed="update"
+    f"{SOURCE}BURSt:MODE", Keyword("TRIGgered", "GATed"), "TRIG", "Counted or gated bursts.", changed="update"
 )
 BURST_CYCLES = Setting(
     f"{SOURCE}BURSt:NCYCles",
@@ -324,18 +324,18 @@ BURST_PHASE = Setting(
     write="set_burst_phase",
 )
 BURST_GATE_POLARITY = Setting(
-    f"{SOURCE}BURSt:GATE:POLarity", Choice("NORMal", "INVerted"), "NORM", "Polarity of the gate."
+    f"{SOURCE}BURSt:GATE:POLarity", Keyword("NORMal", "INVerted"), "NORM", "Polarity of the gate."
 )
-ANGLE_UNIT = Setting("UNIT:ANGLe", Choice("DEGree", "RADian", "DEFault=DEG"), "DEG", "Unit of angles.")
+ANGLE_UNIT = Setting("UNIT:ANGLe", Keyword("DEGree", "RADian", "DEFault=DEG"), "DEG", "Unit of angles.")
 TRIGGER_SOURCE = Setting(
     "TRIGger<1:2>:SOURce",
-    Choice("IMMediate", "EXTernal", "TIMer", "BUS"),
+    Keyword("IMMediate", "EXTernal", "TIMer", "BUS"),
     "IMM",
     "What triggers.",
     changed="update",
 )
 TRIGGER_SLOPE = Setting(
-    "TRIGger<1:2>:SLOPe", Choice("POSitive", "NEGative"), "POS", "Edge of the external trigger."
+    "TRIGger<1:2>:SLOPe", Keyword("POSitive", "NEGative"), "POS", "Edge of the external trigger."
 )
 TRIGGER_DELAY = Setting(
     "TRIGger<1:2>:DELay", Number("S", 0, 1000), 0.0, "From trigger to output.", changed="update"
@@ -359,7 +359,7 @@ SWEEP_SECONDS = Setting(
     f"{SOURCE}SWEep:TIME", Number("S", 1e-3, 250e3), 1.0, "Length of a sweep.", changed="update"
 )
 SWEEP_SPACING = Setting(
-    f"{SOURCE}SWEep:SPACing", Choice("LINear", "LOGarithmic"), "LIN", "Spacing of a sweep.", changed="update"
+    f"{SOURCE}SWEep:SPACing", Keyword("LINear", "LOGarithmic"), "LIN", "Spacing of a sweep.", changed="update"
 )
 
 # Front panel and system

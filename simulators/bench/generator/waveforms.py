@@ -11,7 +11,7 @@ from scipy.signal import resample_poly
 from hwloop.device.converters import Converter
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.bench.scpi.status import ScpiError
-from hwloop.simulators.bench.signals import HeldSamples, Polyline, Signal
+from hwloop.simulators.bench.signals import HeldSamples, Polyline, Voltage
 
 OVERSAMPLING = 4
 Shape = Callable[[Float64Array], Float64Array]
@@ -112,7 +112,7 @@ class ArbPlayback:
         """Volts of one cycle's samples, on the DAC's grid."""
         return Converter(self.dac_bits, -1.0, 1.0).convert(self.values) * self.half_volts + self.offset_volts
 
-    def signal(self, start: float, cycles: float) -> Signal:
+    def signal(self, start: float, cycles: float) -> Voltage:
         """The waveform over bench time; before and after a burst the output stays at the first point."""
         volts, period = self.volts(), 1.0 / self.sample_rate
         held = HeldSamples(start, period, volts, cycles, float(volts[0]))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.bench.oscilloscope import settings
 from hwloop.simulators.bench.scpi.common_commands import CommonCommands
-from hwloop.simulators.bench.signals import Constant, Signal
+from hwloop.simulators.bench.signals import Constant, Voltage
 
 LEAST_RANGE_VOLTS, GREATEST_RANGE_VOLTS = 8e-3, 40.0  # at an attenuation of 1
 OFFSET_SCREENS = 5.0  # the offset reaches so many screens either way
@@ -221,7 +221,7 @@ class Acquisition:
     """
 
     triggers: list[float]
-    lines: list[Mapping[str, Signal]]
+    lines: list[Mapping[str, Voltage]]
     inputs: Mapping[str, InputSettings]
     first_seconds: float
     range_seconds: float
@@ -291,7 +291,7 @@ class Acquisition:
         return np.asarray(steps * setting.volts_a_code + setting.offset_volts)
 
 
-def first_crossing(signal: Signal, level: float, slope: str, start: float, stop: float) -> float | None:
+def first_crossing(signal: Voltage, level: float, slope: str, start: float, stop: float) -> float | None:
     """When a signal first crosses a level between two times, ``POS`` upwards, ``NEG`` downwards, else either."""
     times = np.linspace(start, stop, 50_001)
     above = signal.at(times) >= level

@@ -12,15 +12,15 @@ from typing import ClassVar
 from hwloop.simulators.bench.oscilloscope import settings
 from hwloop.simulators.bench.oscilloscope.acquisition import Acquisition, first_crossing
 from hwloop.simulators.bench.oscilloscope.readout import Transfer
-from hwloop.simulators.bench.scpi.command import Call, Command, Setting, command
-from hwloop.simulators.bench.scpi.instrument import BenchClock, Session
+from hwloop.simulators.bench.scpi.command import BenchCommand, CommandCall, Setting, command
+from hwloop.simulators.bench.scpi.instrument import BenchClock, ClientConnection
 from hwloop.simulators.bench.scpi.status import ScpiError
-from hwloop.simulators.bench.scpi.values import Choice
-from hwloop.simulators.bench.signals import Signal
+from hwloop.simulators.bench.scpi.values import Keyword
+from hwloop.simulators.bench.signals import Voltage
 
 SYNC_VOLTS = 3.3
 AUTO_SECONDS = 0.1
-_SOURCES = Choice("CHANnel1", "CHANnel2", "FUNCtion", "MATH", "FFT", "ABUS", "SBUS1", "EXTernal", "POD1")
+_SOURCES = Keyword("CHANnel1", "CHANnel2", "FUNCtion", "MATH", "FFT", "ABUS", "SBUS1", "EXTernal", "POD1")
 RUN_BIT, WAIT_TRIGGER_BIT = 8, 32
 _BREAK_IN = ("stop", "_reset", "run", "_clear_status")
 
@@ -43,7 +43,7 @@ class InfiniiVisionDSO(Transfer):
 
     def __init__(self, clock: BenchClock, noise_of_range: float = 0.002, seed: int = 0) -> None:
         super().__init__(clock)
-        self.lines: Callable[[], Mapping[str, Signal]] = dict
+        self.lines: Callable[[], Mapping[str, Voltage]] = dict
         self.on_armed: Callable[[], None] = lambda: None
         self.noise_of_range = noise_of_range
         self.seed = seed
@@ -56,32 +56,32 @@ class InfiniiVisionDSO(Transfer):
         self.stopped = False
         self.acquisition: Acquisition | None = None
         self._collecting: Acquisition | None = None
-        self._armed_by: Session | None = None
+        self._armed_by: ClientConnection | None = None
         self._waits_until = self.complete_at = 0.0
         self._triggered = self._was_armed = False
 
     # Running
 
     @command("RUN")
-    def run(self, call: Call) -> None:
+    def run(self, call: CommandCall) -> None:
         """Acquire again and again."""
         self._disarm()
         self.stopped = False
 
     @command("STOP")
-    def stop(self, call: Call) -> None:
+    def stop(self, call: CommandCall) -> None:
         """Stop acquiring; the last record stays."""
         self._disarm()
         self.stopped = True
         self.changed.notify_all()
 
     @command("SINGle")
-    def single(self, call: Call) -> None:
+    def single(self, call: CommandCall) -> None:
         """Acquire one record, then stop."""
         self._arm(None)
 
     @command("DIGitize", parameters=(_SOURCES,), required=0, repeat=True)
-    def digitize(self, call: Call) -> None:
+    def digitize(self, call: CommandCall) -> None:
         """Acquire one record, then stop; nothing else is executed before it is complete."""
         for source in call.arguments:
             if source.startswith("CHAN"):
@@ -89,18 +89,18 @@ class InfiniiVisionDSO(Transfer):
         self._arm(call.session)
 
     @command("TRIGger:FORCe")
-    def force_trigger(self, call: Call) -> None:
+    def force_trigger(self, call: CommandCall) -> None:
         """Trigger now, whatever the inputs do."""
         self._capture(self.clock.now(), self.lines())
 
     @command("AUToscale", parameters=(_SOURCES,), required=0, repeat=True)
-    def autoscale(self, call: Call) -> None:
+    def autoscale(self, call: CommandCall) -> None:
         """Scale every input to the signal on it."""
         self._disarm()
         self.stopped = False
         self.autoscale_inputs(self.lines(), self.clock.now())
 
-    def _arm(self, session: Session | None) -> None:
+    def _arm(self, session: ClientConnection | None) -> None:
         self._disarm()
         self.stopped = True
         self.acquisition = None
@@ -123,7 +123,7 @@ class InfiniiVisionDSO(Transfer):
 
     # Triggers
 
-    def sync_edge(self, start: float, stop: float, lines: Mapping[str, Signal], synced: bool) -> None:
+    def sync_edge(self, start: float, stop: float, lines: Mapping[str, Voltage], synced: bool) -> None:
         """The generator has begun to play something that lasts from ``start`` to ``stop``.
 
         Parameters
@@ -140,7 +140,7 @@ class InfiniiVisionDSO(Transfer):
             if trigger is not None and (self.is_armed or not self.stopped):
                 self._capture(trigger, lines)
 
-    def _trigger_time(self, start: float, stop: float, lines: Mapping[str, Signal], synced: bool) -> float | None:
+    def _trigger_time(self, start: float, stop: float, lines: Mapping[str, Voltage], synced: bool) -> float | None:
         source, slope = self.get(settings.TRIGGER_SOURCE), self.get(settings.TRIGGER_SLOPE)
         level = self.trigger_level(1)
         if source == "EXT":
@@ -168,7 +168,7 @@ class InfiniiVisionDSO(Transfer):
             (self.seed, self._acquisitions),
         )
 
-    def _capture(self, trigger: float, lines: Mapping[str, Signal]) -> None:
+    def _capture(self, trigger: float, lines: Mapping[str, Voltage]) -> None:
         collecting = self._collecting or self._new_acquisition()
         collecting.triggers.append(trigger)
         collecting.lines.append(dict(lines))
@@ -189,9 +189,9 @@ class InfiniiVisionDSO(Transfer):
 
     # Who waits
 
-    def before(self, session: Session, entry: Setting | Command) -> None:
+    def before(self, session: ClientConnection, entry: Setting | BenchCommand) -> None:
         """After DIGitize everything waits for the record, but for what breaks in from another connection."""
-        breaks_in = isinstance(entry, Command) and entry.method in _BREAK_IN and session is not self._armed_by
+        breaks_in = isinstance(entry, BenchCommand) and entry.method in _BREAK_IN and session is not self._armed_by
         while self._armed_by is not None and not breaks_in:
             if self.get(settings.SWEEP) == "AUTO" and self.clock.now() >= self._waits_until:
                 self._capture_by_itself()
@@ -200,7 +200,7 @@ class InfiniiVisionDSO(Transfer):
         while self.clock.realtime and (left := self.complete_at - self.clock.now()) > 0 and not breaks_in:
             self.wait(session, left)
 
-    def session_closed(self, session: Session) -> None:
+    def session_closed(self, session: ClientConnection) -> None:
         """A record that a client waited for is given up when the client goes."""
         with self.changing():
             if self._armed_by is session:
@@ -233,29 +233,29 @@ class InfiniiVisionDSO(Transfer):
     # Status
 
     @command("TER?")
-    def trigger_event(self, call: Call) -> str:
+    def trigger_event(self, call: CommandCall) -> str:
         """Whether a trigger has come since the last question."""
         triggered, self._triggered = self._triggered, False
         return f"{int(triggered):+d}"
 
     @command("OPERegister:CONDition?")
-    def run_state(self, call: Call) -> str:
+    def run_state(self, call: CommandCall) -> str:
         """Bit 3: running; bit 5: waiting for a trigger."""
         running = not self.stopped or self.is_armed
         return f"{RUN_BIT * running + WAIT_TRIGGER_BIT * self.is_armed:+d}"
 
     @command("OPERegister[:EVENt]?")
-    def run_event(self, call: Call) -> str:
+    def run_event(self, call: CommandCall) -> str:
         """Bit 3: has stopped running."""
         return f"{RUN_BIT * (self.stopped and not self.is_armed):+d}"
 
     @command("AER?")
-    def armed_event(self, call: Call) -> str:
+    def armed_event(self, call: CommandCall) -> str:
         """Whether the trigger was armed since the last question."""
         armed, self._was_armed = self._was_armed, False
         return f"{int(armed):+d}"
 
     @command("*TRG")
-    def trigger_once(self, call: Call) -> None:
+    def trigger_once(self, call: CommandCall) -> None:
         """The same as DIGitize of all channels."""
         self._arm(call.session)

@@ -11,11 +11,11 @@ import numpy as np
 
 from hwloop.simulators.bench.oscilloscope import settings
 from hwloop.simulators.bench.oscilloscope.acquisition import Inputs
-from hwloop.simulators.bench.scpi.command import Call, Setting, command
+from hwloop.simulators.bench.scpi.command import CommandCall, Setting, command
 from hwloop.simulators.bench.scpi.messages import short_form
 from hwloop.simulators.bench.scpi.status import ScpiError
-from hwloop.simulators.bench.scpi.values import Block, Choice, Raw, block
-from hwloop.simulators.bench.signals import Signal
+from hwloop.simulators.bench.scpi.values import Block, Keyword, Raw, block
+from hwloop.simulators.bench.signals import Voltage
 
 SCREEN_WIDTH, SCREEN_HEIGHT = 800, 480
 _AUTOSCALE_SECONDS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -78,34 +78,34 @@ class Panel(Inputs):
         return f":{header}:{';'.join(parts)}"
 
     @command("CHANnel<1:2>?")
-    def channel_setup(self, call: Call) -> str:
+    def channel_setup(self, call: CommandCall) -> str:
         """All settings of a channel."""
         return self._described(f"CHAN{call.suffix}", CHANNEL_SETUP, call.suffix)
 
     @command("TIMebase?")
-    def time_setup(self, call: Call) -> str:
+    def time_setup(self, call: CommandCall) -> str:
         """All settings of the time base."""
         return self._described("TIM", TIME_SETUP)
 
     @command("ACQuire?")
-    def acquire_setup(self, call: Call) -> str:
+    def acquire_setup(self, call: CommandCall) -> str:
         """All settings of the acquisition."""
         return self._described("ACQ", ACQUIRE_SETUP)
 
     @command("TRIGger?")
-    def trigger_setup(self, call: Call) -> str:
+    def trigger_setup(self, call: CommandCall) -> str:
         """All settings of the trigger."""
         return self._described("TRIG", TRIGGER_SETUP)
 
     @command("WAVeform?")
-    def waveform_setup(self, call: Call) -> str:
+    def waveform_setup(self, call: CommandCall) -> str:
         """All settings of the transfer."""
         return self._described("WAV", WAVEFORM_SETUP)
 
     # The whole set-up
 
     @command("SYSTem:SETup?", "*LRN?")
-    def learn(self, call: Call) -> bytes:
+    def learn(self, call: CommandCall) -> bytes:
         """The whole set-up as a block, which ``SYSTem:SETup`` takes."""
         parts = []
         for setting in self.SETTINGS:
@@ -118,7 +118,7 @@ class Panel(Inputs):
         return block(";".join(parts).encode("latin-1"), 8)
 
     @command("SYSTem:SETup", parameters=(Block(),))
-    def set_up(self, call: Call) -> None:
+    def set_up(self, call: CommandCall) -> None:
         """Take a set-up that was read before."""
         if not call.arguments[0].startswith(b":"):
             raise ScpiError(-161)
@@ -131,13 +131,13 @@ class Panel(Inputs):
         return not setting.read or setting in (settings.TRIGGER_LEVEL, settings.POINTS)
 
     @command("SYSTem:PRESet")
-    def preset(self, call: Call) -> None:
+    def preset(self, call: CommandCall) -> None:
         """Default set-up."""
         self.reset()
 
     # Autoscale
 
-    def autoscale_inputs(self, lines: Mapping[str, Signal], now: float) -> None:
+    def autoscale_inputs(self, lines: Mapping[str, Voltage], now: float) -> None:
         """Scale and centre every channel, and show a few periods of the first that moves."""
         self.put(settings.TRIGGER_SOURCE, "CHAN1")
         for channel in (2, 1):
@@ -165,44 +165,44 @@ class Panel(Inputs):
     # Screen and system
 
     @command(
-        "DISPlay:DATA?", parameters=(Choice("BMP", "BMP8bit", "PNG"), Choice("COLor", "GRAYscale")), required=0
+        "DISPlay:DATA?", parameters=(Keyword("BMP", "BMP8bit", "PNG"), Keyword("COLor", "GRAYscale")), required=0
     )
-    def picture(self, call: Call) -> bytes:
+    def picture(self, call: CommandCall) -> bytes:
         """The screen as a picture; only its graticule is drawn."""
         form = call.arguments[0] if call.arguments else "PNG"
         screen = graticule()
         return block(png(screen) if form == "PNG" else bitmap(screen), 8)
 
     @command("DISPlay:CLEar", "CDISplay")
-    def clear_screen(self, call: Call) -> None:
+    def clear_screen(self, call: CommandCall) -> None:
         """Clear the screen."""
 
     @command("VIEW", "BLANk", parameters=(Raw(),), required=0)
-    def show_source(self, call: Call) -> None:
+    def show_source(self, call: CommandCall) -> None:
         """Show or hide a source; channels have ``CHANnel:DISPlay`` too."""
 
     @command("SYSTem:DATE?")
-    def date(self, call: Call) -> str:
+    def date(self, call: CommandCall) -> str:
         """Date of the computer."""
         return time.strftime("%Y,%m,%d")
 
     @command("SYSTem:TIME?")
-    def time_of_day(self, call: Call) -> str:
+    def time_of_day(self, call: CommandCall) -> str:
         """Time of the computer."""
         return time.strftime("%H,%M,%S")
 
     @command("SERial?")
-    def serial(self, call: Call) -> str:
+    def serial(self, call: CommandCall) -> str:
         """Serial number."""
         return self.IDENTITY.split(",")[2]
 
     @command("MODel?")
-    def model(self, call: Call) -> str:
+    def model(self, call: CommandCall) -> str:
         """Model."""
         return self.IDENTITY.split(",")[1]
 
     @command("WGEN:RST")
-    def reset_wgen(self, call: Call) -> None:
+    def reset_wgen(self, call: CommandCall) -> None:
         """Default settings of the built-in generator."""
         for setting in self.SETTINGS:
             if setting.pattern.startswith("WGEN") and not setting.read:

@@ -10,9 +10,9 @@ from hwloop.device.spec import Float64Array
 from hwloop.simulators.bench.oscilloscope import settings
 from hwloop.simulators.bench.oscilloscope.acquisition import FASTEST_SAMPLE_RATE, WORD_STEPS, Acquisition
 from hwloop.simulators.bench.oscilloscope.panel import Panel
-from hwloop.simulators.bench.scpi.command import Call, command
+from hwloop.simulators.bench.scpi.command import CommandCall, command
 from hwloop.simulators.bench.scpi.status import ScpiError
-from hwloop.simulators.bench.scpi.values import INFINITY, Choice, block
+from hwloop.simulators.bench.scpi.values import INFINITY, Keyword, block
 
 MEASURED_POINTS = 10_000
 HYSTERESIS = 0.1
@@ -111,19 +111,19 @@ MEASUREMENTS: dict[str, Measurement] = {
     "RISetime": edge(rising=True),
     "FALLtime": edge(rising=False),
 }
-_ANY = Choice(
+_ANY = Keyword(
     "CHANnel1", "CHANnel2", "EXTernal", "FUNCtion", "FFT", "DISPlay", "CYCLe", "AC", "DC", "MAIN", "ZOOM", "AUTO"
 )
 
 
-class Measure(Panel):
+class RecordMeasurements(Panel):
     """The part of the oscilloscope that measures."""
 
     def record(self) -> Acquisition:
         """The latest record."""
         raise NotImplementedError
 
-    def measure(self, measurement: Measurement, call: Call) -> str:
+    def measure(self, measurement: Measurement, call: CommandCall) -> str:
         """Measure the input that is named, or the one that is set; 9.9E+37 where it cannot be measured."""
         named = [value for value in call.arguments if value in ("CHAN1", "CHAN2", "EXT", "FUNC", "FFT")]
         source = named[-1] if named else self.get(settings.MEASURE_SOURCE)
@@ -138,16 +138,16 @@ class Measure(Panel):
         )
 
     @command(*(f"MEASure:{name}" for name in MEASUREMENTS), parameters=(_ANY,), required=0, repeat=True)
-    def show_measurement(self, call: Call) -> None:
+    def show_measurement(self, call: CommandCall) -> None:
         """Show a measurement on the screen."""
 
     @command("MEASure:CLEar")
-    def clear_measurements(self, call: Call) -> None:
+    def clear_measurements(self, call: CommandCall) -> None:
         """Show no measurements."""
 
 
-def _measures(name: str, measurement: Measurement) -> Callable[[Measure, Call], str]:
-    def query(self: Measure, call: Call) -> str:
+def _measures(name: str, measurement: Measurement) -> Callable[[RecordMeasurements, CommandCall], str]:
+    def query(self: RecordMeasurements, call: CommandCall) -> str:
         return self.measure(measurement, call)
 
     query.__name__ = f"measure_{name.lower()}"
@@ -158,7 +158,7 @@ def _measures(name: str, measurement: Measurement) -> Callable[[Measure, Call], 
 for _name, _measurement in MEASUREMENTS.items():
     _query = _measures(_name, _measurement)
     _marked = command(f"MEASure:{_name}?", parameters=(_ANY,), required=0, repeat=True)(_query)
-    setattr(Measure, _query.__name__, _marked)
+    setattr(RecordMeasurements, _query.__name__, _marked)
 
 
 FORMAT_CODES = {"BYTE": 0, "WORD": 1, "ASC": 4}
@@ -167,7 +167,7 @@ LENGTH_DIGITS = 8
 MEMORY_POINTS = 1_000_000
 
 
-class Transfer(Measure):
+class Transfer(RecordMeasurements):
     """The part of the oscilloscope that hands waveforms over."""
 
     def source(self) -> str:
@@ -184,7 +184,7 @@ class Transfer(Measure):
         return source
 
     @command("WAVeform:DATA?")
-    def data(self, call: Call) -> bytes:
+    def data(self, call: CommandCall) -> bytes:
         """The points as a block, in the form that is set."""
         source, points, form = self.source(), int(self.points()), self.get(settings.FORMAT)
         record = self.record()
@@ -202,7 +202,7 @@ class Transfer(Measure):
         return block(codes.astype(kind).tobytes(), LENGTH_DIGITS)
 
     @command("WAVeform:PREamble?")
-    def preamble(self, call: Call) -> str:
+    def preamble(self, call: CommandCall) -> str:
         """Ten numbers: form, type, points, count, x increment, origin, reference, y the same."""
         source, points, record = self.source(), int(self.points()), self.record()
         count = len(record.triggers) if record.kind == "AVER" else 1
@@ -222,53 +222,53 @@ class Transfer(Measure):
         return setting.volts_a_code / (WORD_STEPS if word else 1), setting.offset_volts, reference
 
     @command("WAVeform:XINCrement?")
-    def x_increment(self, call: Call) -> str:
+    def x_increment(self, call: CommandCall) -> str:
         """Seconds between points."""
         return settings.engineering(self.record().range_seconds / self.points())
 
     @command("WAVeform:XORigin?")
-    def x_origin(self, call: Call) -> str:
+    def x_origin(self, call: CommandCall) -> str:
         """Time of the first point relative to the trigger."""
         return settings.engineering(self.record().first_seconds)
 
     @command("WAVeform:XREFerence?")
-    def x_reference(self, call: Call) -> str:
+    def x_reference(self, call: CommandCall) -> str:
         """Number of the point at the origin."""
         return "+0"
 
     @command("WAVeform:YINCrement?")
-    def y_increment(self, call: Call) -> str:
+    def y_increment(self, call: CommandCall) -> str:
         """Volts a code."""
         return settings.engineering(self._vertical(self.record(), self.source())[0])
 
     @command("WAVeform:YORigin?")
-    def y_origin(self, call: Call) -> str:
+    def y_origin(self, call: CommandCall) -> str:
         """Volts of the reference code."""
         return settings.engineering(self._vertical(self.record(), self.source())[1])
 
     @command("WAVeform:YREFerence?")
-    def y_reference(self, call: Call) -> str:
+    def y_reference(self, call: CommandCall) -> str:
         """The reference code."""
         return f"{self._vertical(self.record(), self.source())[2]:+d}"
 
     @command("WAVeform:COUNt?")
-    def count(self, call: Call) -> str:
+    def count(self, call: CommandCall) -> str:
         """Records that the waveform is an average of."""
         return f"{len(self.record().triggers):+d}"
 
     @command("WAVeform:TYPE?")
-    def type(self, call: Call) -> str:
+    def type(self, call: CommandCall) -> str:
         """How the record was acquired."""
         return self.record().kind
 
     @command("ACQuire:POINts?")
-    def acquired_points(self, call: Call) -> str:
+    def acquired_points(self, call: CommandCall) -> str:
         """Points that the hardware acquires."""
         length = float(self.get(settings.TIME_RANGE))
         return f"{int(min(MEMORY_POINTS, max(100.0, length * FASTEST_SAMPLE_RATE))):+d}"
 
     @command("ACQuire:SRATe?")
-    def sample_rate(self, call: Call) -> str:
+    def sample_rate(self, call: CommandCall) -> str:
         """Samples a second of the hardware."""
         length = float(self.get(settings.TIME_RANGE))
         return settings.engineering(min(FASTEST_SAMPLE_RATE, MEMORY_POINTS / length))

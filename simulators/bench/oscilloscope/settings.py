@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hwloop.simulators.bench.scpi.command import Setting, settings_of
-from hwloop.simulators.bench.scpi.values import Boolean, Choice, Integer, Number, Text
+from hwloop.simulators.bench.scpi.values import Boolean, Integer, Keyword, Number, Text
 
 CHANNELS = 2
 DIVISIONS_ACROSS, DIVISIONS_DOWN = 10, 8
@@ -23,24 +23,24 @@ _ANALOG = ("CHANnel1", "CHANnel2", "CHANnel=CHAN1")
 # Acquisition
 
 ACQUIRE_TYPE = Setting(
-    "ACQuire:TYPE", Choice("NORMal", "AVERage", "HRESolution", "PEAK"), "NORM", "How samples become points."
+    "ACQuire:TYPE", Keyword("NORMal", "AVERage", "HRESolution", "PEAK"), "NORM", "How samples become points."
 )
 ACQUIRE_COUNT = Setting("ACQuire:COUNt", Integer("", 2, 65536), 8.0, "Records that an average is made of.")
-ACQUIRE_MODE = Setting("ACQuire:MODE", Choice("RTIMe", "SEGMented", "ETIMe=RTIM"), "RTIM", "Acquisition mode.")
+ACQUIRE_MODE = Setting("ACQuire:MODE", Keyword("RTIMe", "SEGMented", "ETIMe=RTIM"), "RTIM", "Acquisition mode.")
 ACQUIRE_COMPLETE = Setting("ACQuire:COMPlete", Integer("PCT", 100, 100), 100.0, "When an acquisition is complete.")
 SEGMENTS = Setting("ACQuire:SEGMented:COUNt", Integer("", 2, 50), 2.0, "Segments of the memory.")
 
 # Channels
 
-COUPLING = Setting("CHANnel<1:2>:COUPling", Choice("AC", "DC"), "DC", "Input coupling.")
+COUPLING = Setting("CHANnel<1:2>:COUPling", Keyword("AC", "DC"), "DC", "Input coupling.")
 BANDWIDTH_LIMIT = Setting("CHANnel<1:2>:BWLimit", Boolean(), False, "25 MHz low-pass filter.")
 CHANNEL_DISPLAY = Setting("CHANnel<1:2>:DISPlay", Boolean(), True, "Whether the channel is shown.")
-IMPEDANCE = Setting("CHANnel<1:2>:IMPedance", Choice("ONEMeg"), "ONEM", "Input impedance.")
+IMPEDANCE = Setting("CHANnel<1:2>:IMPedance", Keyword("ONEMeg"), "ONEM", "Input impedance.")
 INVERT = Setting("CHANnel<1:2>:INVert", Boolean(), False, "Whether the input is inverted.")
 LABEL = Setting("CHANnel<1:2>:LABel", Text(max_characters=10), "", "Label.", write="set_label", read="label")
 PROBE = Setting("CHANnel<1:2>:PROBe", _real("", 0.1, 10000), 10.0, "Attenuation of the probe.", write="set_probe")
 PROBE_SKEW = Setting("CHANnel<1:2>:PROBe:SKEW", _real("S", -100e-9, 100e-9), 0.0, "Delay of the probe.")
-PROBE_TYPE = Setting("CHANnel<1:2>:PROBe:STYPe", Choice("SINGle", "DIFFerential"), "SING", "Kind of probe.")
+PROBE_TYPE = Setting("CHANnel<1:2>:PROBe:STYPe", Keyword("SINGle", "DIFFerential"), "SING", "Kind of probe.")
 RANGE = Setting(
     "CHANnel<1:2>:RANGe", _real("V"), 40.0, "Volts from bottom to top of the screen.", limits="range_limits"
 )
@@ -56,16 +56,16 @@ SCALE = Setting(
 OFFSET = Setting(
     "CHANnel<1:2>:OFFSet", _real("V"), 0.0, "Voltage at the centre of the screen.", write="set_offset"
 )
-UNITS = Setting("CHANnel<1:2>:UNITs", Choice("VOLT", "AMPere"), "VOLT", "Unit of the input.")
+UNITS = Setting("CHANnel<1:2>:UNITs", Keyword("VOLT", "AMPere"), "VOLT", "Unit of the input.")
 VERNIER = Setting("CHANnel<1:2>:VERNier", Boolean(), False, "Fine adjustment.")
 EXTERNAL_RANGE = Setting("EXTernal:RANGe", _real("V", 1.6, 80e3), 8.0, "Range of the external trigger input.")
 EXTERNAL_PROBE = Setting("EXTernal:PROBe", _real("", 0.1, 10000), 1.0, "Attenuation at the external input.")
-EXTERNAL_UNITS = Setting("EXTernal:UNITs", Choice("VOLT", "AMPere"), "VOLT", "Unit of the external input.")
+EXTERNAL_UNITS = Setting("EXTernal:UNITs", Keyword("VOLT", "AMPere"), "VOLT", "Unit of the external input.")
 EXTERNAL_LIMIT = Setting("EXTernal:BWLimit", Boolean(), False, "Low-pass filter of the external input.")
 
 # Time base
 
-TIME_MODE = Setting("TIMebase:MODE", Choice("MAIN", "WINDow", "XY", "ROLL"), "MAIN", "Time base.")
+TIME_MODE = Setting("TIMebase:MODE", Keyword("MAIN", "WINDow", "XY", "ROLL"), "MAIN", "Time base.")
 TIME_POSITION = Setting("TIMebase:POSition", _real("S", -500, 500), 0.0, "From trigger to reference.")
 TIME_RANGE = Setting("TIMebase[:MAIN]:RANGe", _real("S", 20e-9, 500), 1e-3, "Seconds across the screen.")
 TIME_SCALE = Setting(
@@ -77,7 +77,7 @@ TIME_SCALE = Setting(
     write="set_time_scale",
 )
 TIME_REFERENCE = Setting(
-    "TIMebase:REFerence", Choice("LEFT", "CENTer", "RIGHt"), "CENT", "Where on the screen the reference lies."
+    "TIMebase:REFerence", Keyword("LEFT", "CENTer", "RIGHt"), "CENT", "Where on the screen the reference lies."
 )
 TIME_VERNIER = Setting("TIMebase:VERNier", Boolean(), False, "Fine adjustment.")
 WINDOW_RANGE = Setting("TIMebase:WINDow:RANGe", _real("S", 20e-9, 500), 5e-4, "Seconds across the zoomed window.")
@@ -85,14 +85,14 @@ WINDOW_POSITION = Setting("TIMebase:WINDow:POSition", _real("S", -500, 500), 0.0
 
 # Trigger
 
-TRIGGER_MODE = Setting("TRIGger:MODE", Choice("EDGE", "GLITch", "PATTern", "TV"), "EDGE", "Kind of trigger.")
-SWEEP = Setting("TRIGger:SWEep", Choice("AUTO", "NORMal"), "AUTO", "Whether it triggers by itself after a while.")
+TRIGGER_MODE = Setting("TRIGger:MODE", Keyword("EDGE", "GLITch", "PATTern", "TV"), "EDGE", "Kind of trigger.")
+SWEEP = Setting("TRIGger:SWEep", Keyword("AUTO", "NORMal"), "AUTO", "Whether it triggers by itself after a while.")
 HOLDOFF = Setting("TRIGger:HOLDoff", _real("S", 60e-9, 10), 60e-9, "Least time between triggers.")
 NOISE_REJECT = Setting("TRIGger:NREJect", Boolean(), False, "Noise reject.")
 HF_REJECT = Setting("TRIGger:HFReject", Boolean(), False, "High-frequency reject.")
 TRIGGER_SOURCE = Setting(
     "TRIGger[:EDGE]:SOURce",
-    Choice(*_ANALOG, "EXTernal", "LINE", "WGEN"),
+    Keyword(*_ANALOG, "EXTernal", "LINE", "WGEN"),
     "CHAN1",
     "What triggers.",
 )
@@ -106,15 +106,15 @@ TRIGGER_LEVEL = Setting(
     write="set_trigger_level",
 )
 TRIGGER_SLOPE = Setting(
-    "TRIGger[:EDGE]:SLOPe", Choice("NEGative", "POSitive", "EITHer", "ALTernate"), "POS", "Direction of the edge."
+    "TRIGger[:EDGE]:SLOPe", Keyword("NEGative", "POSitive", "EITHer", "ALTernate"), "POS", "Direction of the edge."
 )
-TRIGGER_COUPLING = Setting("TRIGger[:EDGE]:COUPling", Choice("AC", "DC", "LFReject"), "DC", "Trigger coupling.")
-TRIGGER_REJECT = Setting("TRIGger[:EDGE]:REJect", Choice("OFF", "LFReject", "HFReject"), "OFF", "Trigger reject.")
+TRIGGER_COUPLING = Setting("TRIGger[:EDGE]:COUPling", Keyword("AC", "DC", "LFReject"), "DC", "Trigger coupling.")
+TRIGGER_REJECT = Setting("TRIGger[:EDGE]:REJect", Keyword("OFF", "LFReject", "HFReject"), "OFF", "Trigger reject.")
 
 # Waveforms
 
-BYTE_ORDER = Setting("WAVeform:BYTeorder", Choice("LSBFirst", "MSBFirst"), "MSBF", "Byte order of words.")
-FORMAT = Setting("WAVeform:FORMat", Choice("WORD", "BYTE", "ASCii"), "BYTE", "Form of the data.")
+BYTE_ORDER = Setting("WAVeform:BYTeorder", Keyword("LSBFirst", "MSBFirst"), "MSBF", "Byte order of words.")
+FORMAT = Setting("WAVeform:FORMat", Keyword("WORD", "BYTE", "ASCii"), "BYTE", "Form of the data.")
 POINTS = Setting(
     "WAVeform:POINts",
     Integer("", 100, 1_000_000),
@@ -123,25 +123,25 @@ POINTS = Setting(
     limits="points_limits",
     read="points",
 )
-POINTS_MODE = Setting("WAVeform:POINts:MODE", Choice("NORMal", "MAXimum", "RAW"), "NORM", "Which record.")
+POINTS_MODE = Setting("WAVeform:POINts:MODE", Keyword("NORMal", "MAXimum", "RAW"), "NORM", "Which record.")
 WAVEFORM_SOURCE = Setting(
     "WAVeform:SOURce",
-    Choice(*_ANALOG, "FUNCtion", "MATH=FUNC", "FFT", "WMEMory1", "WMEMory2", "SBUS1", "EXTernal"),
+    Keyword(*_ANALOG, "FUNCtion", "MATH=FUNC", "FFT", "WMEMory1", "WMEMory2", "SBUS1", "EXTernal"),
     "CHAN1",
     "Which input to transfer.",
 )
 UNSIGNED = Setting("WAVeform:UNSigned", Boolean(), True, "Whether codes are unsigned.")
-VIEW = Setting("WAVeform:VIEW", Choice("MAIN"), "MAIN", "Which view.")
+VIEW = Setting("WAVeform:VIEW", Keyword("MAIN"), "MAIN", "Which view.")
 
 # Measurements, display, system
 
 MEASURE_SOURCE = Setting(
-    "MEASure:SOURce", Choice(*_ANALOG, "FUNCtion", "FFT", "EXTernal"), "CHAN1", "What is measured."
+    "MEASure:SOURce", Keyword(*_ANALOG, "FUNCtion", "FFT", "EXTernal"), "CHAN1", "What is measured."
 )
-MEASURE_WINDOW = Setting("MEASure:WINDow", Choice("MAIN", "ZOOM", "AUTO"), "AUTO", "Where it is measured.")
+MEASURE_WINDOW = Setting("MEASure:WINDow", Keyword("MAIN", "ZOOM", "AUTO"), "AUTO", "Where it is measured.")
 DISPLAY_LABELS = Setting("DISPlay:LABel", Boolean(), False, "Whether labels are shown.")
 DISPLAY_PERSISTENCE = Setting(
-    "DISPlay:PERSistence", Choice("MINimum", "INFinite"), "MIN", "How long traces persist."
+    "DISPlay:PERSistence", Keyword("MINimum", "INFinite"), "MIN", "How long traces persist."
 )
 DISPLAY_VECTORS = Setting("DISPlay:VECTors", Boolean(), True, "Whether points are joined.")
 DISPLAY_NOTE = Setting("DISPlay:ANNotation:TEXT", Text(max_characters=254), "", "Note on the screen.")
@@ -150,14 +150,14 @@ LOCK = Setting("SYSTem:LOCK", Boolean(), False, "Front panel lock.")
 MESSAGE = Setting("SYSTem:DSP", Text(max_characters=254), "", "Message on the screen.", set_only=True)
 OPERATION_ENABLE = Setting("OPEE", Integer("", 0, 65535), 0.0, "Enabled operation events.")
 TIMEOUT_AUTOSCALE = Setting(
-    "AUToscale:CHANnels", Choice("ALL", "DISPlayed=DISP"), "DISP", "What autoscale looks at."
+    "AUToscale:CHANnels", Keyword("ALL", "DISPlayed=DISP"), "DISP", "What autoscale looks at."
 )
 
 # Built-in generator, wired to nothing
 
 WGEN_FUNCTION = Setting(
     "WGEN:FUNCtion",
-    Choice("SINusoid", "SQUare", "RAMP", "PULSe", "NOISe", "DC"),
+    Keyword("SINusoid", "SQUare", "RAMP", "PULSe", "NOISe", "DC"),
     "SIN",
     "Function of the built-in generator.",
 )
@@ -174,8 +174,8 @@ WGEN_LOW = Setting(
     "WGEN:VOLTage:LOW", _real("V", -6, 6), -0.25, "Its lower voltage.", read="wgen_low", write="set_wgen_low"
 )
 WGEN_OUTPUT = Setting("WGEN:OUTPut", Boolean(), False, "Whether its output is on.")
-WGEN_LOAD = Setting("WGEN:OUTPut:LOAD", Choice("ONEMeg", "FIFTy"), "ONEM", "Load that its voltages assume.")
-WGEN_POLARITY = Setting("WGEN:OUTPut:POLarity", Choice("NORMal", "INVerted"), "NORM", "Its polarity.")
+WGEN_LOAD = Setting("WGEN:OUTPut:LOAD", Keyword("ONEMeg", "FIFTy"), "ONEM", "Load that its voltages assume.")
+WGEN_POLARITY = Setting("WGEN:OUTPut:POLarity", Keyword("NORMal", "INVerted"), "NORM", "Its polarity.")
 WGEN_DUTY = Setting("WGEN:FUNCtion:SQUare:DCYCle", _real("PCT", 20, 80), 50.0, "Duty cycle of its squares.")
 WGEN_SYMMETRY = Setting("WGEN:FUNCtion:RAMP:SYMMetry", _real("PCT", 0, 100), 100.0, "Symmetry of its ramps.")
 WGEN_WIDTH = Setting("WGEN:FUNCtion:PULSe:WIDTh", _real("S", 20e-9, 10), 1e-4, "Width of its pulses.")

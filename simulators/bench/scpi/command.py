@@ -11,7 +11,7 @@ from hwloop.simulators.bench.scpi.status import ScpiError
 from hwloop.simulators.bench.scpi.values import Number, Parameter
 
 if TYPE_CHECKING:
-    from hwloop.simulators.bench.scpi.instrument import Instrument, Session
+    from hwloop.simulators.bench.scpi.instrument import ClientConnection, Instrument
 
 Reply = str | bytes | None
 MARK = "_scpi_command"
@@ -19,7 +19,7 @@ ROUNDING = 1e-9  # relative; by so much a limit may be missed by a number that w
 
 
 @dataclass(frozen=True)
-class Call:
+class CommandCall:
     """One message unit on its way to what executes it.
 
     Parameters
@@ -32,7 +32,7 @@ class Call:
         Tokens or parsed values.
     """
 
-    session: Session
+    session: ClientConnection
     suffixes: tuple[int, ...]
     arguments: tuple[Any, ...]
 
@@ -90,7 +90,7 @@ class Setting:
             return self.parameter.low, self.parameter.high
         raise ScpiError(-224)
 
-    def query(self, instrument: Instrument, call: Call) -> str:
+    def query(self, instrument: Instrument, call: CommandCall) -> str:
         """``HEADER?`` reads the value, ``HEADER? MIN`` (MAX, DEF) a limit or the default."""
         if self.set_only:
             raise ScpiError(-113)
@@ -100,7 +100,7 @@ class Setting:
             return self.parameter.print(self._named_value(instrument, call.suffix, call.arguments[0]))
         return self.parameter.print(self.value(instrument, call.suffix))
 
-    def execute(self, instrument: Instrument, call: Call) -> None:
+    def execute(self, instrument: Instrument, call: CommandCall) -> None:
         """``HEADER value``, the value a number with its unit, ``MIN``, ``MAX``, ``DEF`` or what the type takes."""
         if self.query_only:
             raise ScpiError(-113)
@@ -165,7 +165,7 @@ _NAMED = {
 
 
 @dataclass(frozen=True, eq=False)
-class Command:
+class BenchCommand:
     """A command, or with ``?`` at the pattern's end a query, that a method executes.
 
     Parameters
@@ -195,7 +195,7 @@ class Command:
     def __post_init__(self) -> None:
         object.__setattr__(self, "header", HeaderPattern(self.pattern))
 
-    def run(self, instrument: Instrument, call: Call) -> Reply:
+    def run(self, instrument: Instrument, call: CommandCall) -> Reply:
         """Check and parse the parameters, then call the method."""
         tokens = call.arguments
         if len(tokens) < self.required:
@@ -204,7 +204,7 @@ class Command:
             raise ScpiError(-108)
         types = self.parameters + self.parameters[-1:] * (len(tokens) - len(self.parameters))
         values = tuple(kind.parse(token) for kind, token in zip(types, tokens, strict=False))
-        reply: Reply = getattr(instrument, self.method)(Call(call.session, call.suffixes, values))
+        reply: Reply = getattr(instrument, self.method)(CommandCall(call.session, call.suffixes, values))
         return reply
 
 
@@ -219,16 +219,16 @@ def command(
     def mark(method: Method) -> Method:
         doc = (method.__doc__ or "").partition("\n")[0]
         needed = len(parameters) if required is None else required
-        marked = [Command(pattern, method.__name__, doc, parameters, needed, repeat) for pattern in patterns]
+        marked = [BenchCommand(pattern, method.__name__, doc, parameters, needed, repeat) for pattern in patterns]
         setattr(method, MARK, tuple(marked))
         return method
 
     return mark
 
 
-def commands_of(kind: type) -> tuple[Command, ...]:
+def commands_of(kind: type) -> tuple[BenchCommand, ...]:
     """The commands that the methods of a class and its bases execute."""
-    found: dict[str, tuple[Command, ...]] = {}
+    found: dict[str, tuple[BenchCommand, ...]] = {}
     for base in reversed(kind.__mro__):
         for name, method in vars(base).items():
             if hasattr(method, MARK):

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from hwloop.errors import HwloopError
-from hwloop.simulators.bench.scpi.command import Call, Command, Reply, Setting, commands_of
+from hwloop.simulators.bench.scpi.command import BenchCommand, CommandCall, Reply, Setting, commands_of
 from hwloop.simulators.bench.scpi.messages import absolute, check_mnemonics, split_header, split_outside
-from hwloop.simulators.bench.scpi.status import ScpiError, Status
+from hwloop.simulators.bench.scpi.status import InstrumentStatus, ScpiError
 
 
 class BenchClock:
@@ -54,7 +54,7 @@ class ClientGone(Exception):
     """The client has hung up, or is hung up on."""
 
 
-class Session:
+class ClientConnection:
     """A client of an instrument, with its own output queue.
 
     ``write`` and ``read`` follow the message exchange protocol (IEEE 488.2, chapter 6), as over GPIB: a new
@@ -124,9 +124,9 @@ class Instrument:
         self.clock = clock
         self.lock = clock.lock
         self.changed = threading.Condition(self.lock)
-        self.status = Status()
+        self.status = InstrumentStatus()
         self._commands = commands_of(type(self))
-        self._known: dict[bytes, tuple[Setting | Command, tuple[int, ...], bool]] = {}
+        self._known: dict[bytes, tuple[Setting | BenchCommand, tuple[int, ...], bool]] = {}
         self._values: dict[tuple[Setting, int], Any] = {}
 
     # State
@@ -150,7 +150,7 @@ class Instrument:
 
     # Messages
 
-    def execute(self, session: Session, message: bytes) -> bytes:
+    def execute(self, session: ClientConnection, message: bytes) -> bytes:
         """Execute a program message; the replies of its queries, joined by ``;``."""
         with self.lock:
             replies: list[bytes] = []
@@ -162,7 +162,7 @@ class Instrument:
                 self.status.report(ScpiError(-310, str(error)))
             return b";".join(replies)
 
-    def _execute_units(self, session: Session, message: bytes, replies: list[bytes]) -> None:
+    def _execute_units(self, session: ClientConnection, message: bytes, replies: list[bytes]) -> None:
         path, indefinite = "", False
         for unit in split_outside(message, b";"):
             if not unit:
@@ -175,7 +175,7 @@ class Instrument:
             session.output = replies[0] if replies else b""  # what *STB? in the same message sees
             try:
                 self.before(session, entry)
-                reply = self._dispatch(entry, Call(session, suffixes, tuple(tokens)), is_query)
+                reply = self._dispatch(entry, CommandCall(session, suffixes, tuple(tokens)), is_query)
             except ScpiError as error:
                 if error.ends_message:
                     raise
@@ -184,15 +184,15 @@ class Instrument:
             if reply is not None:
                 replies.append(reply if isinstance(reply, bytes) else reply.encode("latin-1"))
 
-    def _dispatch(self, entry: Setting | Command, call: Call, is_query: bool) -> Reply:
-        if isinstance(entry, Command):
+    def _dispatch(self, entry: Setting | BenchCommand, call: CommandCall, is_query: bool) -> Reply:
+        if isinstance(entry, BenchCommand):
             return entry.run(self, call)
         if is_query:
             return entry.query(self, call)
         entry.execute(self, call)
         return None
 
-    def _find(self, header: bytes, path: str) -> tuple[Setting | Command, tuple[int, ...], bool, str]:
+    def _find(self, header: bytes, path: str) -> tuple[Setting | BenchCommand, tuple[int, ...], bool, str]:
         """What executes a header, its numeric suffixes, whether it is a query, and the path that it leaves."""
         try:
             whole, path = absolute(header.decode("ascii").upper(), path)
@@ -204,7 +204,7 @@ class Instrument:
             self._known[key] = self._look_up(whole)
         return *self._known[key], path
 
-    def _look_up(self, header: str) -> tuple[Setting | Command, tuple[int, ...], bool]:
+    def _look_up(self, header: str) -> tuple[Setting | BenchCommand, tuple[int, ...], bool]:
         is_query = header.endswith("?")
         for entry in self._commands:
             if (suffixes := entry.header.match(header)) is not None:
@@ -214,13 +214,13 @@ class Instrument:
                 return setting, suffixes, is_query
         raise ScpiError(-113)
 
-    def before(self, session: Session, entry: Setting | Command) -> None:
+    def before(self, session: ClientConnection, entry: Setting | BenchCommand) -> None:
         """Called before a unit is executed; an instrument that is busy waits here."""
 
-    def session_closed(self, session: Session) -> None:
+    def session_closed(self, session: ClientConnection) -> None:
         """Called when a client has gone."""
 
-    def wait(self, session: Session, seconds: float | None = None) -> None:
+    def wait(self, session: ClientConnection, seconds: float | None = None) -> None:
         """Let others use the instrument until something changes, or for some seconds.
 
         Raises

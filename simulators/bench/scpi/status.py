@@ -125,7 +125,7 @@ class Register:
 
 
 @dataclass
-class Status:
+class InstrumentStatus:
     """What an instrument knows of itself.
 
     Parameters

@@ -188,7 +188,7 @@ class Boolean:
         return str(int(value))
 
 
-class Choice:
+class Keyword:
     """One of some mnemonics; its value is the short form.
 
     Parameters

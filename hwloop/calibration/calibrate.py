@@ -1,27 +1,126 @@
-"""From a device to its calibration: plan, measure through a session, estimate."""
+"""From a device to its calibration: plan, measure through a session, estimate, recommend."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwloop.calibration.first_look import look_first
-from hwloop.calibration.mixing import measure_mixing
-from hwloop.calibration.mixing_figures import analyse_mixing
-from hwloop.calibration.paired import analyse_paired, measure_paired
+from hwloop.calibration.figure_table import described
+from hwloop.calibration.main_part import Analysis
+from hwloop.calibration.memory import FirstLook, look_first
+from hwloop.calibration.mixing import analyse_mixing, measure_mixing
+from hwloop.calibration.paired import PairedData, analyse_paired, measure_paired
 from hwloop.calibration.plan import Plan, plan_rows
-from hwloop.calibration.recording import Recording
-from hwloop.calibration.result import Calibration
-from hwloop.calibration.timing import batch_times, timing_figures
+from hwloop.calibration.recommendation import Recommendation, recommend
+from hwloop.calibration.settling_sweep import SettlingSweep
 from hwloop.deadline import MONOTONIC, Clock
-from hwloop.device import Device
+from hwloop.device import Device, DeviceSpec
+from hwloop.probing.statistics import CONFIDENCE, Estimate
+from hwloop.probing.timing import BatchTimes, TimedSession, batch_times, timing_figures
 from hwloop.session import Forecast, Session
 
 if TYPE_CHECKING:
     from hwloop.events import Listener
     from hwloop.journal import Journal
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What :func:`hwloop.calibration.calibrate` found.
+
+    Attributes
+    ----------
+    identity, spec
+        Of the device.
+    rows, seed
+        Rows measured, and the seed of their order.
+    middle_row
+        Number of the row at which gains and offsets hold; drift moves them from there.
+    look
+        Memory and pairing as first seen.
+    figures
+        By name; :data:`hwloop.calibration.figure_table.FIGURES` says what each is.
+    batch_times
+        Time of a call against its rows.
+    analysis
+        Curves, residuals and references, for plots.
+    sweep
+        Memory against a setting in seconds, if that was measured too.
+    interrupted_at
+        The row, from 0, at which an interrupted calibration went on; 0 for one that was not.
+    """
+
+    identity: str
+    spec: DeviceSpec
+    rows: int
+    seed: int
+    middle_row: float
+    look: FirstLook
+    figures: dict[str, Estimate]
+    batch_times: BatchTimes
+    analysis: Analysis
+    sweep: SettlingSweep | None = None
+    interrupted_at: int = 0
+
+    @cached_property
+    def recommended(self) -> Recommendation:
+        """Settings, with reasons."""
+        return recommend(self.spec, self.figures, self.analysis.curves, self.batch_times, self.look.paired)
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """What limits the figures; empty if nothing does."""
+        found = []
+        if self.look.longer:
+            found.append(
+                "a row is remembered for longer than could be fitted: gains are those of rows that have not "
+                "settled; give each row more time (--settling KEY finds how much, if the device has a setting for "
+                "it), then calibrate again"
+            )
+        if self.interrupted_at:
+            found.append(
+                f"it was interrupted, and went on at row {self.interrupted_at:,}: drift rates span the break; "
+                "calibrate again where they matter"
+            )
+        if not self.look.paired:
+            found.append("the device mixes its inputs: figures hold near one operating point (docs/calibrate.md)")
+        return found
+
+    def device_table(self, table: dict[str, Any]) -> dict[str, Any]:
+        """A device TOML's table with the recommended settings around the device that ``table`` describes.
+
+        Parameters
+        ----------
+        table
+            ``device``, and ``settings`` and ``wrap`` if there are any: what was calibrated.
+        """
+        return {**table, "wrap": [*table.get("wrap", []), *self.recommended.wrappers()]}
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: every figure with its interval, unit, meaning and axes."""
+        return {
+            "identity": self.identity,
+            "spec": self.spec.as_dict(),
+            "rows": self.rows,
+            "seed": self.seed,
+            "interrupted_at": self.interrupted_at,
+            "confidence": CONFIDENCE,
+            "middle_row": self.middle_row,
+            "channel_to_channel": self.look.paired,
+            "lags": self.look.lags,
+            "warnings": self.warnings,
+            "figures": {name: described(name, estimate) for name, estimate in self.figures.items()},
+            "batches": {
+                "rows": self.batch_times.rows.astype(int).tolist(),
+                "seconds": self.batch_times.seconds.as_dict(),
+            },
+            "settling_sweep": None if self.sweep is None else self.sweep.as_dict(),
+            "recommended": self.recommended.as_dict(),
+        }
 
 
 def calibrate(
@@ -72,27 +171,22 @@ def calibrate(
     if announce is not None:
         announce(plan, session.forecast(plan.rows))
     rng = np.random.default_rng(seed)
-    recording = Recording(session, clock)
-    with session:
-        look = look_first(recording, plan, rng)
-        if look.paired:
-            data = measure_paired(recording, plan, look, rng)
-        else:
-            mixing_data = measure_mixing(recording, plan, look, rng)
-        identity = session.identity
-    calls = recording.calls
-    figures = timing_figures(calls)
+    timed = TimedSession(session, clock)
     units = (device.spec.input_unit, device.spec.output_unit)
-    analysis = analyse_paired(data, units) if look.paired else analyse_mixing(mixing_data, units)
+    with session:
+        look = look_first(timed, plan, rng)
+        data = measure_paired(timed, plan, look, rng) if look.paired else measure_mixing(timed, plan, look, rng)
+        identity = session.identity
+    analysis = analyse_paired(data, units) if isinstance(data, PairedData) else analyse_mixing(data, units)
     return Calibration(
         identity=identity,
         spec=device.spec,
-        rows=recording.rows,
+        rows=timed.rows,
         seed=seed,
         middle_row=analysis.middle_row,
         look=look,
-        figures={**analysis.figures, **figures},
-        batch_times=batch_times(calls),
+        figures={**analysis.figures, **timing_figures(timed.calls)},
+        batch_times=batch_times(timed.calls),
         analysis=analysis,
-        interrupted_at=recording.recorded,
+        interrupted_at=timed.recorded,
     )

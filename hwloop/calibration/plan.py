@@ -122,3 +122,9 @@ def call_sizes(spec: DeviceSpec, main: int) -> tuple[int, ...]:
     while rounds < 12 and (rounds + 1) * sum(sizes) <= REFERENCE_SHARE * main:
         rounds += 1
     return tuple(sizes * rounds)
+
+
+def number_of_levels(rows: int, hold: int) -> int:
+    """The finest grid of levels of which each is held often enough."""
+    enough = (levels for levels in LEVELS if rows >= levels * LEAST_VISITS * 2 * hold)
+    return next(enough, LEVELS[-1])

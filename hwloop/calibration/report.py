@@ -13,20 +13,9 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hwloop._version import __version__
-from hwloop.calibration import response_plots, system_plots
-from hwloop.calibration.in_words import figure_lines
-from hwloop.calibration.plot_style import STYLE
-from hwloop.calibration.result import Calibration
-
-PLOTS = {
-    "transfer": response_plots.transfer,
-    "noise": response_plots.noise,
-    "memory": response_plots.memory,
-    "channels": system_plots.between_channels,
-    "drift": system_plots.drift,
-    "pace": system_plots.pace,
-    "settling": system_plots.settling,
-}
+from hwloop.calibration.calibrate import Calibration
+from hwloop.calibration.figure_table import figure_lines
+from hwloop.calibration.plots import PLOTS, STYLE
 
 
 def write_report(calibration: Calibration, device_file: str, path: Path, plots: Path | None = None) -> Path:
@@ -76,24 +65,21 @@ def _render(calibration: Calibration, device_file: str, images: dict[str, bytes]
     )
     source = files("hwloop.calibration").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
     recommended = calibration.recommended
+    settings = {
+        "range": "narrowed" if recommended.input_low else "the device's own",
+        "averages": recommended.averages,
+        "settling_rows": recommended.settling_rows,
+        "rows_per_call": recommended.rows_per_call,
+        "correction": "none" if recommended.correction is None else recommended.correction["kind"],
+    }
     return environment.from_string(source).render(
         calibration=calibration,
-        lines=figure_lines(calibration),
+        lines=figure_lines(calibration.figures),
         images={
             name: "data:image/png;base64," + base64.b64encode(image).decode("ascii")
             for name, image in images.items()
         },
-        settings=[
-            ("range", "narrowed" if recommended.input_low else "the device's own", recommended.reasons["range"]),
-            ("averages", recommended.averages, recommended.reasons["averages"]),
-            ("settling rows", recommended.settling_rows, recommended.reasons["settling_rows"]),
-            ("rows per call", recommended.rows_per_call, recommended.reasons["rows_per_call"]),
-            (
-                "correction",
-                "none" if recommended.correction is None else recommended.correction["kind"],
-                recommended.reasons["correction"],
-            ),
-        ],
+        settings=[(name.replace("_", " "), value, recommended.reasons[name]) for name, value in settings.items()],
         device_file=device_file,
         version=__version__,
         written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),

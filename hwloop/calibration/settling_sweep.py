@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from scipy.optimize import curve_fit
 
-from hwloop.calibration.estimate import Estimate
-from hwloop.calibration.first_look import step_responses, two_stimuli
+from hwloop.calibration.memory import Steps
 from hwloop.device import Device
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
 from hwloop.events import Listener
 from hwloop.journal import Journal
+from hwloop.probing.statistics import Estimate
+from hwloop.probing.stimuli import contrast, steps_between
 from hwloop.session import Session
 
 STEPS, STEP_ROWS = 12, 12
@@ -58,15 +59,10 @@ class SettlingSweep:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {
-            "setting": self.setting,
-            "seconds": self.seconds.tolist(),
-            "memory": self.memory.as_dict(),
-            "floor": self.floor.as_dict(),
-            "start": self.start.as_dict(),
-            "time_constant": self.time_constant.as_dict(),
-            "recommended": self.recommended,
-        }
+        names = ("memory", "floor", "start", "time_constant")
+        figures = {name: getattr(self, name).as_dict() for name in names}
+        seconds = self.seconds.tolist()
+        return {"setting": self.setting, "seconds": seconds, **figures, "recommended": self.recommended}
 
 
 def sweep_settling(
@@ -121,13 +117,10 @@ def sweep_settling(
 def _memory_at(
     device: Device, seed: int, listeners: Sequence[Listener], journal: Journal | None
 ) -> tuple[float, float]:
-    low, high = two_stimuli(device.spec, np.random.default_rng(seed))
-    order = np.arange(STEPS) % 2
-    stimuli = np.where(np.repeat(order, STEP_ROWS)[:, np.newaxis] == 1, high, low)
-    session = Session(device, journal=journal, budget=ROWS_PER_VALUE, listeners=listeners)
-    with session:
+    stimuli = steps_between(*contrast(device.spec, np.random.default_rng(seed)), STEPS, STEP_ROWS)
+    with Session(device, journal=journal, budget=ROWS_PER_VALUE, listeners=listeners) as session:
         responses = session.measure(stimuli, "calibrate")
-    left, error = step_responses(responses.reshape(STEPS, STEP_ROWS, -1))
+    left, error = Steps(responses.reshape(STEPS, STEP_ROWS, -1)).relative()
     weight = 1 / np.maximum(error[:, 0], 1e-300) ** 2
     if not weight.sum() > 0:
         return np.nan, np.nan
@@ -144,16 +137,16 @@ def _fitted_decay(
     seconds: Float64Array, memory: Float64Array, error: Float64Array
 ) -> tuple[Estimate, Estimate, Estimate]:
     """Floor, start and time constant, each with its interval."""
-    unknown = Estimate(np.array(np.nan), np.array(np.nan), np.array(np.nan))
+    unknown = (Estimate.unknown(),) * 3
     seen = memory[0] - memory[-1] > 4 * np.hypot(error[0], error[-1])
     if len(seconds) < LEAST_VALUES or not seen or not (error > 0).all():
-        return unknown, unknown, unknown
+        return unknown
     guess = (float(memory[-1]), float(memory[0] - memory[-1]), float(seconds.mean()))
     ends = ([-1.0, 0.0, 1e-3 * seconds[0]], [1.0, np.inf, 1e3 * seconds[-1]])
     try:
         fit, covariance = curve_fit(_decay, seconds, memory, guess, error, absolute_sigma=True, bounds=ends)
     except RuntimeError:  # no end found
-        return unknown, unknown, unknown
+        return unknown
     errors = np.sqrt(np.diagonal(covariance))
     floor, start = (Estimate.normal(fit[i], errors[i]) for i in (0, 1))
     return floor, start, Estimate.log_normal(fit[2], errors[2] / fit[2], unit="s")

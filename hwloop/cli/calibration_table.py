@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hwloop.calibration import Calibration
-from hwloop.calibration.in_words import figure_lines
+from hwloop.calibration.figure_table import figure_lines
 
 
 def show_calibration(calibration: Calibration, console: Console) -> None:
@@ -18,7 +18,7 @@ def show_calibration(calibration: Calibration, console: Console) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True)
     group = ""
-    for line in figure_lines(calibration):
+    for line in figure_lines(calibration.figures):
         if line.group != group:
             group = line.group
             table.add_row(Text(group, style="bold"))

@@ -6,8 +6,8 @@ from hwloop.conformance.crossover import ROUNDING, crossover
 from hwloop.conformance.examination import Examination
 from hwloop.conformance.finding import FAMILY_ALPHA, Finding, Undecided, note
 from hwloop.conformance.promise import Evidence, Promise
-from hwloop.conformance.randomisation import PAIRS
-from hwloop.conformance.stimuli import moderate
+from hwloop.probing.statistics import PAIRS
+from hwloop.probing.stimuli import moderate
 
 TOGETHER = 3
 

@@ -8,12 +8,12 @@ from hwloop.conformance.examination import Examination, Interruption, Unanswered
 from hwloop.conformance.finding import Finding, failed, note, passed
 from hwloop.conformance.promise import Evidence, Promise
 from hwloop.conformance.recovery import driver_lines
-from hwloop.conformance.stimuli import moderate
 from hwloop.conformance.within import within
 from hwloop.device import Device
 from hwloop.device.hold import hold_of, working_for
 from hwloop.device.spec import Float64Array
 from hwloop.errors import BudgetExceeded, DeviceError, LimitError
+from hwloop.probing.stimuli import moderate
 
 PROMPT_SECONDS = 2.0  # for a close() that must not wait for the call in flight; 0.6 s are promised
 

@@ -10,10 +10,10 @@ import numpy as np
 from scipy.stats import trim_mean
 
 from hwloop.conformance.finding import Undecided, failed, passed
-from hwloop.conformance.randomisation import PAIRS, sign_flip_p_value
 from hwloop.conformance.survey import Survey
 from hwloop.device.spec import Float64Array
 from hwloop.errors import BudgetExceeded
+from hwloop.probing.statistics import PAIRS, sign_flip_p_value
 
 ROUNDING = 1e-5  # of the span: a difference below it matters to nobody (float32 arithmetic in another order)
 SUSPICION = 0.01

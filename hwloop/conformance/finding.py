@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hwloop.conformance.randomisation import holm
+from hwloop.probing.statistics import holm
 
 FAMILY_ALPHA = 1e-4  # chance that any of the randomised tests of one report calls a sound device broken
 

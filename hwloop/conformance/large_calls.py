@@ -9,9 +9,9 @@ from hwloop.conformance.crossover import ROUNDING
 from hwloop.conformance.examination import Examination, Unanswered
 from hwloop.conformance.finding import Finding, failed, note, passed
 from hwloop.conformance.promise import Evidence, Promise
-from hwloop.conformance.stimuli import moderate
 from hwloop.conformance.survey import Survey
 from hwloop.device.spec import Float64Array
+from hwloop.probing.stimuli import moderate
 
 KINDS = 6
 LARGEST = 128

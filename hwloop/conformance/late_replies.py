@@ -13,11 +13,11 @@ from hwloop.conformance.finding import Finding, failed, note, passed
 from hwloop.conformance.held_reply import HeldReply
 from hwloop.conformance.promise import Evidence, Promise
 from hwloop.conformance.recovery import CLEAR, MOST_GLITCHES, REFERENCES
-from hwloop.conformance.stimuli import moderate
 from hwloop.conformance.survey import Survey
 from hwloop.conformance.within import Hung
 from hwloop.device.spec import Float64Array
 from hwloop.errors import DeviceError
+from hwloop.probing.stimuli import moderate
 
 MOST_READS = 3
 NEXT_ROWS = 4

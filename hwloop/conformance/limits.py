@@ -11,10 +11,10 @@ from hwloop.conformance.examination import Examination
 from hwloop.conformance.finding import Finding, failed, passed
 from hwloop.conformance.guard import overrides_measure
 from hwloop.conformance.promise import Evidence, Promise
-from hwloop.conformance.stimuli import middle, moderate
 from hwloop.device import DeviceSpec
 from hwloop.device.spec import Float64Array
 from hwloop.errors import HwloopError, LimitError, StimulusError
+from hwloop.probing.stimuli import middle, moderate
 
 CHANNELS = 3
 

@@ -10,9 +10,9 @@ from hwloop.conformance.crossover import Crossover, crossover
 from hwloop.conformance.examination import Examination
 from hwloop.conformance.finding import Undecided
 from hwloop.conformance.promise import Evidence, Promise
-from hwloop.conformance.randomisation import PAIRS
-from hwloop.conformance.stimuli import moderate, rest, strong
 from hwloop.device.spec import Float64Array
+from hwloop.probing.statistics import PAIRS
+from hwloop.probing.stimuli import moderate, rest, strong
 
 
 class Memory(Promise):

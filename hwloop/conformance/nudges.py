@@ -11,10 +11,10 @@ from hwloop.conformance.crossover import TEST, Crossover, confirmed, crossover
 from hwloop.conformance.examination import Examination
 from hwloop.conformance.finding import Finding, Undecided, failed, note, passed
 from hwloop.conformance.promise import Evidence, Promise
-from hwloop.conformance.randomisation import PAIRS, sign_flip_p_value
-from hwloop.conformance.stimuli import rest
 from hwloop.device import DeviceSpec
 from hwloop.device.spec import Float64Array
+from hwloop.probing.statistics import PAIRS, sign_flip_p_value
+from hwloop.probing.stimuli import rest
 
 SIZE = 0.1  # share of the limits: small enough that most devices hardly bend
 ONE_WAY = 0.2  # of the response to a push is tolerated: nudges of a finite size are not quite reciprocal

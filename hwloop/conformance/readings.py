@@ -5,7 +5,7 @@ from __future__ import annotations
 from hwloop.conformance.examination import Examination
 from hwloop.conformance.finding import Finding, failed, passed
 from hwloop.conformance.promise import Evidence, Promise
-from hwloop.conformance.stimuli import moderate
+from hwloop.probing.stimuli import moderate
 
 
 class Readings(Promise):

@@ -10,10 +10,10 @@ from hwloop.conformance.examination import Examination, Interruption
 from hwloop.conformance.finding import Finding, failed, note, passed
 from hwloop.conformance.line_hook import Line
 from hwloop.conformance.promise import Evidence, Promise
-from hwloop.conformance.stimuli import moderate, strong
 from hwloop.conformance.survey import Survey
 from hwloop.device.spec import Float64Array
 from hwloop.errors import DeviceError
+from hwloop.probing.stimuli import moderate, strong
 
 MOST_LINES = 8
 PROBES = 5  # a fault must show on each: not a glitch, and a link that lags may hold the right answer to one

@@ -10,10 +10,10 @@ from hwloop.conformance.crossover import Crossover, compared, confirmed
 from hwloop.conformance.examination import Examination
 from hwloop.conformance.finding import Finding, Undecided, failed, note
 from hwloop.conformance.promise import Evidence, Promise
-from hwloop.conformance.randomisation import PAIRS, sign_flip_p_value
-from hwloop.conformance.stimuli import moderate
 from hwloop.conformance.survey import Survey
 from hwloop.device.spec import Float64Array
+from hwloop.probing.statistics import PAIRS, sign_flip_p_value
+from hwloop.probing.stimuli import moderate
 
 LONGEST_SECONDS = 120.0
 

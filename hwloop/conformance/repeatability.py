@@ -8,9 +8,9 @@ from scipy.stats import binom
 from hwloop.conformance.crossover import crossover
 from hwloop.conformance.finding import Finding, Undecided, failed, note, passed
 from hwloop.conformance.promise import Evidence, Promise
-from hwloop.conformance.randomisation import PAIRS
-from hwloop.conformance.stimuli import rest, strong
 from hwloop.conformance.survey import HEARD, ROWS
+from hwloop.probing.statistics import PAIRS
+from hwloop.probing.stimuli import rest, strong
 
 GLITCH_RATE = 0.05  # of rows; a device with fewer is sound
 TEST = f"one-sided binomial test of a glitch rate above {100 * GLITCH_RATE:g} %"

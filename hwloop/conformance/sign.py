@@ -6,8 +6,8 @@ import numpy as np
 
 from hwloop.conformance.finding import Finding, note, passed
 from hwloop.conformance.promise import Evidence, Promise
-from hwloop.conformance.randomisation import label_p_value
 from hwloop.conformance.survey import REPEATS, STIMULI, Survey
+from hwloop.probing.statistics import label_p_value
 
 SWAPS = 4000
 SEEN = 1e-3

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from hwloop.conformance.examination import Examination
-from hwloop.conformance.randomisation import label_p_value
-from hwloop.conformance.stimuli import mirrored, moderate
 from hwloop.device.spec import Float64Array
+from hwloop.probing.statistics import label_p_value
+from hwloop.probing.stimuli import mirrored, moderate
 
 STIMULI = 12  # and as many mirror images
 REPEATS = 3

@@ -13,11 +13,11 @@ from hwloop.conformance.examination import Examination
 from hwloop.conformance.finding import Finding, Undecided, failed, note
 from hwloop.conformance.line_hook import Line
 from hwloop.conformance.promise import Evidence, Promise
-from hwloop.conformance.randomisation import PAIRS
 from hwloop.conformance.recovery import driver_lines
-from hwloop.conformance.stimuli import moderate, strong
 from hwloop.device.spec import Float64Array
 from hwloop.errors import DeviceError, HwloopError
+from hwloop.probing.statistics import PAIRS
+from hwloop.probing.stimuli import moderate, strong
 from hwloop.session import Session
 
 MOST_LINES = 10

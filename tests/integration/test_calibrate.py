@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from hwloop import BudgetExceeded, Device, DeviceSpec, LimitError, open_device
 from hwloop.calibration import calibrate, least_rows, sweep_settling
-from hwloop.calibration.in_words import figure_lines
+from hwloop.calibration.figure_table import figure_lines
 from hwloop.cli.app import app
 from hwloop.experiment.toml_text import toml_text
 from hwloop.simulators.linear_instrument import LinearInstrument
@@ -131,7 +131,7 @@ def test_odd_devices_have_figures_and_a_device_file(device):
     json.dumps(found.as_dict(), allow_nan=False)
     text = toml_text(found.device_table({"device": "linear-instrument"}))
     assert tomllib.loads(text)["wrap"][-1]["name"] == "calibrated"
-    assert figure_lines(found)
+    assert figure_lines(found.figures)
 
 
 @pytest.mark.slow

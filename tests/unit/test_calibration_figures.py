@@ -9,16 +9,14 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
 from hwloop import BudgetExceeded, DeviceSpec
-from hwloop.calibration.estimate import Estimate, greatest_magnitude, standard_deviation
-from hwloop.calibration.in_words import with_interval
-from hwloop.calibration.isotonic import rising
-from hwloop.calibration.memory_figures import memory_figures, rows_until
-from hwloop.calibration.noise_figures import effective_bits
+from hwloop.calibration.figure_table import with_interval
+from hwloop.calibration.memory import memory_figures, rows_until
+from hwloop.calibration.noise_and_rank import effective_bits, effective_rank, rank_figures
 from hwloop.calibration.plan import least_rows, longest_call, plan_rows
-from hwloop.calibration.recording import Call
-from hwloop.calibration.singular_values import effective_rank, rank_figures
-from hwloop.calibration.timing import timing_figures
+from hwloop.calibration.recommendation import rising
 from hwloop.calibration.transfer_curve import LevelMeans, transfer_figures
+from hwloop.probing.statistics import Estimate, greatest_magnitude, standard_deviation
+from hwloop.probing.timing import TimedCall, timing_figures
 
 
 def curve_of(function, levels=17, low=-1.0, high=1.0, error=0.0):
@@ -120,8 +118,10 @@ def test_a_geometric_kernel_gives_its_factor():
 
 def test_latency_and_row_time_in_spite_of_a_busy_machine():
     rng = np.random.default_rng(0)
-    calls = [Call(n, (2e-3 + n * 1e-4) * (1 + 0.02 * rng.standard_normal())) for n in [1, 2, 4, 8, 16, 32, 64] * 5]
-    calls[3] = Call(8, 0.5)
+    calls = [
+        TimedCall(n, (2e-3 + n * 1e-4) * (1 + 0.02 * rng.standard_normal())) for n in [1, 2, 4, 8, 16, 32, 64] * 5
+    ]
+    calls[3] = TimedCall(8, 0.5)
     figures = timing_figures(calls)
     assert figures["latency"].value == pytest.approx(2e-3, rel=0.03)
     assert figures["row_time"].value == pytest.approx(1e-4, rel=0.03)

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hwloop
-from hwloop.conformance import check_device, stimuli
+from hwloop.conformance import check_device
 from hwloop.conformance.line_hook import LineHook
 from hwloop.conformance.within import Hung, within
 from hwloop.errors import ConfigError
+from hwloop.probing import stimuli
 
 
 class Recorder(hwloop.Device):

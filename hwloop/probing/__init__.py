@@ -1,0 +1,1 @@
+"""Stimuli, timed calls and statistics: for ``check``, which judges a device, and ``calibrate``."""

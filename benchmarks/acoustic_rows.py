@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from sizes import sized
 from table import print_table
 
 from hwloop.simulators.acoustic import eigenmodes
@@ -19,9 +20,10 @@ from hwloop.simulators.acoustic.accuracy import AccuracyWarning
 from hwloop.simulators.acoustic.cavity import AcousticCavity
 from hwloop.simulators.acoustic.shapes import Shape
 
-REPEATS = 12
-BATCHES = (256, 4096, 65_536)
+REPEATS = sized(12, short=1)
+BATCHES = sized((256, 4096, 65_536), short=(256,))
 THREADS = sorted({1, torch.get_num_threads()})
+ROWS, MESH = sized((256, 301), short=(4, 61))
 CASES = {
     "20 tones (5 to 24), 96 harmonics": {"n_tones": 20},
     "20 tones (20 to 39), 156 harmonics": {"n_tones": 20, "first_tone": 20},
@@ -31,13 +33,13 @@ CASES = {
 
 
 def main() -> None:
-    solved = seconds(lambda: eigenmodes.solve(Shape.named("sinai", 1.0, 0.7), 301))[0]
+    solved = seconds(lambda: eigenmodes.solve(Shape.named("sinai", 1.0, 0.7), MESH))[0]
     AcousticCavity(noise=False)
     cached = seconds(lambda: AcousticCavity(noise=False))[0]
     # With fewer harmonics than the default some weak lines move by more than 1 %: the table says so.
     warnings.filterwarnings("ignore", category=AccuracyWarning)
     print_table(
-        f"acoustic-cavity: 16 scatterers, batch 256, load {os.getloadavg()[0]:.1f}; "
+        f"acoustic-cavity: 16 scatterers, batch {ROWS}, load {os.getloadavg()[0]:.1f}; "
         f"set-up {solved:.1f} s, with cached modes {cached:.1f} s",
         [
             "",
@@ -55,14 +57,14 @@ def main() -> None:
     cost = {count: seconds(partial(cavity.measure, stimuli(count)))[1] / count for count in BATCHES}
     print_table(
         "cost against batch, processor time",
-        ["rows a call", "us a row", "times that of 256"],
+        ["rows a call", "us a row", f"times that of {BATCHES[0]}"],
         [[str(n), f"{1e6 * cost[n]:.0f}", f"{cost[n] / cost[BATCHES[0]]:.2f}"] for n in BATCHES],
     )
 
 
 def lines_of(name, settings):
     """A line of the table for each number of threads."""
-    cavity, rows = AcousticCavity(noise=False, **settings), stimuli(256)
+    cavity, rows = AcousticCavity(noise=False, **settings), stimuli(ROWS)
     cavity.measure(np.vstack([np.ones((1, 20)), rows]))
     taken = {threads: [] for threads in THREADS}
     for _ in range(REPEATS):
@@ -72,7 +74,7 @@ def lines_of(name, settings):
     heard = cavity.field(rows)
     lines = []
     for threads, times in taken.items():
-        wall, processor = (256 / min(column) for column in zip(*times, strict=True))
+        wall, processor = (ROWS / min(column) for column in zip(*times, strict=True))
         lines.append([name, str(threads), f"{wall:,.0f}", f"{processor:,.0f}", f"{heard.steps.mean():.1f}"])
         lines[-1] += [f"{heard.converged.mean():.0%}", f"{cavity.harmonics_error:.1%}"]
     return lines

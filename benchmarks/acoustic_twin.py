@@ -5,12 +5,13 @@ python benchmarks/acoustic_twin.py
 
 import time
 
+from sizes import sized
 from table import print_table
 
 from hwloop import twin
 from hwloop.experiments import data_files
 
-FITTED_ROWS = 7000
+FITTED_ROWS = sized(7000, short=300)
 
 
 def main() -> None:

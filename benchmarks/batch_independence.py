@@ -4,12 +4,14 @@ python benchmarks/batch_independence.py
 """
 
 import numpy as np
+from sizes import sized
 from table import print_table
 
 import hwloop
 from hwloop.experiments.datasets import digits, split
 
-BATCH_ROWS = (1, 2, 7, 64, 127, 129, 300)
+BATCH_ROWS = sized((1, 2, 7, 64, 127, 129, 300), short=(127,))
+TRAINERS = sized(("local", "phyll", "readout"), short=("readout",))
 QUIET = {"read_noise": 0.0}
 
 
@@ -18,7 +20,7 @@ def main() -> None:
     parts = split(dataset, 0, test=0.25)
     test = dataset.inputs[parts.test]
     lines = []
-    for trainer in ("local", "phyll", "readout"):
+    for trainer in TRAINERS:
         classifier = hwloop.PhysicalClassifier(trainer=trainer, device_settings=QUIET, random_state=0)
         classifier.fit(dataset.inputs[parts.train], dataset.labels[parts.train])
         memory = classifier.network_.sessions[0].memory

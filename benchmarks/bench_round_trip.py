@@ -17,9 +17,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pyvisa
+from sizes import sized
 from table import print_table
 
-POINTS, REPEATS = 10_000, 200
+POINTS, REPEATS = 10_000, sized(200, short=2)
 RUNNING = 8
 BENCH = "from hwloop.cli import main; main()"
 CLIENT_OPTIONS = {"default options": False, "TCP_NODELAY": True}

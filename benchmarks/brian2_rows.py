@@ -16,13 +16,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 from lif_rows import snntorch
+from sizes import sized
 from table import print_table
 
 from hwloop import open_device
 from hwloop.simulators.spiking.spiking_lif import SpikingLIF
 
-TARGETS = ("numpy", "cython")
-TURNS = 25
+TARGETS = sized(("numpy", "cython"), short=("numpy",))
+ROWS = sized((1, 32, 256), short=(2,))
+TURNS = sized(25, short=1)
 SAME = {"bias_current": 0.0, "bias_spread": 0.0, "refractory_seconds": 0.0, "output": "counts"}
 
 
@@ -38,7 +40,7 @@ def main() -> None:
             starts[name] = f"{time.perf_counter() - begin:.1f}"
         contestants = {name: device.measure for name, device in devices.items()}
         contestants["snnTorch"] = snntorch(SpikingLIF(**SAME))
-        for rows in (1, 32, 256):
+        for rows in ROWS:
             stimuli = np.random.default_rng(0).uniform(-1, 1, (rows, 64))
             counts = {name: count(stimuli) for name, count in contestants.items()}
             best = dict.fromkeys(contestants, np.inf)

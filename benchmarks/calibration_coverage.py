@@ -12,6 +12,7 @@ from collections import defaultdict
 
 import numpy as np
 from calibration_truth import SimulatedClock, true_figures
+from sizes import sized
 from table import print_table
 
 from hwloop.calibration import calibrate
@@ -62,7 +63,7 @@ def _aligned(values: list[np.ndarray]) -> np.ndarray:
 
 
 def main() -> None:
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else sized(100, short=1)
     budget = int(sys.argv[2]) if len(sys.argv) > 2 else None
     begin = time.perf_counter()
     held, worst = coverage(seeds, budget)

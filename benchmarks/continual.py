@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from sizes import sized
 from table import print_table
 from torch.nn import functional
 
@@ -29,8 +30,8 @@ from hwloop.training.optimiser import AdamSettings
 TASKS = [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)]
 CLASSES, WIDTH = 10, 100
 KEPT_A_CLASS = 10
-SETTINGS = AdamSettings(min_steps=300)
-SPSA_STEPS, SPSA_RATE, SPSA_SIZE = 4000, 0.002, 0.01
+SETTINGS = sized(AdamSettings(min_steps=300), short=AdamSettings(epochs=1, min_steps=2))
+SPSA_STEPS, SPSA_RATE, SPSA_SIZE = sized(4000, short=4), 0.002, 0.01
 
 
 class Learner:
@@ -136,7 +137,7 @@ METHODS: dict[str, Callable[[Stage, torch.Generator], Learner]] = {
 
 
 def main() -> None:
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else sized(3, short=2)
     torch.set_num_threads(1)
     found: dict[str, list[tuple[float, float]]] = {}
     rows = 0

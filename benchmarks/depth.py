@@ -16,6 +16,7 @@ import sys
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")  # before numpy and torch are loaded
 
+from sizes import sized  # noqa: E402
 from table import print_table  # noqa: E402
 
 import hwloop  # noqa: E402
@@ -29,12 +30,14 @@ ARMS = {  # name: trainer, stages
     "2 stages, greedy": ("greedy", 2),
     "3 stages, greedy": ("greedy", 3),
 }
+SAMPLES = sized(None, short=300)
 
 
 def accuracy(trainer: str, stages: int, seed: int, arguments: argparse.Namespace) -> float:
     """Share of held-out rows that are classified right; a device of its own for every stage."""
     data = datasets.mnist1d()
     split = datasets.split(data, seed, validation=arguments.validation)
+    train = split.train[:SAMPLES]
     held_out = split.validation if arguments.validation else split.test
     n_outputs, features = arguments.total // stages, [data.inputs.shape[1], *[arguments.width] * (stages - 1)]
     sessions = [
@@ -51,8 +54,8 @@ def accuracy(trainer: str, stages: int, seed: int, arguments: argparse.Namespace
     ]
     network = PhysicalNetwork(sessions, [Stage(arguments.width) for _ in range(stages)], seed=seed)
     built = hwloop.trainer(trainer, seed=seed)
-    history = built.fit(network, data.inputs[split.train], data.labels[split.train])
-    assert history.rows == stages * len(split.train), "one row a sample a stage"
+    history = built.fit(network, data.inputs[train], data.labels[train])
+    assert history.rows == stages * len(train), "one row a sample a stage"
     return float((network.predict(data.inputs[held_out]) == data.labels[held_out]).mean())
 
 
@@ -65,9 +68,9 @@ def line(name: str, values: Summary, single: Summary, total: int) -> list[object
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--total", type=int, default=1000, help="outputs of all stages together")
-    parser.add_argument("--width", type=int, default=100)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--total", type=int, default=sized(1000, short=60), help="outputs of all stages together")
+    parser.add_argument("--width", type=int, default=sized(100, short=20))
+    parser.add_argument("--seeds", type=int, default=sized(5, short=2))
     parser.add_argument("--validation", type=float, default=0.0, help="share to hold out and to score on instead")
     arguments = parser.parse_args()
     found: dict[str, list[float]] = {name: [] for name in ARMS if name.split(",")[0] + "," in name}

@@ -16,13 +16,16 @@ if hasattr(os, "sched_setaffinity"):
 
 import time  # noqa: E402
 
+from sizes import sized  # noqa: E402
 from table import print_table  # noqa: E402
 
 import hwloop  # noqa: E402
 from hwloop.experiments.datasets import digits, split  # noqa: E402
 from hwloop.layers import PhysicalNetwork, Stage  # noqa: E402
 
-N_OUTPUTS, WIDTH, STAGES = 1000, 100, 2
+N_OUTPUTS, WIDTH, STAGES = sized(1000, short=20), 100, 2
+SEEDS = sized(3, short=1)
+OPTIONS = sized({}, short={"epochs": 1, "min_steps": 2})
 
 
 def timed_fit(seed: int) -> list[object]:
@@ -36,7 +39,7 @@ def timed_fit(seed: int) -> list[object]:
     seconds = []
     for _ in range(2):  # the second fit recalls every row of the first
         begin = time.perf_counter()
-        history = hwloop.trainer("local", seed=seed).fit(network, *train)
+        history = hwloop.trainer("local", seed=seed, **OPTIONS).fit(network, *train)
         seconds.append(time.perf_counter() - begin)
     assert history.rows == 0, "the second fit is answered from memory"
     accuracy = (network.predict(dataset.inputs[parts.test]) == dataset.labels[parts.test]).mean()
@@ -50,5 +53,5 @@ if __name__ == "__main__":
     print_table(
         f"local on digits, {STAGES} stages of {N_OUTPUTS} outputs, width {WIDTH}, one core",
         header,
-        [timed_fit(seed) for seed in range(3)],
+        [timed_fit(seed) for seed in range(SEEDS)],
     )

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from sizes import SHORT, sized
 from table import print_table
 
 from hwloop.experiment.config import load_experiment
@@ -20,19 +21,24 @@ from hwloop.experiments.drift.run import DriftSettings, parsed_positions, run_dr
 POLICIES = (
     "none", "twin", "twin:unlabelled", "kriging", "recall", "heads", "warm", "restandardise",
     "restandardise:unlabelled", "restandardise+heads", "hebbian:unlabelled",
-)  # fmt: skip
+)[: sized(None, short=2)]  # fmt: skip
+LAST_STEP = sized(26, short=2)
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "drift-adaptation.png"
 
 
 def main() -> None:
-    seeds = sys.argv[1] if len(sys.argv) > 1 else "3"
+    seeds = sys.argv[1] if len(sys.argv) > 1 else sized("3", short="[0]")
     folder = Path(sys.argv[2] if len(sys.argv) > 2 else tempfile.mkdtemp())
     config = load_experiment(experiment_file("digits-fibre"), [f"seeds={seeds}", "network.activation=relu"])
-    settings = DriftSettings(config, *parsed_positions("device.settings.position=0..26"), POLICIES)
+    settings = DriftSettings(config, *parsed_positions(f"device.settings.position=0..{LAST_STEP}"), POLICIES)
     result = run_drift(settings, folder, lambda name, done, of: print(name, done, of, file=sys.stderr))
-    PICTURE.write_bytes(write_drift_report(result, folder).read_bytes())
+    picture = write_drift_report(result, folder)
+    if not SHORT:
+        PICTURE.write_bytes(picture.read_bytes())
     print_table(
-        f"{len(config.seeds)} seeds, 26 steps", HEADINGS, [course_line(course) for course in result.courses]
+        f"{len(config.seeds)} seeds, {LAST_STEP} steps",
+        HEADINGS,
+        [course_line(course) for course in result.courses],
     )
     print_table(
         "mean accuracy (%) at",

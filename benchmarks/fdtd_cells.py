@@ -10,11 +10,12 @@ import time
 import warnings
 
 import numpy as np
+from sizes import sized
 from table import print_table
 
 from hwloop.simulators.acoustic.fdtd import Grid, propagate
 
-SIZE, STEPS, BATCH, REPEATS = 128, 2000, 32, 3
+SIZE, STEPS, BATCH, REPEATS = sized((128, 2000, 32, 3), short=(16, 10, 2, 1))
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from sizes import sized
 
 from hwloop.experiments import data_files
 from hwloop.twin.modulus import Modulus
@@ -23,12 +24,14 @@ LINES = 5
 GLITCH = 0.1  # a tone's gain is in error by so much
 WINDOW = 150  # rows on either side, over which drift is taken as constant
 GLITCHES_KEPT = 60
+LAST_ROW = sized(None, short=400)
 
 
 def main() -> None:
     warnings.filterwarnings("ignore", "All-NaN")  # a row in which a line is quiet at all microphones
     measured = data_files.read_arrays(data_files.ACOUSTIC_CAVITY)
-    x, y = (measured[name][1:].astype(float) for name in ("inputs", "outputs"))  # row 0 is the zero stimulus
+    rows = slice(1, LAST_ROW)  # row 0 is the zero stimulus
+    x, y = (measured[name][rows].astype(float) for name in ("inputs", "outputs"))
     transmission, constant = fitted(x, y)
     model = np.abs(x @ transmission + constant)
     loud = model > 0.3 * model.mean(axis=0)

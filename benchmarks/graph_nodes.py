@@ -4,6 +4,7 @@ python benchmarks/graph_nodes.py
 """
 
 import numpy as np
+from sizes import sized
 from sklearn.datasets import load_digits
 from table import print_table
 
@@ -13,13 +14,15 @@ from hwloop.layers import Stage
 from hwloop.layers.graph import GraphNetwork, nearest_neighbour_graph, no_edges
 from hwloop.training.nodes import fit_nodes
 
-SEEDS = 3
+SEEDS = sized(3, short=2)
+DIGITS = sized(None, short=60)
+OPTIONS = sized({}, short={"epochs": 1, "min_steps": 2})
 STAGES = 2
 
 
 def digits_task() -> NodeTask:
     """All digits, each joined with its 5 nearest; transductive: the test images' pixels are in the graph."""
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = (part[:DIGITS] for part in load_digits(return_X_y=True))
     return NodeTask(nearest_neighbour_graph(pixels, 5), pixels, labels)
 
 
@@ -33,7 +36,8 @@ def through_the_fibre(task, graph, nodes, seed, trainer):
     features = task.features.shape[1]
     device = hwloop.open_device("optical-fibre", n_inputs=round(1.15 * features) + 2, n_outputs=200, seed=seed)
     network = GraphNetwork(hwloop.Session(device), [Stage(32) for _ in range(STAGES)], graph, seed)
-    fit_nodes(hwloop.trainer(trainer, seed=seed), network, task.features, nodes, task.labels[nodes])
+    built = hwloop.trainer(trainer, seed=seed, **(OPTIONS if trainer == "local" else {}))
+    fit_nodes(built, network, task.features, nodes, task.labels[nodes])
     return network.predict(task.features)
 
 

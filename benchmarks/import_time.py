@@ -10,9 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+from sizes import sized
 from table import print_table
 
-REPEATS = 15
+REPEATS = sized(15, short=1)
 
 
 def median_seconds(command: list[str]) -> float:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from sizes import sized
 from table import print_table
 
 import hwloop
@@ -28,9 +29,9 @@ from hwloop.journal import DiskJournal
 N_INPUTS, N_OUTPUTS = 64, 64
 RECORD_ROWS = 1000
 SYNC_SECONDS = 1.0
-REPEATS = 5
-LONG_RUN = 1_000_000
-MARKS = (10_000, 100_000, 1_000_000)
+REPEATS = sized(5, short=1)
+MARKS = sized((10_000, 100_000, 1_000_000), short=(2_000, 4_000))
+ROWS = sized({1: 2_000, 32: 32_000, RECORD_ROWS: 200_000}, short={1: 20, 32: 320, RECORD_ROWS: 2_000})
 
 
 class Instant(hwloop.Device):
@@ -122,7 +123,7 @@ def open_files() -> int:
 
 def cost(folder: Path, rows_a_call: int) -> list[object]:
     """One line: microseconds a row of session plus journal and of the bare append, medians over repeats."""
-    rows = {1: 2_000, 32: 32_000}.get(rows_a_call, 200_000)
+    rows = ROWS[rows_a_call]
     measured = []
     for repeat in range(REPEATS):
         with tempfile.TemporaryDirectory(dir=folder, prefix=f"repeat-{repeat}-") as place:
@@ -160,11 +161,11 @@ def long_run(folder: Path) -> list[list[object]]:
 
 def main(folder: Path) -> None:
     header = ["wall / processor", "session + journal", "bare CRC append", "ratio"]
-    lines = [cost(folder, rows_a_call) for rows_a_call in (RECORD_ROWS, 32, 1)]
+    lines = [cost(folder, rows_a_call) for rows_a_call in reversed(ROWS)]
     what = f"{N_INPUTS} inputs and {N_OUTPUTS} outputs of float32"
     print_table(f"a row by the rows of a call, {what}, median of {REPEATS} runs", header, lines)
-    header += ["memory since 10,000", "open files"]
-    print_table(f"\na row along one run of {LONG_RUN:,}, {RECORD_ROWS:,} rows a call", header, long_run(folder))
+    header += [f"memory since {MARKS[0]:,}", "open files"]
+    print_table(f"\na row along one run of {MARKS[-1]:,}, {RECORD_ROWS:,} rows a call", header, long_run(folder))
 
 
 if __name__ == "__main__":

@@ -10,12 +10,13 @@ import time
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from sizes import sized
 from table import print_table
 
 import hwloop
 
-REPEATS = 9
-BATCHES = (256, 32, 1)
+REPEATS = sized(9, short=1)
+BATCHES = sized((256, 32, 1), short=(2,))
 NETWORK = {"n_inputs": 64, "n_neurons": 100, "window_seconds": 0.1, "step_seconds": 1e-3}
 KINDS = {
     "floating point": {"refractory_seconds": 0.0},
@@ -26,7 +27,7 @@ KINDS = {
 
 def main():
     lines = []
-    for name, settings in KINDS.items():
+    for name, settings in list(KINDS.items())[sized(0, short=-1) :]:
         for batch in BATCHES:
             times = [milliseconds(batch, engine=engine, **settings) for engine in ("lava", "twin")]
             lines.append([name, batch, *(f"{median:.3f} ({least:.3f})" for median, least in times)])

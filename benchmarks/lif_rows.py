@@ -17,11 +17,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from sizes import sized
 from table import print_table
 
 from hwloop.simulators.spiking.spiking_lif import SpikingLIF
 
-TURNS = 15
+TURNS = sized(15, short=1)
+ROWS = sized((32, 256), short=(2,))
 Count = Callable[[np.ndarray], np.ndarray]
 
 
@@ -37,7 +39,7 @@ def main() -> None:
         "norse": norse(device),
     }
     lines = []
-    for rows in (32, 256):
+    for rows in ROWS:
         stimuli = np.random.default_rng(0).uniform(-1, 1, (rows, 64))
         counts = {name: count(stimuli) for name, count in contestants.items()}
         best = dict.fromkeys(contestants, np.inf)

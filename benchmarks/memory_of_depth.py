@@ -17,14 +17,15 @@ import subprocess
 import sys
 
 import numpy as np
+from sizes import sized
 from table import print_table
 
 import hwloop
 from hwloop.journal import Journal
 from hwloop.registry import TRAINERS, accepted_settings
 
-DEPTHS = (2, 4, 8)
-SAMPLES, FEATURES, OUTPUTS, WIDTH, CLASSES = 8000, 40, 200, 40, 4
+DEPTHS = sized((2, 4, 8), short=(2, 3))
+SAMPLES, FEATURES, OUTPUTS, WIDTH, CLASSES = sized(8000, short=40), 40, 200, 40, 4
 QUICK = {"epochs": 1, "min_steps": 10, "batch_samples": 400, "twin": "linear", "max_rows": 2000}
 MEGABYTE = 1e6
 STAGE_MEGABYTES = SAMPLES * OUTPUTS * 8 / MEGABYTE
@@ -131,4 +132,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
         child(sys.argv[2], int(sys.argv[3]))
     else:
-        main(sys.argv[1:] or list(TRAINERS.entries()))
+        main(sys.argv[1:] or sized(list(TRAINERS.entries()), short=["local"]))

@@ -9,19 +9,19 @@ written down; the second comparison builds it once and only inverts.
 import time
 
 import numpy as np
+from sizes import sized
 from table import print_table
 
 from hwloop.simulators.microwave.cavity import PORT_COUPLING, MicrowaveCavity
 from hwloop.simulators.microwave.elimination import plain_scattering
 
-ROWS = 1024
-PLAIN_ROWS = 3
-REPEATS = 3
+ROWS, FREQUENCIES = sized((1024, 20), short=(8, 2))
+PLAIN_ROWS, REPEATS = sized((3, 3), short=(1, 1))
 
 
 def main() -> None:
     begin = time.perf_counter()
-    cavity = MicrowaveCavity(n_inputs=40, n_receivers=2, n_frequencies=20, n_scatterers=23)
+    cavity = MicrowaveCavity(n_inputs=40, n_receivers=2, n_frequencies=FREQUENCIES, n_scatterers=23)
     setting_up = time.perf_counter() - begin
     chamber = cavity.chambers[0]
     dipoles = len(chamber.antennas) + len(chamber.fixed) + len(chamber.pixels)
@@ -45,8 +45,8 @@ def main() -> None:
     truth = truth[:, :, 1:, :1]
     error = np.abs(found - truth).max() / np.abs(truth).max()
     print_table(
-        f"microwave-cavity: {dipoles} dipoles, 40 pixels, 20 frequencies, {ROWS} rows a call; largest relative "
-        f"difference {error:.0e}; set-up {setting_up:.2f} s",
+        f"microwave-cavity: {dipoles} dipoles, 40 pixels, {FREQUENCIES} frequencies, {ROWS} rows a call; "
+        f"largest relative difference {error:.0e}; set-up {setting_up:.2f} s",
         ["", "rows a second", "times plain inversion"],
         [
             ["microwave-cavity, noise included", f"{fast:,.0f}", f"{fast / plain:,.0f}"],

@@ -9,13 +9,15 @@ derivatives are normal, as a network's nearly are.
 from __future__ import annotations
 
 import numpy as np
+from sizes import sized
 
 import hwloop
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.oscillators.settled import SettledOscillators
 from hwloop.training.eqprop import STATES, Contrast
 
-ROWS = 512
+ROWS = sized(512, short=4)
+SIZES = sized((0.03, 0.1, 0.2, 0.4, 1.0), short=(0.1,))
 
 
 def cases(device: SettledOscillators) -> tuple[Float64Array, Float64Array]:
@@ -41,7 +43,7 @@ def main() -> None:
     print("| states | size | error without noise | 1 % noise, 10 bits |")
     print("|---|---|---|---|")
     for states, nudges in STATES.items():
-        for size in (0.03, 0.1, 0.2, 0.4, 1.0):
+        for size in SIZES:
             found = []
             for device in (ideal, noisy):
                 contrast = Contrast(hwloop.Session(device), size, nudges)

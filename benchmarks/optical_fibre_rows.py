@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from sizes import sized
 from table import print_table
 
 from hwloop.simulators.optical_fibre import OpticalFibre
 
 SHAPES = [(784, 1024), (64, 1000)]
-ROWS = 4096
-REPEATS = 5
+ROWS = sized(4096, short=16)
+REPEATS = sized(5, short=1)
 
 
 def rates(measure: Callable[[np.ndarray], np.ndarray], stimuli: np.ndarray) -> tuple[float, float]:

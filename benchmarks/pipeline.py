@@ -18,6 +18,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
+from sizes import sized
 from table import print_table
 
 import hwloop
@@ -25,10 +26,11 @@ from hwloop.experiments.datasets import digits, split
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.simulators.optical_fibre import OpticalFibre
 
-ROW_SECONDS = 0.006
+ROW_SECONDS = sized(0.006, short=1e-5)
 N_OUTPUTS, WIDTH = 100, 60
 EPOCHS, BATCH_SAMPLES = 1, 64
-FEW_STEPS = {"epochs": 5, "min_steps": 50}  # the devices' time is the subject
+# The devices' time is the subject.
+FEW_STEPS = sized({"epochs": 5, "min_steps": 50}, short={"epochs": 1, "min_steps": 2})
 ONLINE = {"schedule": "online", "epochs": EPOCHS, "batch_samples": BATCH_SAMPLES, "inner_steps": 2}
 
 
@@ -89,4 +91,4 @@ def main(depths: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main([int(word) for word in sys.argv[1:]] or [2, 4])
+    main([int(word) for word in sys.argv[1:]] or sized([2, 4], short=[2]))

@@ -11,7 +11,6 @@ slows both sides.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -22,7 +21,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-SHORT = ["--set", "seeds=1", "--set", "network.width=20", "--set", "trainer.settings.epochs=5"]
+from sizes import sized
+
+SMALL = ["seeds=1", "network.width=20", "trainer.settings.epochs=5", "device.settings.n_outputs=40"]
+ROUNDS, SETTINGS = sized((2, ["seeds=5"]), short=(1, SMALL))
 
 
 def processor_seconds(*words: str) -> float:
@@ -56,9 +58,10 @@ def without_last_floors(run: Path) -> Path:
     return run
 
 
-def measured(folder: Path, settings: list[str]) -> dict[str, float]:
+def measured(folder: Path) -> dict[str, float]:
     """Processor seconds of the run and of each way to end it."""
     whole = folder / "whole"
+    settings = [word for setting in SETTINGS for word in ("--set", setting)]
     found = {"run": processor_seconds("run", "digits-optical", *settings, "--out", str(whole))}
     found["finished"] = processor_seconds("resume", str(stopped(whole, folder / "finished")))
     found["last-floors"] = processor_seconds("resume", str(without_last_floors(stopped(whole, folder / "floors"))))
@@ -69,13 +72,10 @@ def measured(folder: Path, settings: list[str]) -> dict[str, float]:
 
 def main() -> None:
     """Print processor seconds and ratios."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--short", action="store_true")
-    short = parser.parse_args().short
     rounds = []
-    for _ in range(1 if short else 2):
+    for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
-            rounds.append(measured(Path(folder), SHORT if short else ["--set", "seeds=5"]))
+            rounds.append(measured(Path(folder)))
     for name in rounds[0]:
         seconds = [each[name] for each in rounds]
         shares = [each[name] / each["run"] for each in rounds]

@@ -14,12 +14,13 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import numpy as np
+from sizes import sized
 from table import print_table
 
 from hwloop import open_device
 
-SMALL = 256
-LARGE = int(sys.argv[1]) if len(sys.argv) > 1 else 65_536
+SMALL = sized(256, short=4)
+LARGE = int(sys.argv[1]) if len(sys.argv) > 1 else sized(65_536, short=16)
 NAMES = (
     "optical-fibre",
     "microwave-cavity",
@@ -28,7 +29,7 @@ NAMES = (
     "delay-loop",
     "multimode-fibre-nonlinear",
     "second-harmonic",
-)
+)[: sized(None, short=2)]
 
 
 def main() -> None:

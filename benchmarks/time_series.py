@@ -4,6 +4,7 @@ python benchmarks/time_series.py
 """
 
 import numpy as np
+from sizes import sized
 from table import print_table
 
 from hwloop import Session, open_device
@@ -12,8 +13,8 @@ from hwloop.training.echo_state import EchoState
 from hwloop.training.reservoir import DigitalRecurrence, PhysicalMemory
 from hwloop.training.ridge import fit_ridge
 
-STEPS, WASHOUT, TAPS = 800, 50, 20
-TRAIN, TEST = 6, 3
+STEPS, WASHOUT, TAPS = sized((800, 50, 20), short=(60, 10, 5))
+TRAIN, TEST = sized((6, 3), short=(2, 1))
 AHEAD = 10  # steps that Mackey-Glass is predicted; by then the last value says little
 QUIET = {"read_noise": 0.0, "dac_bits": None, "adc_bits": None}
 

@@ -19,6 +19,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")  # before numpy and torch are loaded
 
 import numpy as np  # noqa: E402
+from sizes import sized  # noqa: E402
 from table import print_table  # noqa: E402
 
 import hwloop  # noqa: E402
@@ -126,14 +127,16 @@ def line(name: str, dataset: str, activation: str, arguments: argparse.Namespace
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=sized(5, short=1))
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--trainers", default=",".join(TRAINERS.entries()))
-    parser.add_argument("--datasets", default="digits,mnist1d")
+    parser.add_argument("--trainers", default=sized(",".join(TRAINERS.entries()), short="local,ff"))
+    parser.add_argument("--datasets", default=sized("digits,mnist1d", short="digits"))
     parser.add_argument("--activations", default="linear,relu")
     parser.add_argument("--device", default="optical-fibre")
     parser.add_argument("--validation", type=float, default=0.0, help="share to hold out and to score on instead")
-    parser.add_argument("--options", type=json.loads, default={}, help="of every trainer, as JSON")
+    parser.add_argument(
+        "--options", type=json.loads, default=sized({}, short={"epochs": 1}), help="of every trainer, as JSON"
+    )
     arguments = parser.parse_args()
     lines = []
     for name, dataset, activation in itertools.product(

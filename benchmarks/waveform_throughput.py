@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import pyvisa
+from sizes import sized
 from table import print_table
 
 import hwloop
@@ -36,7 +37,8 @@ from hwloop.devices.scpi.blocks import block_header
 N_INPUTS, N_OUTPUTS, EXPOSURE = 71, 1000, 3.0
 SUBSTRATE = {"n_inputs": N_INPUTS, "n_outputs": N_OUTPUTS, "exposure": EXPOSURE}
 POINTS = 10_000
-REPEATS = 15
+REPEATS, TIMES = sized((15, 200), short=(1, 2))
+BURSTS = sized((8, 4, 2), short=(1, 1, 1))
 
 
 def serve(pipe, options):
@@ -61,7 +63,7 @@ def bench(**options):
     process.join()
 
 
-def median_milliseconds(action, repeats=200):
+def median_milliseconds(action, repeats=TIMES):
     times = []
     for _ in range(repeats):
         begin = time.perf_counter()
@@ -101,7 +103,7 @@ def one_write_and_one_read(settings):
         assert plain[0].query("SYSTem:ERRor?").startswith("+0")
         plain[1].query_binary_values(":WAVeform:DATA?", datatype="B", container=np.array)
 
-    theirs = median_milliseconds(through_plain_sessions, repeats=20)
+    theirs = median_milliseconds(through_plain_sessions, repeats=min(TIMES, 20))
     scope.close()
     for session in plain:
         session.close()
@@ -237,7 +239,11 @@ def main():
         ["through", "ms"],
         [["hwloop's links", f"{ours:.2f}"], ["pyvisa-py's sessions as they are", f"{theirs:.2f}"]],
     )
-    lines = [throughput(60, 8), throughput(240, 4), throughput(60, 2, realtime=True)]
+    lines = [
+        throughput(60, BURSTS[0]),
+        throughput(240, BURSTS[1]),
+        throughput(60, BURSTS[2], realtime=True),
+    ]
     header = [
         "",
         "MB",

@@ -12,13 +12,14 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from sizes import sized
 from table import print_table
 
 from hwloop import open_device
 from hwloop.devices.worker import Target, WorkerDevice, WorkerProcess
 from hwloop.errors import DeviceCrashed, DeviceTimeout
 
-TIMES = 20
+TIMES = sized(20, short=1)
 DEADLINE_SECONDS = 0.5
 SPIKING = {"n_inputs": 64, "n_neurons": 100}
 DRIVER = """

@@ -16,11 +16,12 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from sizes import sized
 from table import print_table
 
 from hwloop.devices.worker import Target, WorkerDevice, WorkerProcess
 
-REPEATS = 1000
+REPEATS = sized(1000, short=3)
 SIZES = {"1 x 64, 1 x 100": (1, 64, 100), "256 x 64, 256 x 100": (256, 64, 100), "1 MB, 1 MB": (1024, 128, 128)}
 DRIVER = """
 import numpy as np

@@ -25,8 +25,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run: only a change of the code turns a test red, and a busy machine is no failure.
+# The fast suite draws a quarter, .ci/run all of them (`-m hypothesis --hypothesis-profile=whole`);
 # `pytest --hypothesis-profile=explore` looks for new ones.
-hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=25)
+hypothesis.settings.register_profile("whole", derandomize=True, deadline=None, max_examples=100)
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("repeatable")
 

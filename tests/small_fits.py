@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
+from examples import each_row
 
 import hwloop
 from hwloop.layers import PhysicalNetwork, Stage
@@ -16,8 +16,7 @@ CLASSES = 3
 
 def each_trainer(*always: str) -> list[Any]:
     """Parameters for all registered trainers; those not named run among the slow tests."""
-    slow = pytest.mark.slow
-    return [pytest.param(name, marks=[] if name in always else slow) for name in TRAINERS.entries()]
+    return each_row(TRAINERS.entries(), *always)
 
 
 def options(name: str, **wanted: Any) -> dict[str, Any]:

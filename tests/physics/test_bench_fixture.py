@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import hwloop
@@ -119,7 +120,7 @@ def test_levels_out_of_the_substrates_limits_are_clipped_and_counted():
     assert fixture.clipped_values == 1
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.integers(0, 2**32 - 1))
 def test_averages_are_integrals(seed):
     """The exact averages of held samples and polylines against a fine sum."""

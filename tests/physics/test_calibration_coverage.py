@@ -14,7 +14,7 @@ def benchmark(monkeypatch):
     import calibration_coverage
 
     yield calibration_coverage
-    for name in ("calibration_coverage", "calibration_truth", "table"):
+    for name in ("calibration_coverage", "calibration_truth", "sizes", "table"):
         sys.modules.pop(name, None)
 
 

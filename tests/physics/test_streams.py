@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hwloop.device.streams import NoiseStream
@@ -27,7 +28,7 @@ def noisy_responses():
     return fibre(**ALL_NOISE).measure(STIMULI)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.lists(st.integers(0, 300), max_size=6))
 def test_noise_of_a_row_does_not_depend_on_batching(noisy_responses, cuts):
     device = fibre(**ALL_NOISE)

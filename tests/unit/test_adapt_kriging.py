@@ -118,6 +118,7 @@ def test_the_network_is_kept_alive_without_a_label_of_the_rows(labelled):
     assert np.mean(network.predict(inputs[300:]) == labels[300:]) >= trained - 0.05
 
 
+@pytest.mark.slow
 def test_an_output_in_a_local_minimum_starts_afresh():
     rng = np.random.default_rng(7)
     matrix = rng.standard_normal((16, 40)) + 1j * rng.standard_normal((16, 40))

@@ -5,7 +5,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import hwloop
@@ -75,7 +76,7 @@ def test_what_was_measured_before_the_device_moved_is_measured_again(task):
     assert device.measured >= asked + len(task[0]) - 20  # 20 of the anchors were shown in this step
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(budget=st.integers(18, 150))
 def test_no_step_takes_more_rows_than_its_budget_and_the_ledger_says_what_for(budget):
     rng = np.random.default_rng(1)
@@ -161,7 +162,7 @@ def test_anchors_of_another_device_are_said_once_with_the_difference(task, tmp_p
     assert len(told) == 2  # one a stage
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(damage=st.binary(max_size=200), cut=st.integers(0, 4000))
 def test_damaged_anchors_are_refused(damage, cut, tmp_path_factory):
     path = tmp_path_factory.mktemp("anchors") / "a.safetensors"
@@ -175,7 +176,7 @@ def test_damaged_anchors_are_refused(damage, cut, tmp_path_factory):
         Anchors.load(path)
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(data=st.data())
 def test_a_flipped_bit_of_anchors_is_refused_or_changes_nothing(sealed_anchors, data):
     anchors, whole, path = sealed_anchors

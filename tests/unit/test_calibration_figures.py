@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
@@ -133,7 +134,7 @@ def test_rising_is_sklearns_isotonic_regression(values):
     assert np.allclose(rising(np.array(values)), expected, atol=1e-9)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.integers(1, 300), st.integers(1, 2000), st.none() | st.integers(1, 500), st.integers(0, 3000))
 def test_a_plan_spends_the_budget_and_no_more(n_inputs, n_outputs, max_rows, extra):
     spec = DeviceSpec(n_inputs, n_outputs, max_rows=max_rows)

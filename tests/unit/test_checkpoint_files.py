@@ -7,8 +7,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import each_row, examples
+from hypothesis import given
 from hypothesis import strategies as st
+from small_fits import options
 
 import hwloop
 from hwloop.errors import CheckpointError, HwloopWarning
@@ -25,7 +27,7 @@ def session():
 
 def trained(trainer="readout"):
     network = hwloop.PhysicalNetwork(session(), [hwloop.Stage(4)], seed=1)
-    hwloop.trainer(trainer).fit(network, ROWS, LABELS)
+    hwloop.trainer(trainer, **options(trainer, min_steps=20, epochs=1)).fit(network, ROWS, LABELS)
     network.class_names = ("ant", "bee", "cat")
     return network
 
@@ -55,7 +57,7 @@ def same(first, second):
     )
 
 
-@settings(max_examples=250)
+@examples(250)
 @given(data=st.data())
 def test_any_flipped_bit_is_refused_or_changes_nothing(whole, spare, data):
     network, tensors, described = whole
@@ -176,7 +178,7 @@ def test_a_tensor_of_another_type_is_not_rounded_in_silence(tmp_path, reseal):
         hwloop.load_network(path, session())
 
 
-@pytest.mark.parametrize("trainer", ["local", "ff", "channel-competition", "prototypes", "block"])
+@pytest.mark.parametrize("trainer", each_row(["local", "ff", "channel-competition", "prototypes", "block"], "ff"))
 def test_classes_have_the_names_that_they_were_given(tmp_path, trainer):
     assert trainer in TRAINERS.entries()
     path = tmp_path / "net.safetensors"

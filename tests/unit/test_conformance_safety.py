@@ -4,7 +4,8 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import each_row, examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import hwloop
@@ -59,7 +60,7 @@ def test_every_stimulus_lies_within_the_limits(channels, seed):
 
 
 @given(channel=limits, seed=st.integers(0, 100))
-@settings(max_examples=3, deadline=None)
+@examples(3)
 def test_a_whole_check_stays_within_the_limits(channel, seed):
     seen = []
     check_device(lambda: Recorder(seen, *channel), seed=seed)
@@ -68,14 +69,14 @@ def test_a_whole_check_stays_within_the_limits(channel, seed):
     assert rows.max() <= channel[1]
 
 
-@pytest.mark.parametrize("wrapper", [RoundTheCheck, InPlaceOfTheCheck])
+@pytest.mark.parametrize("wrapper", each_row([RoundTheCheck, InPlaceOfTheCheck], RoundTheCheck))
 def test_a_wrapper_that_goes_round_the_checks_does_not_reach_the_hardware(wrapper):
     seen = []
     assert "limits" in check_device(lambda: wrapper(Recorder(seen))).broken
     assert all(np.abs(rows).max() <= 1.0 for rows in seen)
 
 
-@pytest.mark.parametrize("budget", [1, 5, 80, 300, 1000])
+@pytest.mark.parametrize("budget", each_row([1, 5, 80, 300, 1000], 1, 5, 80))
 def test_no_more_rows_than_granted_reach_the_hardware(budget):
     seen = []
     report = check_device(lambda: Recorder(seen), rows=budget)

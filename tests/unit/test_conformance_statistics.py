@@ -4,7 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hwloop.conformance.crossover import SUSPICION, Crossover, confirmed
@@ -21,7 +22,7 @@ def by_enumeration(differences):
 
 
 @given(pairs=st.integers(2, 9), values=st.integers(1, 4), seed=st.integers(0, 1000))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_the_p_value_is_that_of_counting_all_sign_patterns(pairs, values, seed):
     # Directions alone: all lengths are 1, so that no pair is capped.
     differences = np.random.default_rng(seed).normal(size=(pairs, values))

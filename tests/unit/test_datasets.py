@@ -6,7 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hwloop.errors import ConfigError, DatasetError
@@ -72,7 +73,7 @@ def test_every_registered_dataset_has_a_line():
     assert not any(line.startswith("unavailable") for line in lines.values())
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(seeds)
 def test_digits_split_into_stratified_disjoint_parts(seed):
     digits = DIGITS
@@ -89,7 +90,6 @@ def test_digits_split_into_stratified_disjoint_parts(seed):
 DIGITS = datasets.digits()
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 4), min_size=4, max_size=80),
     seeds,
@@ -104,7 +104,7 @@ def test_any_split_is_a_partition_with_every_class_left_to_train_on(labels, seed
     assert len(parts.test) <= np.ceil(test * len(labels))
 
 
-@settings(deadline=None, max_examples=50)
+@examples(50)
 @given(st.data(), seeds, st.floats(0.1, 0.4), st.sampled_from([0.0, 0.2]))
 def test_groups_are_never_torn_apart(data, seed, test, validation):
     groups = data.draw(st.lists(st.integers(0, 12), min_size=30, max_size=60))
@@ -202,7 +202,7 @@ def test_damaged_vowels_are_refused(tmp_path, text):
         datasets.vowels(path)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.binary(max_size=200))
 def test_the_vowel_parser_meets_anything_with_one_kind_of_error(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("vowels") / "any.csv"

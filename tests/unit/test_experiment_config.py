@@ -5,7 +5,8 @@ import copy
 import tomllib
 
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hwloop.errors import ConfigError
@@ -150,14 +151,14 @@ def test_a_broken_file_is_a_config_error(tmp_path, content):
         load_experiment(path)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(text | st.tuples(st.lists(keys, max_size=4).map(".".join), text).map("=".join), max_size=4))
 def test_no_setting_crashes_with_anything_but_a_config_error(changes):
     with contextlib.suppress(ConfigError):
         configured(*changes)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.dictionaries(keys, plain, max_size=6))
 def test_no_table_crashes_with_anything_but_a_config_error(changes):
     with contextlib.suppress(ConfigError):
@@ -176,7 +177,6 @@ toml_plain = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(text, toml_plain, max_size=4))
 def test_what_is_written_as_toml_reads_back_the_same(table):
     assert tomllib.loads(toml_text(table)) == table

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from examples import each_row
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,10 @@ def network_on(graph, n_features, stages=2, noiseless=True, budget=None, n_outpu
     device = OpticalFibre(n_inputs=n_features + 8, n_outputs=n_outputs, seed=1)
     session = hwloop.Session(device.noiseless() if noiseless else device, budget=budget)
     return GraphNetwork(session, [Stage(12) for _ in range(stages)], graph, seed=2)
+
+
+def quick_local():
+    return hwloop.trainer("local", seed=3, min_steps=100)
 
 
 @given(st.integers(1, 12), st.data())
@@ -62,14 +67,14 @@ def test_neighbours_alone_tell_the_club_apart():
     task, accuracies = karate_club(), {}
     for name, graph in (("graph", task.graph), ("no edges", no_edges(34))):
         network = network_on(graph, 34)
-        fit_nodes(hwloop.trainer("local", seed=3), network, task.features, [0, 33], [0, 1])
+        fit_nodes(quick_local(), network, task.features, [0, 33], [0, 1])
         right = network.predict(task.features) == task.labels
         accuracies[name] = np.delete(right, [0, 33]).mean()
     assert accuracies["graph"] >= 0.85
     assert accuracies["no edges"] < 0.75
 
 
-@pytest.mark.parametrize("trainer", ["local", "readout"])
+@pytest.mark.parametrize("trainer", each_row(["local", "readout"], "readout"))
 def test_aggregation_pays_on_blocks(trainer):
     task = stochastic_blocks(60, 3, p_within=0.2, p_between=0.02, signal=1.0, seed=4)
     known = np.random.default_rng(0).permutation(180)[:45]
@@ -104,12 +109,10 @@ def test_unlabelled_nodes_classes_are_never_seen():
     task = stochastic_blocks(20, 2, seed=1)
     known = np.arange(0, 40, 4)
     first = network_on(task.graph, 16)
-    fit_nodes(hwloop.trainer("local", seed=3), first, task.features, known, task.labels[known])
+    fit_nodes(quick_local(), first, task.features, known, task.labels[known])
     second = network_on(task.graph, 16)
     shuffled = np.random.default_rng(0).permutation(len(known))
-    fit_nodes(
-        hwloop.trainer("local", seed=3), second, task.features, known[shuffled], task.labels[known[shuffled]]
-    )
+    fit_nodes(quick_local(), second, task.features, known[shuffled], task.labels[known[shuffled]])
     # Only the order in which labelled nodes were given differs: no node beyond them can say anything.
     agree = (first.predict(task.features) == second.predict(task.features)).mean()
     assert agree > 0.9

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hwloop.simulators.linear_instrument import LinearInstrument
@@ -66,7 +67,7 @@ def test_drift_is_linear_in_the_row():
     assert np.allclose(answers[10], 0.5 * 1.01 + 0.1, atol=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(0, 50))
 def test_calls_of_any_size_give_the_same_rows(sizes, seed):
     rows = np.random.default_rng(seed).uniform(-1, 1, (sum(sizes), 3))

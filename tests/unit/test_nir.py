@@ -6,7 +6,8 @@ from itertools import pairwise
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hwloop import open_device
@@ -374,7 +375,7 @@ def test_a_child_reads_the_same_graph(sound_file):
 
 @pytest.mark.slow
 @given(data=st.data())
-@settings(max_examples=50, deadline=None)  # each starts a process
+@examples(50)  # each starts a process
 def test_damaged_files_are_one_kind_of_error(sound_file, data):
     sound = sound_file.read_bytes()
     damaged = bytearray(sound)

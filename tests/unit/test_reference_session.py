@@ -211,14 +211,20 @@ def corrections_noted(journal):
     return [note.details for note in journal.notes() if note.kind == "restandardised"]
 
 
-@pytest.mark.parametrize("on_drift", ["restandardise", "warn"])
+@pytest.mark.parametrize(
+    ("on_drift", "every"),
+    [
+        ("restandardise", 89),
+        *(pytest.param(name, 23, marks=pytest.mark.slow) for name in ("restandardise", "warn")),
+    ],
+)
 @pytest.mark.filterwarnings("ignore:.*has drifted")
-def test_a_session_that_died_anywhere_goes_on_to_the_last_bit(tmp_path, on_drift):
+def test_a_session_that_died_anywhere_goes_on_to_the_last_bit(tmp_path, on_drift, every):
     settings = {"every_rows": 40, "limit": 0.06, "on_drift": on_drift}
     whole = watched(moving(), journal=InMemoryJournal(), **settings)
     expected = measured(whole)
     assert any(point.action for point in whole.drift_curve)
-    for rows in range(5, whole.ledger.total, 23):
+    for rows in range(5, whole.ledger.total, every):
         journal = DiskJournal(tmp_path / str(rows))
         with pytest.raises(DeviceError):
             measured(watched(Dying(moving(), rows), journal=journal, **settings))

@@ -6,7 +6,8 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import hwloop
@@ -187,7 +188,7 @@ class Listed:
             first += len(call)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=6), min_size=1, max_size=8), st.data())
 def test_the_kth_request_gets_the_kth_recording(calls, data):
     recordings = Recordings(Listed(calls), "s")
@@ -203,7 +204,7 @@ def test_the_kth_request_gets_the_kth_recording(calls, data):
         assert recordings.next_numbers(np.array(request, dtype=float)[:, None]).tolist() == expected
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=6), min_size=1, max_size=8), st.integers(0, 50))
 def test_to_continue_is_to_have_asked_for_the_recorded_rows(calls, rows):
     order = [stimulus for call in calls for stimulus in call]

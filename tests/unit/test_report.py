@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pytest
 
 from hwloop.device import DeviceSpec
 from hwloop.experiment.config import validated
@@ -84,14 +85,21 @@ def written(tmp_path, floors=True, description="", seeds=2):
     return path.read_text(encoding="utf-8")
 
 
-def test_it_fetches_nothing_and_shows_every_figure(tmp_path):
-    html = written(tmp_path)
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A report's folder and text."""
+    folder = tmp_path_factory.mktemp("report")
+    return folder, written(folder, description="<script>alert(1)</script>")
+
+
+def test_it_fetches_nothing_and_shows_every_figure(page):
+    folder, html = page
     resources = Resources()
     resources.feed(html)
     assert all(source.startswith("data:image/png;base64,") for source in resources.found)
     assert resources.images == 4  # accuracy, training, confusion, one device's responses
     assert not re.search(r"url\(|@import|<script|<link", html)
-    assert {path.name for path in (tmp_path / "plots").iterdir()} == {
+    assert {path.name for path in (folder / "plots").iterdir()} == {
         "accuracy.png",
         "training.png",
         "confusion.png",
@@ -99,8 +107,7 @@ def test_it_fetches_nothing_and_shows_every_figure(tmp_path):
     }
 
 
-def test_it_says_what_matters(tmp_path):
-    html = written(tmp_path)
+def test_it_says_what_matters(page):
     for said in (
         "50.5 ± 0.7 %",
         "linear interface",
@@ -109,23 +116,23 @@ def test_it_says_what_matters(tmp_path):
         "rig 7",
         "rig 8",
     ):
-        assert said in html
+        assert said in page[1]
 
 
-def test_text_from_a_configuration_is_escaped(tmp_path):
-    html = written(tmp_path, description="<script>alert(1)</script>")
-    assert "<script>" not in html
-    assert "&lt;script&gt;" in html
+def test_text_from_a_configuration_is_escaped(page):
+    assert "<script>" not in page[1]
+    assert "&lt;script&gt;" in page[1]
 
 
+@pytest.mark.usefixtures("unpainted_figures")
 def test_one_seed_without_floors_renders(tmp_path):
     html = written(tmp_path, floors=False, seeds=1)
     assert "50.0 %" in html
     assert "physics adds" not in html
 
 
-def test_sparsity_is_the_mean_over_seeds_where_a_stage_has_one(tmp_path):
-    table = written(tmp_path).partition("<h2>Sparsity</h2>")[2].partition("</table>")[0]
+def test_sparsity_is_the_mean_over_seeds_where_a_stage_has_one(page):
+    table = page[1].partition("<h2>Sparsity</h2>")[2].partition("</table>")[0]
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", table)
     assert cells == ["1", "0.38", "50 %"]
 
@@ -147,7 +154,7 @@ def test_effective_rank_counts_equal_directions():
     assert effective_rank(np.ones((4, 3))) == 0.0
 
 
-def test_notes_are_told_once_and_whose_they_are(tmp_path):
-    text = written(tmp_path)
+def test_notes_are_told_once_and_whose_they_are(page):
+    text = page[1]
     assert text.count("all 3 features are &lt;constant&gt;</li>") == 1
     assert "the loss rose (seed 1)</li>" in text

@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from examples import each_row
 
 import hwloop
 from hwloop.checkpoint import read_training
@@ -48,9 +49,19 @@ CASES: dict[str, list[dict]] = {
     "symba": [ONE_CYCLE],
     "zo": [OUTPUT_ERROR | {"update": update} for update in ("adam", "sgd", "sign", "conservative")],
 }
-EVERY_CASE = [
-    pytest.param(name, options, id=f"{name}-{k}") for name in CASES for k, options in enumerate(CASES[name])
-]
+EVERY_CASE = {f"{name}-{k}": (name, options) for name in CASES for k, options in enumerate(CASES[name])}
+# One for each way to fit: stage by stage, over all stages at once, online, and by estimates of the gradient.
+FAST = (
+    "block-2",
+    "dfa-0",
+    "ff-1",
+    "local-1",
+    "lookahead-0",
+    "node-perturbation-1",
+    "phyll-1",
+    "readout-0",
+    "zo-3",
+)
 
 
 def test_every_registered_trainer_is_tried():
@@ -84,8 +95,9 @@ def ended(network, history):
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}, stages, counts
 
 
-@pytest.mark.parametrize(("name", "options"), EVERY_CASE)
-def test_from_every_checkpoint_to_the_same_bits(tmp_path, data, name, options):
+@pytest.mark.parametrize("case", each_row(EVERY_CASE, *FAST))
+def test_from_every_checkpoint_to_the_same_bits(tmp_path, data, case):
+    name, options = EVERY_CASE[case]
     (inputs, labels), validation = data
     journal, points = InMemoryJournal(), []
     network = new_network(name, journal)

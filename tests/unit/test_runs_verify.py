@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from hwloop.errors import ConfigError
@@ -146,7 +147,7 @@ def test_a_run_is_whole_at_every_moment_of_its_writing(run):
     writer.start()
     try:
         rows = []
-        for _ in range(100):
+        for _ in range(25):
             found = verify_run(run)
             assert found.is_whole, found.problems
             rows.append(found.journals[0].rows)
@@ -253,7 +254,7 @@ def test_what_is_no_run_folder_is_the_users_mistake(tmp_path):
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_bytes_in_any_file_crash_it(make_run, tmp_path, data):
     whole, mutated = tmp_path / "whole", tmp_path / "mutated"
     if not whole.exists():

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from examples import each_row
 
 import hwloop
 from hwloop.events import EpochFinished
@@ -73,7 +74,9 @@ def in_sequence(monkeypatch) -> None:
     monkeypatch.setattr(PhysicalNetwork, "one_device_a_stage", False)
 
 
-@pytest.mark.parametrize(("name", "stages"), [("local", 2), ("local", 3), ("phyll", 3), ("greedy", 3)])
+@pytest.mark.parametrize(
+    ("name", "stages"), each_row([("local", 2), ("local", 3), ("phyll", 3), ("greedy", 3)], ("phyll", 3))
+)
 def test_a_trained_network_predicts_the_same_bits_as_in_sequence(monkeypatch, name, stages):
     inputs, labels = blobs()
     probabilities, rows = [], []
@@ -89,7 +92,7 @@ def test_a_trained_network_predicts_the_same_bits_as_in_sequence(monkeypatch, na
     assert rows[0] == rows[1]
 
 
-@pytest.mark.parametrize("stages", [2, 3])
+@pytest.mark.parametrize("stages", each_row([2, 3], 2))
 def test_online_training_in_a_pipeline_gives_the_same_bits_as_in_sequence(monkeypatch, stages):
     inputs, labels = blobs()
     found, losses = [], []
@@ -104,7 +107,12 @@ def test_online_training_in_a_pipeline_gives_the_same_bits_as_in_sequence(monkey
 
 
 @pytest.mark.parametrize(
-    ("name", "stages"), [("local", 1), ("local", 2), ("local", 3), ("collab", 3), ("greedy", 3), ("ff", 3)]
+    ("name", "stages"),
+    each_row(
+        [("local", 1), ("local", 2), ("local", 3), ("collab", 3), ("greedy", 3), ("ff", 3)],
+        ("local", 2),
+        ("ff", 3),
+    ),
 )
 def test_streamed_training_gives_the_same_bits_as_in_sequence(monkeypatch, name, stages):
     inputs, labels = blobs()
@@ -124,7 +132,7 @@ def test_streamed_training_gives_the_same_bits_as_in_sequence(monkeypatch, name,
     np.testing.assert_array_equal(predicted, other_predicted)
 
 
-@pytest.mark.parametrize("name", ["collab", "ff"])
+@pytest.mark.parametrize("name", each_row(["collab", "ff"], "ff"))
 def test_streamed_training_on_one_device_for_all_stages_gives_the_bits_of_a_device_a_stage(name):
     class Noiseless(Noisy):
         def _measure(self, inputs):

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from examples import examples
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hwloop.simulators.spiking.lava.loihi.fixed_point import fixed_point
@@ -41,7 +42,7 @@ def one_neuron_in_whole_numbers(activations, du, dv, threshold, bias):
     return spikes, v
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(st.integers(0, 50), st.booleans())
 def test_the_fixed_point_twin_does_what_whole_numbers_do(seed, stepwise):
     steps, layer = 25, a_layer(seed).arrays()

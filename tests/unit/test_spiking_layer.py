@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hwloop.simulators.spiking.layer import SpikingLayer, stimulus_on_grid
@@ -105,7 +106,7 @@ def test_torch_runs_the_recurrence(seed, refractory, subtract, recurrent, settle
     dv=st.sampled_from([0.5, 0.02, 1e-4, 1e-8, 0.0]),
     bias=st.sampled_from([-0.5, 0.0, 0.999, 1.0, 1.001]),
 )
-@settings(max_examples=50)
+@examples(50)
 def test_neurons_that_are_left_out_would_not_have_fired(seed, precision, du, dv, bias):
     rng = np.random.default_rng(seed)
     drive = stimulus_on_grid(np.concatenate([np.zeros((1, 1)), rng.uniform(-1, 1, (30, 1))]))

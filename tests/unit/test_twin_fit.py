@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import hwloop
@@ -118,7 +119,7 @@ def test_scores_by_hand():
 def test_the_same_seed_gives_the_same_twin_and_leaves_global_generators_alone():
     import torch
 
-    x = stimuli(rows=200)
+    x = stimuli(rows=60)
     y = noisy(saturating_device(x))
     numpy_state, torch_state = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     first, second = (twin.fit(x, y, seed=5, candidates=(Perceptron(),)).measure(x) for _ in range(2))
@@ -193,7 +194,7 @@ def test_pairs_that_cannot_be_fitted_are_refused(inputs, outputs, message):
         twin.fit(inputs, outputs)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.data())
 def test_a_noiseless_row_is_the_same_to_the_last_bit_in_every_batch(fitted_twins, data):
     device = data.draw(st.sampled_from(fitted_twins)).noiseless()

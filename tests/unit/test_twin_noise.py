@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hwloop import twin
@@ -66,7 +67,7 @@ def test_a_device_without_noise_gives_a_twin_without_noise():
     assert np.abs(noise_of(device, np.full(4, 0.5))).max() < 1e-5
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.lists(st.integers(1, 700), min_size=1, max_size=5), st.integers(0, 2**40))
 def test_noise_depends_on_seed_and_row_alone(additive, batches, first):
     x = np.tile(np.full(4, 0.5), (sum(batches), 1))

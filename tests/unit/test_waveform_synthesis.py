@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hwloop import LimitError
@@ -43,7 +44,7 @@ def test_the_middle_of_every_slot_holds_the_level_of_its_row_and_channel(slew, p
     assert (len(volts) - 1) / synthesis.rate_hertz >= 20e-6 + 4 * period - 1e-12  # four whole rows
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.data())
 def test_no_sequence_leaves_the_limits(data):
     seed = data.draw(st.integers(0, 2**32 - 1))

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_st
 
@@ -64,7 +65,7 @@ def test_a_frame_without_end_is_refused_when_its_length_is_known(announced):
     theirs.close()
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(HEADERS, st.text(max_size=10), st.dictionaries(NAMES, ARRAYS, max_size=4))
 def test_a_frame_comes_back_to_the_last_bit(header, op, arrays):
     header = {**header, "op": op}
@@ -79,7 +80,7 @@ def test_a_frame_comes_back_to_the_last_bit(header, op, arrays):
         assert not np.shares_memory(received[name], array)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(ARRAYS.filter(lambda array: array.ndim == 2))
 def test_order_and_byte_order_of_the_senders_array_do_not_matter(array):
     swapped = array.astype(array.dtype.newbyteorder(">"))[:, ::-1]

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -167,9 +168,7 @@ def test_every_registered_wrapper_has_a_strategy():
     assert not missing, f"add settings of {sorted(missing)} to WRAPPER_SETTINGS in this file"
 
 
-QUICK = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
-)
+QUICK = examples(100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 FULL = settings(QUICK, max_examples=10_000)
 EVERY_WRAPPER = sorted(WRAPPERS.entries())
 

@@ -32,7 +32,7 @@ from table import print_table
 
 import hwloop
 from hwloop.devices.scpi import ScpiLink
-from hwloop.devices.scpi.blocks import block_header
+from hwloop.devices.scpi.messages import block_header
 
 N_INPUTS, N_OUTPUTS, EXPOSURE = 71, 1000, 3.0
 SUBSTRATE = {"n_inputs": N_INPUTS, "n_outputs": N_OUTPUTS, "exposure": EXPOSURE}

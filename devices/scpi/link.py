@@ -13,15 +13,21 @@ from numpy.typing import DTypeLike, NDArray
 
 from hwloop.deadline import Deadline
 from hwloop.device.settings import real_number
-from hwloop.devices.scpi.blocks import as_array, read_blocks
 from hwloop.devices.scpi.line import Line
 from hwloop.devices.scpi.marker import CheckAfterwards, CheckInMessage, LinkMarker, ReplyCheck
-from hwloop.devices.scpi.messages import block_message, compound, encoded
-from hwloop.devices.scpi.misfits import MEASURE_AGAIN, NO_RETRY, Conformity, Misfit
+from hwloop.devices.scpi.messages import as_array, block_message, compound, encoded, read_blocks
 from hwloop.devices.scpi.opening import open_transport
-from hwloop.devices.scpi.replies import COMPLETE, ERROR, IDENTITY, Form
-from hwloop.devices.scpi.stream_transport import StreamTransport
-from hwloop.devices.scpi.transport import Bytes, Transport
+from hwloop.devices.scpi.replies import (
+    COMPLETE,
+    ERROR,
+    IDENTITY,
+    MEASURE_AGAIN,
+    NO_RETRY,
+    Conformity,
+    Form,
+    Misfit,
+)
+from hwloop.devices.scpi.transport import Bytes, StreamTransport, Transport
 from hwloop.errors import BadReading, ConformityError, DeviceDisconnected, DeviceError, DeviceTimeout
 
 T = TypeVar("T")

@@ -13,13 +13,10 @@ import secrets
 from collections.abc import Callable
 
 from hwloop.deadline import Deadline
-from hwloop.devices.scpi.blocks import read_expected
 from hwloop.devices.scpi.line import RANDOM_MARKER, Line
-from hwloop.devices.scpi.messages import compound
-from hwloop.devices.scpi.misfits import Misfit
-from hwloop.devices.scpi.replies import INTEGER, NUMBER_PATTERN
-from hwloop.devices.scpi.stream_transport import StreamTransport
-from hwloop.devices.scpi.transport import Transport
+from hwloop.devices.scpi.messages import compound, read_expected
+from hwloop.devices.scpi.replies import INTEGER, NUMBER_PATTERN, Misfit
+from hwloop.devices.scpi.transport import StreamTransport, Transport
 from hwloop.errors import BadReading, ConformityError, DeviceTimeout
 
 LARGEST_NUMBER = 255  # of an eight-bit register

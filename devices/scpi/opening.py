@@ -8,8 +8,7 @@ from typing import Any
 
 from hwloop.deadline import Deadline
 from hwloop.devices.scpi.line import Line
-from hwloop.devices.scpi.serial_transport import SerialTransport, refuse_if_in_use
-from hwloop.devices.scpi.socket_transport import SocketTransport
+from hwloop.devices.scpi.own_streams import SerialTransport, SocketTransport, refuse_if_in_use
 from hwloop.devices.scpi.transport import Transport
 from hwloop.devices.scpi.visa_transport import MessageTransport, VisaStream
 from hwloop.errors import ConfigError, DeviceDisconnected

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from hwloop.deadline import Deadline
-from hwloop.devices.scpi.stream_transport import BLANK, StreamTransport
-from hwloop.devices.scpi.transport import Bytes, Transport
+from hwloop.devices.scpi.transport import BLANK, Bytes, StreamTransport, Transport
 from hwloop.errors import BadReading
 
 CHUNK_BYTES = 1 << 16

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device.spec import Float64Array
-from hwloop.devices.waveform.timing import BurstTiming
+from hwloop.devices.waveform.synthesis import BurstTiming
 from hwloop.errors import BadReading
 
 Windows = tuple[Float64Array, Float64Array]  # starts and ends

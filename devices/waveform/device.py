@@ -14,12 +14,10 @@ from hwloop.device.spec import Float64Array
 from hwloop.devices.claim import Claim
 from hwloop.devices.scpi.line import line_from
 from hwloop.devices.waveform.decoding import Decoder
-from hwloop.devices.waveform.limits import WaveformLimits
+from hwloop.devices.waveform.limits import Limit, Units, WaveformLimits, as_limit
 from hwloop.devices.waveform.models import make_generator, make_oscilloscope
 from hwloop.devices.waveform.player import BurstPlayer
-from hwloop.devices.waveform.synthesis import BurstSynthesis
-from hwloop.devices.waveform.timing import BurstTiming
-from hwloop.devices.waveform.units import Limit, Units, as_limit
+from hwloop.devices.waveform.synthesis import BurstSynthesis, BurstTiming
 from hwloop.devices.waveform.watchdog import OutputWatchdog
 from hwloop.errors import HwloopError
 
@@ -40,7 +38,7 @@ class WaveformDevice(Device):
     n_inputs, n_outputs
         Levels of a row, and of its response.
     input_slot_seconds, output_slot_seconds, guard_seconds, marker_seconds, marker_volts
-        The wire: see :class:`hwloop.devices.waveform.timing.BurstTiming`.
+        The wire: see :class:`hwloop.devices.waveform.synthesis.BurstTiming`.
     max_latency_seconds
         The marker is looked for up to here; ``None`` for one row period.
     input_low, input_high

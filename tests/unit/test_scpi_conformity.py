@@ -8,9 +8,8 @@ import pytest
 import hwloop
 from hwloop import BadReading, ConfigError, ConformityError, DeviceChanged, LimitError
 from hwloop.devices.scpi import ScpiInstrument, ScpiLink, control
-from hwloop.devices.scpi.agreement import numbers_agree, same_keyword
-from hwloop.devices.scpi.misfits import PATIENCE, Conformity, Misfit
-from hwloop.devices.scpi.replies import BOOLEAN, INTEGER, KEYWORD
+from hwloop.devices.scpi.commands import numbers_agree, same_keyword
+from hwloop.devices.scpi.replies import BOOLEAN, INTEGER, KEYWORD, PATIENCE, Conformity, Misfit
 
 
 class Supply(ScpiInstrument):

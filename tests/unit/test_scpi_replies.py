@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from hwloop import BadReading, DeviceTimeout
 from hwloop.deadline import Deadline
-from hwloop.devices.scpi.blocks import as_array, block_header, read_block
-from hwloop.devices.scpi.messages import compound
+from hwloop.devices.scpi.messages import as_array, block_header, compound, read_block
 from hwloop.devices.scpi.replies import ANSWERS, BOOLEAN, ERROR, IDENTITY, INTEGER, KEYWORD, NUMBER, NUMBERS, TEXT
-from hwloop.devices.scpi.stream_transport import StreamTransport
-from hwloop.devices.waveform.preamble import Preamble
+from hwloop.devices.scpi.transport import StreamTransport
+from hwloop.devices.waveform.keysight_infiniivision import Preamble
 
 FORMS = (ANSWERS, BOOLEAN, ERROR, IDENTITY, INTEGER, KEYWORD, NUMBER, NUMBERS, TEXT)
 LIMIT = 9.89e37

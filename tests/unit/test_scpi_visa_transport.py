@@ -10,7 +10,7 @@ from pyvisa.constants import StatusCode
 from hwloop import BadReading, DeviceDisconnected, DeviceTimeout
 from hwloop.deadline import Deadline
 from hwloop.devices.scpi import ScpiLink
-from hwloop.devices.scpi.blocks import read_block, read_blocks
+from hwloop.devices.scpi.messages import read_block, read_blocks
 from hwloop.devices.scpi.opening import open_transport, visa_library
 from hwloop.devices.scpi.replies import INTEGER
 from hwloop.devices.scpi.visa_transport import MessageTransport, VisaStream

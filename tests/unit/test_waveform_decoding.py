@@ -5,7 +5,7 @@ import pytest
 
 from hwloop import BadReading
 from hwloop.devices.waveform.decoding import Decoder, ScopeRecord
-from hwloop.devices.waveform.timing import BurstTiming
+from hwloop.devices.waveform.synthesis import BurstTiming
 
 TIMING = BurstTiming(6, 11, 5e-6, 2e-6, 3e-6, 12e-6, 1.0)
 PERIOD = 3e-6 + 30e-6

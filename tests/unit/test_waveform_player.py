@@ -10,8 +10,7 @@ from hwloop import BadReading, ConfigError, LimitError
 from hwloop.devices.waveform.decoding import Decoder, ScopeRecord
 from hwloop.devices.waveform.limits import WaveformLimits
 from hwloop.devices.waveform.player import BurstPlayer
-from hwloop.devices.waveform.synthesis import FULL_SCALE_CODE, BurstSynthesis
-from hwloop.devices.waveform.timing import BurstTiming
+from hwloop.devices.waveform.synthesis import FULL_SCALE_CODE, BurstSynthesis, BurstTiming
 
 TIMING = BurstTiming(3, 5, 4e-6, 3e-6, 2e-6, 12e-6, 1.0)
 PERIOD = 2e-6 + 15e-6

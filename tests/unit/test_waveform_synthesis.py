@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from hwloop import LimitError
 from hwloop.devices.waveform.limits import WaveformLimits
-from hwloop.devices.waveform.synthesis import FULL_SCALE_CODE, BurstSynthesis
-from hwloop.devices.waveform.timing import BurstTiming
+from hwloop.devices.waveform.synthesis import FULL_SCALE_CODE, BurstSynthesis, BurstTiming
 
 TIMING = BurstTiming(5, 9, 4e-6, 3e-6, 2e-6, 10e-6, 0.8)
 

@@ -16,9 +16,9 @@ from sizes import sized
 from table import print_table
 
 from hwloop.simulators.acoustic import eigenmodes
-from hwloop.simulators.acoustic.accuracy import AccuracyWarning
 from hwloop.simulators.acoustic.cavity import AcousticCavity
 from hwloop.simulators.acoustic.shapes import Shape
+from hwloop.simulators.acoustic.tone_field import AccuracyWarning
 
 REPEATS = sized(12, short=1)
 BATCHES = sized((256, 4096, 65_536), short=(256,))

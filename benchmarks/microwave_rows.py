@@ -13,7 +13,7 @@ from sizes import sized
 from table import print_table
 
 from hwloop.simulators.microwave.cavity import PORT_COUPLING, MicrowaveCavity
-from hwloop.simulators.microwave.elimination import plain_scattering
+from hwloop.simulators.microwave.chamber import plain_scattering
 
 ROWS, FREQUENCIES = sized((1024, 20), short=(8, 2))
 PLAIN_ROWS, REPEATS = sized((3, 3), short=(1, 1))

@@ -16,8 +16,8 @@ from hwloop.devices.worker.worker import Worker
 from hwloop.errors import DeviceError
 from hwloop.simulators.spiking.brian2.discrete_lif import discrete_lif
 from hwloop.simulators.spiking.brian2.neuron_models import PER_NEURON, NeuronModel
+from hwloop.simulators.spiking.engine import Window
 from hwloop.simulators.spiking.layer import SpikingLayer
-from hwloop.simulators.spiking.window import Window
 
 TARGETS = ("numpy", "cython")
 SERVED = "hwloop.simulators.spiking.brian2.served:served_engine"

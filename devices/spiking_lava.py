@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable
 from importlib.resources import files
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from hwloop.device.settings import one_of, real_number, whole_number
 from hwloop.device.spec import Float64Array
@@ -15,13 +14,13 @@ from hwloop.devices.worker.environments import environment_python
 from hwloop.devices.worker.target import Target
 from hwloop.errors import DeviceError
 from hwloop.events import DeviceFault
-from hwloop.simulators.spiking.engine import Engine
+from hwloop.simulators.spiking.device import LIFReservoir
+from hwloop.simulators.spiking.engine import Engine, Window
 from hwloop.simulators.spiking.lava.loihi.fixed_point import fixed_point
 from hwloop.simulators.spiking.lava.loihi.twin import FixedPointTwin, FloatingTwin
 from hwloop.simulators.spiking.layer import SpikingLayer
-from hwloop.simulators.spiking.reservoir import LIFReservoir, takes_settings_of
-from hwloop.simulators.spiking.window import Window
 
+OF_THE_ENGINE = ("precision", "engine", "hardware", "message_bits", "batch_rows", "python", "deadline_seconds")
 PRECISIONS = ("floating", "fixed")
 ENGINES = ("lava", "twin")
 HARDWARE = ("simulation", "loihi2")
@@ -29,7 +28,6 @@ LARGEST_MESSAGE_BITS = 12
 LARGEST_BATCH_ROWS = 65_536
 
 
-@takes_settings_of(LIFReservoir)
 class SpikingLava(LIFReservoir):
     """Reservoir of leaky integrate-and-fire neurons as processes of Lava, streamed batch by batch.
 
@@ -38,7 +36,7 @@ class SpikingLava(LIFReservoir):
     precision, engine, hardware, message_bits, batch_rows, python, deadline_seconds
         See :func:`lava_engine`.
     reservoir
-        Everything else is a setting of :class:`~hwloop.simulators.spiking.reservoir.LIFReservoir`.
+        Everything else is a setting of :class:`~hwloop.simulators.spiking.device.LIFReservoir`.
 
     Raises
     ------
@@ -55,28 +53,21 @@ class SpikingLava(LIFReservoir):
         "deadline_seconds": "how long an answer is waited for",
     }
 
-    def __init__(
-        self,
-        *,
-        precision: str = "floating",
-        engine: str = "lava",
-        hardware: str = "simulation",
-        message_bits: int = 7,
-        batch_rows: int = 256,
-        python: str | os.PathLike[str] | None = None,
-        deadline_seconds: float = 60.0,
-        **reservoir: Any,
-    ) -> None:
-        given = locals()
+    precision: str = "floating"
+    engine: str = "lava"
+    hardware: str = "simulation"
+    message_bits: int = 7
+    batch_rows: int = 256
+    python: str | os.PathLike[str] | None = None
+    deadline_seconds: float = 60.0
+
+    def _set_up(self) -> None:
         self._faults = self._rows_asked = 0
-        self._of_the_engine = {
-            name: given[name] for name in inspect.signature(lava_engine).parameters if name in given
-        }
-        if hardware == "loihi2" and reservoir.get("output") == "membrane":
+        if self.hardware == "loihi2" and self.coding.output == "membrane":
             raise ValueError(
                 "hardware 'loihi2' shows no membranes; the nearest allowed value of output is 'counts'"
             )
-        super().__init__(**self._of_the_engine, **reservoir)
+        super()._set_up()
 
     def close(self) -> None:
         """End the worker; the next row starts another."""
@@ -88,7 +79,9 @@ class SpikingLava(LIFReservoir):
         return super()._signal(drive, first_row)
 
     def _engine_of(self, layer: SpikingLayer) -> Engine:
-        return lava_engine(layer, self.window, **self._of_the_engine, lost=self._lost)
+        return lava_engine(
+            layer, self.window, **{name: getattr(self, name) for name in OF_THE_ENGINE}, lost=self._lost
+        )
 
     def _lost(self, error: DeviceError) -> None:
         self._faults += 1

@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.blocks import ExactProduct
-from hwloop.device import DeviceSpec
-from hwloop.device.settings import one_of, real_number, whole_number
+from hwloop.device.settings import choice, one_of, real, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators import transmission_matrix
-from hwloop.simulators.blas_threads import single_threaded_blas
-from hwloop.simulators.block_threads import each_block
 from hwloop.simulators.modulation import MODULATIONS
-from hwloop.simulators.substrate import SATURATIONS, Substrate
+from hwloop.simulators.substrate import SATURATIONS, Camera, Substrate
+from hwloop.simulators.threads import each_block, single_threaded_blas
 
 FULL_SCALE = 1.0  # of the camera: the unit of every response
 MAX_CHANNELS = 1_000_000
@@ -57,27 +55,10 @@ class OpticalFibre(Substrate):
         array of shape (n_outputs, n_inputs). A given matrix is rescaled to a mean abs(T)**2 of 1.
     encoding
         ``"amplitude"`` or ``"phase"``.
-    dac_bits, adc_bits
-        Resolution of modulator and camera, 1 to 24; ``None`` for an ideal one, which does not clip either.
-    saturation
-        ``"soft"`` or ``"hard"``.
-    read_noise
-        Standard deviation of the additive noise, as a fraction of full scale.
-    full_well_electrons
-        Photo-electrons of a signal of 1: Poisson shot noise, whose variance in electrons equals its mean;
-        ``None`` for none.
-    gain_jitter
-        Standard deviation of a gain common to all pixels of a row (laser power), 0 to 1.
-    glitch_rate
-        Fraction of rows lost, their readings replaced by uniform numbers over full scale.
     drift_per_row
         Rate of decorrelation, 0 to 1 a row.
     exposure
         Mean signal of a typical stimulus, in units of the camera's full scale.
-    row_seconds
-        Time of a row that the spec shall state; nothing waits for it.
-    seed
-        Draws the matrices and all noise.
 
     Raises
     ------
@@ -85,57 +66,34 @@ class OpticalFibre(Substrate):
         A setting that is not allowed; the message gives the reason and the nearest allowed value.
     """
 
-    quiet_settings: ClassVar = {
-        "read_noise": 0.0,
-        "full_well_electrons": None,
-        "gain_jitter": 0.0,
-        "glitch_rate": 0.0,
-        "drift_per_row": 0.0,
-    }
     stream_prefix: ClassVar = "optical-fibre"
 
-    def __init__(
-        self,
-        *,
-        n_inputs: int | None = None,
-        n_outputs: int | None = None,
-        matrix: str | Path | NDArray[Any] = "iid",
-        encoding: str = "amplitude",
-        dac_bits: int | None = 10,
-        adc_bits: int | None = 10,
-        saturation: str = "soft",
-        read_noise: float = 0.01,
-        full_well_electrons: float | None = None,
-        gain_jitter: float = 0.0,
-        glitch_rate: float = 0.0,
-        drift_per_row: float = 0.0,
-        exposure: float = 1.0,
-        row_seconds: float | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(locals())
-        self._modulation = MODULATIONS[one_of("encoding", encoding, MODULATIONS)]
-        self._drift_per_row = real_number("drift_per_row", drift_per_row, low=0.0, high=1.0)
-        self._chain = self._imperfections((self._modulation.low, self._modulation.high), (0.0, FULL_SCALE))
-        if not _is_drawn(matrix):
+    n_inputs: int | None = None
+    n_outputs: int | None = None
+    matrix: str | Path | NDArray[Any] = "iid"
+    encoding: str = choice("amplitude", MODULATIONS)
+    camera: Camera = Camera()
+    drift_per_row: float = real(0.0, 0.0, 1.0, quiet=0.0)
+    exposure: float = real(1.0, 1e-9, 1e9)
+
+    def _set_up(self) -> None:
+        light = self._modulation = MODULATIONS[self.encoding]
+        self._chain = self.camera.chain((light.low, light.high), (0.0, FULL_SCALE), self._stream)
+        if not _is_drawn(self.matrix):
             # As it is now: a file or an array that changes later shall not change noiseless().
-            given = transmission_matrix.read(matrix) if isinstance(matrix, str | Path) else np.array(matrix)
-            self._settings["matrix"] = given
+            self._settings["matrix"] = transmission_matrix.as_given(self.matrix)
         states = self._matrices()
         self.transmission_matrix = states[0]
-        exposure = real_number("exposure", exposure, low=1e-9, high=1e9)
-        self._intensity_gain = exposure / self._modulation.typical_power(states[0].shape[1])
-        self._saturation = SATURATIONS[self._settings["saturation"]](FULL_SCALE)
-        self._propagators = [ExactProduct(self._modulation.propagator(state)) for state in states]
-        self.spec = DeviceSpec(
-            n_inputs=states[0].shape[1],
-            n_outputs=states[0].shape[0],
-            input_low=self._modulation.low,
-            input_high=self._modulation.high,
-            input_unit=self._modulation.unit,
+        self._intensity_gain = self.exposure / light.typical_power(states[0].shape[1])
+        self._saturation = SATURATIONS[self.camera.saturation or "soft"](FULL_SCALE)
+        self._propagators = [ExactProduct(light.propagator(state)) for state in states]
+        self.spec = self._spec(
+            *states[0].T.shape,
+            still=self.drift_per_row == 0,
+            input_low=light.low,
+            input_high=light.high,
+            input_unit=light.unit,
             output_unit="of full scale",
-            row_seconds=row_seconds,
-            deterministic=self._chain.deterministic and self._drift_per_row == 0,
         )
 
     @cached_property
@@ -186,7 +144,7 @@ class OpticalFibre(Substrate):
             ):
                 if asked is not None and asked != has:
                     raise ValueError(f"{name} is {asked!r}, but the given matrix has {has}; leave {name} out")
-        if self._drift_per_row == 0:
+        if self.drift_per_row == 0:
             return [first]
         second = draw(first.shape[0], first.shape[1], self._stream("drifted-matrix").at_row(0))
         return [first, second]
@@ -203,10 +161,10 @@ class OpticalFibre(Substrate):
 
     def _field(self, quadratures: Float64Array, first_row: int) -> Float64Array:
         """Real parts, then imaginary parts of the field at the camera, shape (rows, 2 n_outputs)."""
-        if self._drift_per_row == 0:
+        if self.drift_per_row == 0:
             return self._propagators[0](quadratures)
         age = np.arange(first_row, first_row + len(quadratures), dtype=np.float64)[:, np.newaxis]
-        kept = np.exp(-self._drift_per_row * age)
+        kept = np.exp(-self.drift_per_row * age)
         before, after = (propagate(quadratures) for propagate in self._propagators)
         return np.asarray(np.sqrt(kept) * before + np.sqrt(1.0 - kept) * after)
 

@@ -1,4 +1,7 @@
-"""What all simulated substrates share: settings, seed, streams, the row counter, and blocks of rows."""
+"""What all simulated substrates share: declared settings, seed, streams, the row counter, and blocks of rows.
+
+A substrate's own file declares its settings and holds its equations; see :class:`Substrate`.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from hwloop.blocks import BLOCK_ROWS
-from hwloop.device import Device
+from hwloop.device import Device, DeviceSpec
 from hwloop.device.converters import Converter
 from hwloop.device.made_of import plain_settings
-from hwloop.device.settings import one_of, whole_number
+from hwloop.device.settings import Declarations, SettingsGroup, choice, declared_in, noise, whole
 from hwloop.device.spec import Float64Array
 from hwloop.device.streams import NoiseStream
-from hwloop.simulators.block_threads import each_block
 from hwloop.simulators.imperfections import (
     ADC,
     GainJitter,
@@ -27,6 +29,7 @@ from hwloop.simulators.imperfections import (
     ShotNoise,
     SoftSaturation,
 )
+from hwloop.simulators.threads import each_block
 
 Range = tuple[float, float]
 SATURATIONS: dict[str, type[SoftSaturation] | type[HardSaturation]] = {
@@ -35,18 +38,108 @@ SATURATIONS: dict[str, type[SoftSaturation] | type[HardSaturation]] = {
 }
 
 
+class Camera(SettingsGroup):
+    """Converters, saturation and noise of an optical set-up, in the order in which the signal meets them.
+
+    Parameters
+    ----------
+    dac_bits, adc_bits
+        Resolution of what drives the physics and of the detector, 1 to 24; ``None`` for an ideal one, which does
+        not clip either.
+    saturation
+        Of a pixel, at full scale: ``"soft"`` or ``"hard"``.
+    read_noise
+        Standard deviation of the additive noise, as a fraction of full scale.
+    full_well_electrons
+        Photo-electrons of a signal of full scale: Poisson shot noise, whose variance in electrons equals its mean;
+        ``None`` for none.
+    gain_jitter
+        Standard deviation of a gain common to all readings of a row (source power), 0 to 1.
+    glitch_rate
+        Fraction of rows lost, their readings replaced by uniform numbers over full scale.
+    """
+
+    dac_bits: int | None = 10
+    adc_bits: int | None = 10
+    saturation: str | None = choice("soft", SATURATIONS)
+    read_noise: float = noise(0.01)
+    full_well_electrons: float | None = noise(None, quiet=None)
+    gain_jitter: float = noise()
+    glitch_rate: float = noise()
+
+    def chain(
+        self, drive_range: Range, full_range: Range, stream: Callable[[str], NoiseStream]
+    ) -> ImperfectionChain:
+        """The steps around the physics.
+
+        Parameters
+        ----------
+        drive_range
+            Range of the DAC, in the unit of the stimulus.
+        full_range
+            Range of the ADC and of glitches; the signal saturates at its upper end.
+        stream
+            Gives the random numbers of a step by its name.
+        """
+        detector: list[Imperfection] = [GainJitter(self.gain_jitter, stream("gain-jitter"))]
+        if self.full_well_electrons is not None:
+            detector.append(ShotNoise(self.full_well_electrons, stream("shot-noise")))
+        if self.saturation is not None:
+            # A pixel saturates before it is read: read noise is a fraction of full scale at every brightness.
+            detector.append(SATURATIONS[self.saturation](full_range[1]))
+        detector.append(ReadNoise(self.read_noise, stream("read-noise")))
+        if self.adc_bits is not None:
+            detector.append(ADC(Converter(self.adc_bits, *full_range)))
+        detector.append(Glitches(self.glitch_rate, stream("glitches"), *full_range))
+        dac = None if self.dac_bits is None else Converter(self.dac_bits, *drive_range)
+        return ImperfectionChain(dac, tuple(detector))
+
+
+class Detector(Camera):
+    """Converters and noise of readings with a sign, which neither saturate nor count photons."""
+
+    without = ("saturation", "full_well_electrons")
+    saturation = None
+    full_well_electrons = None
+
+
+def _constructor(cls: type[Substrate], declarations: Declarations) -> Any:
+    signature = declarations.signature
+
+    def __init__(self: Substrate, *args: Any, **settings: Any) -> None:  # noqa: N807
+        try:
+            bound = signature.bind(self, *args, **settings)
+        except TypeError as error:
+            raise TypeError(f"{cls.__name__}.__init__() {error}") from None
+        bound.apply_defaults()
+        given = dict(bound.arguments)
+        del given["self"]
+        self._take(given, declarations)
+
+    __init__.__signature__ = signature  # type: ignore[attr-defined]
+    return __init__
+
+
 class Substrate(Device):
-    """Base of the simulated substrates: a subclass checks its settings, makes its chain and computes a signal.
+    """Base of the simulated substrates: a subclass declares its settings and computes a signal.
 
     Between the stimulus and the response stand the chain's DAC, :meth:`_signal` (the physics with its drift),
     and the chain's detector. Rows are handled in blocks, so memory is bounded however many rows a call brings.
     The noise and the drift of the k-th row measured depend on the seed and k alone: to continue an earlier run
     set ``rows_measured`` to the rows that it had measured.
 
+    The settings are the annotated names of the class body that have a value, in their order: a plain default, one
+    of :func:`~hwloop.device.settings.real` and its like, or a group such as :class:`Camera`. The constructor takes
+    them by name, checks them, puts them into attributes and calls :meth:`_set_up`; ``_settings`` has them as they
+    were given. The settings of a base class come after the class's own where that is ``shared`` by
+    different substrates, else before. Signature, identity and quiet settings follow from the declarations.
+
     Parameters
     ----------
-    settings
-        What the subclass was built with: its ``locals()``. Building it again from them gives the same device.
+    row_seconds
+        Time of a row that the spec shall state; nothing waits for it.
+    seed
+        Draws what is random in the physics, and all noise.
 
     Attributes
     ----------
@@ -63,22 +156,55 @@ class Substrate(Device):
     simulated = True
 
     reproducible = True
-    quiet_settings: ClassVar[Mapping[str, Any]] = {}
     harmless_settings: ClassVar[Mapping[str, str]] = {
         "torch_device": "the same equations in the same precision; only rounding may differ, far below any noise"
     }
+    quiet_settings: ClassVar[Mapping[str, Any]] = {}
     stream_prefix: ClassVar[str]
     block_rows: ClassVar[int] = BLOCK_ROWS
-    self_described: ClassVar[frozenset[str]] = frozenset({"settings"})
     identity_states_settings: ClassVar[bool] = True
     rows_together: ClassVar[int | None] = 8 * BLOCK_ROWS
+    declarations: ClassVar[Declarations] = Declarations({})
+    _shared: ClassVar[bool] = True
     _chain: ImperfectionChain
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        given = {name: value for name, value in settings.items() if name not in ("self", "__class__")}
-        self._settings: dict[str, Any] = given
-        self.seed = whole_number("seed", given["seed"], low=0)
+    row_seconds: float | None = None
+    seed: int = whole(0, 0)
+
+    def __init_subclass__(cls, *, shared: bool = False, **kwargs: Any) -> None:
+        own, base = declared_in(cls), cls.__base__
+        assert base is not None
+        assert issubclass(base, Substrate)
+        inherited = base.declarations.entries if base is not Substrate else declared_in(Substrate)
+        if base._shared:
+            inherited = {name: entry for name, entry in inherited.items() if name not in own}
+            cls.declarations = Declarations({**own, **inherited})
+        else:
+            cls.declarations = Declarations({**inherited, **own})
+        cls._shared = shared
+        if "quiet_settings" not in cls.__dict__:
+            cls.quiet_settings = cls.declarations.quiet
+        if "__init__" not in cls.__dict__:
+            cls.__init__ = _constructor(cls, cls.declarations)  # type: ignore[method-assign]
+        super().__init_subclass__(**kwargs)
+
+    def __init__(self, **settings: Any) -> None:
+        raise NotImplementedError("every subclass has a constructor for the settings that it declares")
+
+    def _take(self, given: Mapping[str, Any], declarations: Declarations) -> None:
+        self._settings = self._completed(dict(given))
+        for name, value in declarations.checked(self._settings).items():
+            setattr(self, name, value)
         self.rows_measured = 0
+        self._set_up()
+
+    def _completed(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The settings, with those that others of them decide."""
+        return given
+
+    @abstractmethod
+    def _set_up(self) -> None:
+        """Make the physics, ``_chain`` and ``spec`` of the settings, which are attributes now."""
 
     def noiseless(self) -> Self:
         """A new device with the same physics and converters, without noise, jitter, glitches and drift."""
@@ -110,29 +236,15 @@ class Substrate(Device):
     def _stream(self, name: str) -> NoiseStream:
         return NoiseStream(self.seed, f"{self.stream_prefix}/{name}")
 
-    def _imperfections(self, drive_range: Range, full_range: Range) -> ImperfectionChain:
-        """The usual chain, of those steps whose settings the substrate has.
-
-        Parameters
-        ----------
-        drive_range
-            Range of the DAC (``dac_bits``), in the unit of the stimulus.
-        full_range
-            Range of the ADC (``adc_bits``) and of glitches; the signal saturates at its upper end.
-        """
-        given = self._settings
-        detector: list[Imperfection] = [GainJitter(given["gain_jitter"], self._stream("gain-jitter"))]
-        if given.get("full_well_electrons") is not None:
-            detector.append(ShotNoise(given["full_well_electrons"], self._stream("shot-noise")))
-        if "saturation" in given:
-            # A pixel saturates before it is read: read noise is a fraction of full scale at every brightness.
-            detector.append(SATURATIONS[one_of("saturation", given["saturation"], SATURATIONS)](full_range[1]))
-        detector.append(ReadNoise(given["read_noise"], self._stream("read-noise")))
-        if given["adc_bits"] is not None:
-            detector.append(ADC(Converter(given["adc_bits"], *full_range)))
-        detector.append(Glitches(given["glitch_rate"], self._stream("glitches"), *full_range))
-        dac = None if given["dac_bits"] is None else Converter(given["dac_bits"], *drive_range)
-        return ImperfectionChain(dac, tuple(detector))
+    def _spec(self, n_inputs: int, n_outputs: int, *, still: bool = True, **more: Any) -> DeviceSpec:
+        """The spec of a substrate whose physics is ``still``, without drift and noise of its own."""
+        return DeviceSpec(
+            n_inputs,
+            n_outputs,
+            row_seconds=self._settings["row_seconds"],
+            deterministic=self._chain.deterministic and still,
+            **more,
+        )
 
     def _measure(self, inputs: Float64Array) -> Float64Array:
         # Which rows share a block does not alter any of them.
@@ -159,7 +271,23 @@ class Substrate(Device):
         """The signal at the detector, shape (rows, channels), of a drive of shape (rows, n_inputs)."""
 
 
-class BlockSubstrate(Substrate):
+class TorchSubstrate(Substrate, shared=True):
+    """A substrate that torch computes.
+
+    Parameters
+    ----------
+    torch_device
+        Where, such as ``"cpu"`` or ``"cuda"``.
+    """
+
+    torch_device: str = "cpu"
+
+    @property
+    def _on_cpu(self) -> bool:
+        return self.torch_device == "cpu"
+
+
+class BlockSubstrate(TorchSubstrate, shared=True):
     """A substrate that always computes full blocks, so that no arithmetic sees the batch.
 
     Vector units and transforms may round otherwise at any number of rows; in a full block, with rows along
@@ -173,10 +301,6 @@ class BlockSubstrate(Substrate):
     """
 
     few_rows: ClassVar[int] = 32
-
-    @property
-    def _on_cpu(self) -> bool:
-        return bool(self._settings["torch_device"] == "cpu")
 
     def _each_block(self, work: Callable[[int], None], starts: Sequence[int]) -> None:
         # torch, only where it is used

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from hwloop.simulators.blas_threads import single_threaded_blas
+from hwloop.simulators.threads import single_threaded_blas
 from hwloop.torch_state import own_torch_state
 
 

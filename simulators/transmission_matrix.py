@@ -68,6 +68,11 @@ def normalised(matrix: Any) -> Matrix:
     return np.asarray(wide / np.sqrt(np.mean(np.abs(wide) ** 2)), dtype=np.complex64)
 
 
+def as_given(matrix: Any) -> NDArray[Any]:
+    """A copy of a matrix that is a setting: an array, or the path of a file."""
+    return read(matrix) if isinstance(matrix, str | Path) else np.array(matrix)
+
+
 def read(path: str | Path, index: int = 0) -> NDArray[Any]:
     """One matrix of a .npy or .npz file, as it is stored, shape (n_outputs, n_inputs).
 

@@ -6,11 +6,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
 
+from hwloop.simulators.spiking.engine import Window
 from hwloop.simulators.spiking.layer import SpikingLayer
 from hwloop.simulators.spiking.lif import TorchLIF
 from hwloop.simulators.spiking.neuron import LIFNeuron
 from hwloop.simulators.spiking.spiking_lif import SpikingLIF
-from hwloop.simulators.spiking.window import Window
 
 TAU, REFRACTORY = 0.02, 0.002
 INK, FAINT = "#1b3a5c", "0.55"

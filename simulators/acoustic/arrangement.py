@@ -3,22 +3,129 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.device.settings import one_of, real_number, whole_number
-from hwloop.simulators.acoustic.medium import Medium
-from hwloop.simulators.acoustic.places import Places, scattered
-from hwloop.simulators.acoustic.scatterers import Resistor
-from hwloop.simulators.acoustic.shapes import BULGES, Shape
+from hwloop.device.settings import SettingsGroup, choice, one_of, real, real_number, whole, whole_number
+from hwloop.simulators.acoustic.medium import Complex, Medium, Resistor
+from hwloop.simulators.acoustic.shapes import BULGES, Places, Shape, scattered
 from hwloop.simulators.acoustic.tone_field import ToneSetup
-from hwloop.simulators.acoustic.tones import Tones
+
+
+class Room(SettingsGroup):
+    """The cavity.
+
+    Parameters
+    ----------
+    shape, width, height
+        ``"sinai"`` or ``"rectangle"``; the enclosing rectangle, in m.
+    n_modes
+        Modes kept, 2 to 2000: no source or scatterer is smaller than their shortest wave.
+    speed, loss
+        c in m/s; gamma in 1/s.
+    """
+
+    shape: str = choice("sinai", BULGES)
+    width: float = real(1.0, 1e-6)
+    height: float = real(0.7, 1e-6)
+    n_modes: int = whole(300, 2, 2000)
+    speed: float = 343.0
+    loss: float = 40.0
+
+    def medium(self) -> Medium:
+        """The linear medium that fills it."""
+        shape = Shape.named(self.shape, self.width, self.height)
+        return Medium.filled(shape, self.n_modes, self.speed, self.loss)
+
+
+class Resistance(SettingsGroup):
+    """The scatterers, and where everything stands.
+
+    Parameters
+    ----------
+    drive_level
+        rms of p_t at the scatterers with all inputs at 1, in units of the rate at which they saturate.
+    scatterer_strength
+        1 takes the most power from a free wave of the middle tone; 0 to 100.
+    asymmetry
+        b of F, 0 to 2: even harmonics.
+    positions
+        Optional, ``{"loudspeakers": [(x, y), ...], ...}`` in m, also of "scatterers" and "microphones"; else
+        drawn by the seed.
+    """
+
+    drive_level: float = real(1.0, 1e-6, 1e6)
+    scatterer_strength: float = real(1.0, 0.0, 100.0)
+    asymmetry: float = 0.5
+    positions: dict[str, Any] | None = None
+
+
+TONE_RATIO = 4.0  # harmonics that are computed, over the highest tone
+
+
+@dataclass(frozen=True)
+class Tones:
+    """Inputs i = 0, 1, ..., in equal shares to the loudspeakers; input i plays tone number i mod n_tones.
+
+    Parameters
+    ----------
+    n_inputs, n_loudspeakers, n_tones
+        With as many tones as inputs each has its own; with fewer, several loudspeakers play the same tone.
+    first, spacing
+        Tone number t is the harmonic first + spacing t of the fundamental.
+    """
+
+    n_inputs: int
+    n_loudspeakers: int
+    n_tones: int
+    first: int
+    spacing: int
+
+    @property
+    def driven(self) -> NDArray[np.int64]:
+        """Harmonics that are played, ascending."""
+        return self.first + self.spacing * np.arange(self.n_tones)
+
+    @property
+    def tone_of_input(self) -> NDArray[np.int64]:
+        """Shape (n_inputs,)."""
+        return np.arange(self.n_inputs) % self.n_tones
+
+    @property
+    def loudspeaker_of_input(self) -> NDArray[np.int64]:
+        """Shape (n_inputs,)."""
+        return np.arange(self.n_inputs) * self.n_loudspeakers // self.n_inputs
+
+    def excitation(self, rng: np.random.Generator) -> Complex:
+        """Amplitude 1 and a random phase for each input, shape (n_inputs, n_tones, n_loudspeakers).
+
+        With equal phases all tones would peak at once.
+        """
+        found = np.zeros((self.n_inputs, self.n_tones, self.n_loudspeakers), dtype=np.complex128)
+        phases = np.exp(2j * np.pi * rng.random(self.n_inputs))
+        found[np.arange(self.n_inputs), self.tone_of_input, self.loudspeaker_of_input] = phases
+        return found
+
+    @property
+    def default_lines(self) -> NDArray[np.int64]:
+        """The tones and their second harmonics."""
+        return np.unique(np.concatenate([self.driven, 2 * self.driven]))
+
+    def default_harmonics(self, lines: NDArray[np.int64]) -> int:
+        """Four times the highest tone, or what the lines need; a multiple of 12, which transforms fast."""
+        wanted = max(TONE_RATIO * float(self.driven[-1]), float(lines.max()))
+        return 12 * int(np.ceil(wanted / 12))
 
 
 def tone_setup(
-    given: Mapping[str, Any], places_rng: np.random.Generator, phases_rng: np.random.Generator
+    given: Mapping[str, Any],
+    room: Room,
+    resistance: Resistance,
+    places_rng: np.random.Generator,
+    phases_rng: np.random.Generator,
 ) -> ToneSetup:
     """The setup of a tone drive.
 
@@ -26,6 +133,8 @@ def tone_setup(
     ----------
     given
         Settings, named as :class:`AcousticCavity` takes them.
+    room, resistance
+        The cavity and its scatterers.
     places_rng, phases_rng
         Draw positions that are not given, and the phases of the tones.
 
@@ -36,9 +145,7 @@ def tone_setup(
     """
     tones = _tones(given)
     lines = _lines(given["lines"], tones)
-    shape = cavity_shape(given)
-    modes = whole_number("n_modes", given["n_modes"], 2, 2000)
-    medium = Medium.filled(shape, modes, given["speed"], given["loss"])
+    medium = room.medium()
     fundamental = given["fundamental"]
     if fundamental is None:
         fundamental = medium.angular_frequencies[-1] / (4 * np.pi * int(tones.driven[-1]))
@@ -47,22 +154,16 @@ def tone_setup(
     matched = 4 * medium.speed**2 / (2 * np.pi * fundamental * float(np.mean(tones.driven)))
     return ToneSetup(
         medium=medium,
-        places=places_in(given, shape, places_rng),
-        law=Resistor(given["asymmetry"]),
-        strength=matched * real_number("scatterer_strength", given["scatterer_strength"], 0.0, 100.0),
+        places=places_in(given, medium.shape, places_rng),
+        law=Resistor(resistance.asymmetry),
+        strength=matched * resistance.scatterer_strength,
         fundamental=fundamental,
         harmonics=whole_number("harmonics", harmonics, int(max(lines.max(), tones.driven[-1])), 20_000),
         driven=tones.driven,
         excitation=tones.excitation(phases_rng),
         lines=lines,
-        drive_level=real_number("drive_level", given["drive_level"], 1e-6, 1e6),
+        drive_level=resistance.drive_level,
     )
-
-
-def cavity_shape(given: Mapping[str, Any]) -> Shape:
-    """The shape that settings name."""
-    width, height = (real_number(name, given[name], 1e-6) for name in ("width", "height"))
-    return Shape.named(one_of("shape", given["shape"], BULGES), width, height)
 
 
 def _tones(given: Mapping[str, Any]) -> Tones:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from hwloop.device import DeviceSpec
 from hwloop.device.converters import Converter
-from hwloop.device.settings import flag, one_of, real_number, whole_number
+from hwloop.device.settings import choice, one_of, real_number, switch, whole, whole_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.acoustic.accuracy import LARGEST_CHANGE, AccuracyDoubt, AccuracyWarning, HarmonicsCheck
-from hwloop.simulators.acoustic.arrangement import tone_setup
-from hwloop.simulators.acoustic.gain_faults import GainGlitches, GroupJitter, WanderingGain
+from hwloop.simulators.acoustic.arrangement import Resistance, Room, tone_setup
 from hwloop.simulators.acoustic.phyll import Phyll
-from hwloop.simulators.acoustic.readouts import READOUTS
-from hwloop.simulators.acoustic.tone_field import ToneField, ToneSetup
+from hwloop.simulators.acoustic.readings import READOUTS, GainGlitches, GroupJitter, WanderingGain
+from hwloop.simulators.acoustic.tone_field import (
+    LARGEST_CHANGE,
+    AccuracyDoubt,
+    AccuracyWarning,
+    HarmonicsCheck,
+    ToneField,
+    ToneSetup,
+)
 from hwloop.simulators.imperfections import GainJitter, ImperfectionChain, ReadNoise
-from hwloop.simulators.substrate import Substrate
+from hwloop.simulators.substrate import TorchSubstrate
 
 NO_NOISE = {
     "read_noise": 0.0,
@@ -34,7 +38,7 @@ GLITCH_GAINS = (0.3, 1.3)
 GLITCH_CHOICES = 64
 
 
-class AcousticCavity(Substrate):
+class AcousticCavity(TorchSubstrate):
     r"""Simulated acoustic cavity with nonlinear meta-scatterers: tone amplitudes in, lines of spectra out.
 
     The pressure p in a two-dimensional cavity with hard walls follows
@@ -69,26 +73,11 @@ class AcousticCavity(Substrate):
         Harmonics of the fundamental that are read; ``None`` for the tones and their second harmonics.
     readout
         ``"magnitude"``, ``"power"``, ``"iq"``, or ``"waveform"`` (of these lines, ``n_samples`` a period).
-    shape, width, height
-        ``"sinai"`` or ``"rectangle"``; the enclosing rectangle, in m.
-    n_modes
-        Modes kept, 2 to 2000: no source or scatterer is smaller than their shortest wave.
-    speed, loss
-        c in m/s; gamma in 1/s.
     fundamental, first_tone, tone_spacing
         The tones are harmonics first_tone, first_tone + tone_spacing, ... of the fundamental, in Hz; ``None`` for
         the one that takes the highest tone's second harmonic to the highest mode.
     harmonics
         How many are computed; ``None`` for four times the highest tone.
-    drive_level
-        rms of p_t at the scatterers with all inputs at 1, in units of the rate at which they saturate.
-    scatterer_strength
-        1 takes the most power from a free wave of the middle tone; 0 to 100.
-    asymmetry
-        b of F, 0 to 2: even harmonics.
-    positions
-        Optional, ``{"loudspeakers": [(x, y), ...], ...}`` in m, also of "scatterers" and "microphones"; else
-        drawn by the seed.
     dac_bits
         Resolution of the drive, 1 to 24; ``None`` for an ideal one.
     gain_jitter, tone_jitter, channel_jitter
@@ -101,12 +90,8 @@ class AcousticCavity(Substrate):
         Standard deviation of each quadrature's noise, in units of a tone at full drive.
     noise
         False leaves out all of these but the converter.
-    precision, max_steps, torch_device
-        ``"single"`` or ``"double"``; steps after which a row is given up; where it is solved.
-    row_seconds
-        Time of a row that the spec shall state; nothing waits for it.
-    seed
-        Draws places, phases and all noise.
+    precision, max_steps
+        ``"single"`` or ``"double"``; steps after which a row is given up.
 
     Raises
     ------
@@ -114,78 +99,62 @@ class AcousticCavity(Substrate):
         A setting that is not allowed; the message gives the reason and the nearest allowed value.
     """
 
-    quiet_settings: ClassVar[Mapping[str, Any]] = {"noise": False}
     stream_prefix = "acoustic-cavity"
     block_rows = 1024  # enough for the solver's blocks on many threads
 
-    def __init__(
-        self,
-        *,
-        preset: str | None = None,
-        n_inputs: int = 20,
-        n_tones: int | None = None,
-        n_loudspeakers: int = 4,
-        n_scatterers: int = 16,
-        n_microphones: int = 4,
-        lines: Sequence[int] | None = None,
-        readout: str = "magnitude",
-        n_samples: int = 256,
-        shape: str = "sinai",
-        width: float = 1.0,
-        height: float = 0.7,
-        n_modes: int = 300,
-        speed: float = 343.0,
-        loss: float = 40.0,
-        fundamental: float | None = None,
-        first_tone: int = 5,
-        tone_spacing: int = 1,
-        harmonics: int | None = None,
-        drive_level: float = 1.0,
-        scatterer_strength: float = 1.0,
-        asymmetry: float = 0.5,
-        positions: dict[str, Any] | None = None,
-        dac_bits: int | None = None,
-        gain_jitter: float = 0.0,
-        tone_jitter: float = 0.01,
-        channel_jitter: float = 0.01,
-        gain_drift: float = 0.0,
-        drift_rows: int = 2000,
-        glitch_rate: float = 0.0,
-        read_noise: float = 0.002,
-        noise: bool = True,
-        precision: str = "single",
-        max_steps: int = 400,
-        torch_device: str = "cpu",
-        row_seconds: float | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(locals())
+    preset: str | None = None
+    n_inputs: int = 20
+    n_tones: int | None = None
+    n_loudspeakers: int = 4
+    n_scatterers: int = 16
+    n_microphones: int = 4
+    lines: Sequence[int] | None = None
+    readout: str = choice("magnitude", READOUTS)
+    n_samples: int = whole(256, 1, 1_000_000)
+    room: Room = Room()
+    fundamental: float | None = None
+    first_tone: int = 5
+    tone_spacing: int = 1
+    harmonics: int | None = None
+    resistance: Resistance = Resistance()
+    dac_bits: int | None = None
+    gain_jitter: float = 0.0
+    tone_jitter: float = 0.01
+    channel_jitter: float = 0.01
+    gain_drift: float = 0.0
+    drift_rows: int = 2000
+    glitch_rate: float = 0.0
+    read_noise: float = 0.002
+    noise: bool = switch(True, quiet=False)
+    precision: str = choice("single", ("single", "double"))
+    max_steps: int = whole(400, 1)
+
+    def _completed(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The settings, of which a preset makes some."""
+        if given["preset"] is None:
+            return given
+        return given | PRESETS[one_of("preset", given["preset"], PRESETS)].settings(given)
+
+    def _set_up(self) -> None:
         self.rows_not_converged = 0
-        chosen = None if preset is None else PRESETS[one_of("preset", preset, PRESETS)]
-        if chosen is not None:
-            self._settings |= chosen.settings(self._settings)
-        setup = tone_setup(self._settings, self._stream("places").at_row(0), self._stream("phases").at_row(0))
+        places, phases = (self._stream(name).at_row(0) for name in ("places", "phases"))
+        setup = tone_setup(self._settings, self.room, self.resistance, places, phases)
+        chosen = None if self.preset is None else PRESETS[self.preset]
         if chosen is not None:
             setup = chosen.setup(setup)
-        kind = READOUTS[one_of("readout", readout, READOUTS)]
-        samples = whole_number("n_samples", n_samples, 1, 1_000_000)
-        self._readout = kind(setup.lines, len(setup.places.microphones), samples)
+        self._readout = READOUTS[self.readout](setup.lines, len(setup.places.microphones), self.n_samples)
         self._chain = self._faults(setup) if chosen is None else chosen.imperfections(self._stream)
-        if not flag("noise", noise):
+        if not self.noise:
             self._chain = self._chain.noiseless()
         solver: dict[str, Any] = {
-            "precision": one_of("precision", precision, ("single", "double")),
-            "max_steps": whole_number("max_steps", max_steps, 1),
-            "torch_device": torch_device,
+            "precision": self.precision,
+            "max_steps": self.max_steps,
+            "torch_device": self.torch_device,
         }
         self.field = ToneField(setup, **solver)
         self._harmonics_check = HarmonicsCheck(self.field, **solver)
-        self.spec = DeviceSpec(
-            n_inputs=len(setup.excitation),
-            n_outputs=self._readout.n_outputs,
-            output_unit="of a tone at full drive",
-            row_seconds=row_seconds,
-            deterministic=self._chain.deterministic,
+        self.spec = self._spec(
+            len(setup.excitation), self._readout.n_outputs, output_unit="of a tone at full drive"
         )
 
     @property
@@ -194,14 +163,13 @@ class AcousticCavity(Substrate):
         return self._harmonics_check.error
 
     def _faults(self, setup: ToneSetup) -> ImperfectionChain:
-        given = self._settings
         lines, microphones = len(setup.lines), len(setup.places.microphones)
         line_of, each = np.tile(np.arange(lines), microphones), np.arange(lines * microphones)
-        std = {name: real_number(name, given[name], 0.0, 1.0) for name in NO_NOISE if name != "read_noise"}
+        std = {name: real_number(name, getattr(self, name), 0.0, 1.0) for name in NO_NOISE if name != "read_noise"}
         gains = self._stream("glitch-gains").at_row(0).uniform(*GLITCH_GAINS, (GLITCH_CHOICES, lines))
-        drift_rows = whole_number("drift_rows", given["drift_rows"], 1)
+        drift_rows = whole_number("drift_rows", self.drift_rows, 1)
         loadings = std["gain_drift"] * np.eye(len(each)) if std["gain_drift"] else np.zeros((1, len(each)))
-        dac = None if given["dac_bits"] is None else Converter(given["dac_bits"], 0.0, 1.0)
+        dac = None if self.dac_bits is None else Converter(self.dac_bits, 0.0, 1.0)
         return ImperfectionChain(
             dac,
             (
@@ -210,7 +178,7 @@ class AcousticCavity(Substrate):
                 GroupJitter(np.full(len(each), std["channel_jitter"]), each, self._stream("channel-jitter")),
                 WanderingGain(loadings, drift_rows, self._stream("gain-drift")),
                 GainGlitches(std["glitch_rate"], gains, line_of, self._stream("glitches")),
-                ReadNoise(real_number("read_noise", given["read_noise"], 0.0), self._stream("read-noise")),
+                ReadNoise(self.read_noise, self._stream("read-noise")),
             ),
         )
 
@@ -233,9 +201,7 @@ class AcousticCavity(Substrate):
     def _say_doubts(self, stimuli: Float64Array, given_up: int) -> None:
         reasons = []
         if given_up:
-            reasons.append(
-                f"{given_up} rows had not converged after {self._settings['max_steps']} steps; raise max_steps"
-            )
+            reasons.append(f"{given_up} rows had not converged after {self.max_steps} steps; raise max_steps")
         change = self._harmonics_check.look_at(stimuli)
         if change is not None and change > LARGEST_CHANGE:
             reasons.append(

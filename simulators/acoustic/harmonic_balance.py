@@ -26,9 +26,8 @@ from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from hwloop.simulators.acoustic.medium import Complex
-from hwloop.simulators.acoustic.scatterers import Resistor
-from hwloop.simulators.block_threads import Alone, each_block
+from hwloop.simulators.acoustic.medium import Complex, Resistor
+from hwloop.simulators.threads import Alone, each_block
 from hwloop.simulators.torch_devices import single_threaded_torch
 from hwloop.torch_state import own_torch_state
 

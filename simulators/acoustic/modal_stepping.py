@@ -15,9 +15,8 @@ from scipy.linalg import expm
 from torch import Tensor
 
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.acoustic.medium import Medium
-from hwloop.simulators.acoustic.places import Places
-from hwloop.simulators.acoustic.scatterers import Resistor
+from hwloop.simulators.acoustic.medium import Medium, Resistor
+from hwloop.simulators.acoustic.shapes import Places
 from hwloop.torch_state import own_torch_state
 
 BLOCK_ROWS = 32  # stepped together, always so many: no row's rounding depends on its neighbours

@@ -24,8 +24,8 @@ import numpy as np
 from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.device.streams import NoiseStream
-from hwloop.simulators.acoustic.gain_faults import Background, Floor, GainGlitches, GroupJitter, WanderingGain
 from hwloop.simulators.acoustic.medium import Complex
+from hwloop.simulators.acoustic.readings import Background, Floor, GainGlitches, GroupJitter, WanderingGain
 from hwloop.simulators.acoustic.tone_field import ToneSetup
 from hwloop.simulators.imperfections import ImperfectionChain
 

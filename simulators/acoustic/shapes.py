@@ -1,4 +1,4 @@
-"""The shape of a cavity: a rectangle, or one whose right and upper walls bulge inwards.
+"""The shape of a cavity, a rectangle or one whose right and upper walls bulge inwards, and the places in it.
 
 With walls that are straight or bulge inwards (seen from inside: every wall disperses a beam or leaves it as it
 is) the billiard is chaotic (Sinai, Russ. Math. Surveys 25, 137 (1970)), and without a symmetry its modes have
@@ -7,6 +7,7 @@ the level statistics of the Gaussian orthogonal ensemble (Bohigas, Giannoni and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from hwloop.device.spec import Float64Array
 
 BULGES = {"rectangle": (0.0, 0.0), "sinai": (0.14, 0.12)}  # depth of right and upper arc, of the wall's length
 INVERSE_STEPS = 60  # of a contraction by 0.3 or less a step
+MARGIN = 0.06  # from the walls, of the unit square
+MAX_TRIES = 10_000
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,32 @@ class Shape:
                 f"the nearest allowed value is about ({near[0]:.4g}, {near[1]:.4g}) m"
             )
         return found
+
+
+@dataclass(frozen=True)
+class Places:
+    """Positions in m, each of shape (points, 2)."""
+
+    loudspeakers: Float64Array
+    scatterers: Float64Array
+    microphones: Float64Array
+
+
+def scattered(shape: Shape, counts: Sequence[int], rng: np.random.Generator) -> list[Float64Array]:
+    """Groups of random points, away from the walls and, as far as there is room, from each other."""
+    total = sum(counts)
+    apart = 0.7 * np.sqrt(shape.area / max(total, 1))
+    points: list[Float64Array] = []
+    for _ in range(total):
+        for attempt in range(MAX_TRIES):
+            point = np.array([float(part[0]) for part in shape.points(*rng.uniform(MARGIN, 1 - MARGIN, (2, 1)))])
+            # What is asked for shrinks until it can be had.
+            wanted = apart * 0.99**attempt
+            if all(np.hypot(*(point - other)) >= wanted for other in points):
+                points.append(point)
+                break
+    placed = np.array(points).reshape(total, 2)
+    return [np.asarray(group) for group in np.split(placed, np.cumsum(counts)[:-1])]
 
 
 def _radius(chord: float, depth: float) -> float:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hwloop.device import DeviceSpec
 from hwloop.device.converters import Converter
-from hwloop.device.settings import flag, one_of, real_number, whole_number
+from hwloop.device.settings import choice, real, switch, whole, whole_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.acoustic.arrangement import cavity_shape, places_in
-from hwloop.simulators.acoustic.medium import Medium
-from hwloop.simulators.acoustic.places import Places
-from hwloop.simulators.acoustic.scatterers import Resistor
+from hwloop.simulators.acoustic.arrangement import Resistance, Room, places_in
+from hwloop.simulators.acoustic.medium import Medium, Resistor
+from hwloop.simulators.acoustic.shapes import Places
 from hwloop.simulators.imperfections import GainJitter, ImperfectionChain, ReadNoise
-from hwloop.simulators.substrate import Substrate
+from hwloop.simulators.substrate import TorchSubstrate
 
 if TYPE_CHECKING:
     from hwloop.simulators.acoustic.modal_stepping import ModalStepping
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
 BAND = (0.05, 0.45)  # of the sampling rate: where levels are taken
 
 
-class WaveformCavity(Substrate):
+class WaveformCavity(TorchSubstrate):
     r"""Simulated acoustic cavity with nonlinear scatterers, driven by waveforms and read as waveforms.
 
     The cavity is that of ``acoustic-cavity``; every row begins at rest. A row is the samples of the first
@@ -57,10 +54,6 @@ class WaveformCavity(Substrate):
         As ``acoustic-cavity`` takes them.
     noise
         False leaves out jitter and noise.
-    row_seconds
-        Time of a row that the spec shall state; nothing waits for it.
-    seed
-        Draws places and noise.
 
     Raises
     ------
@@ -69,65 +62,46 @@ class WaveformCavity(Substrate):
         scatterers are refused with the longest step that is stable.
     """
 
-    quiet_settings: ClassVar[Mapping[str, Any]] = {"noise": False}
     stream_prefix = "acoustic-waveform"
     block_rows = 256
 
-    def __init__(
-        self,
-        *,
-        n_inputs: int = 64,
-        n_loudspeakers: int = 1,
-        n_scatterers: int = 16,
-        n_microphones: int = 2,
-        sampling_rate: float = 8000.0,
-        substeps: int = 12,
-        readout: str = "waveform",
-        shape: str = "sinai",
-        width: float = 1.0,
-        height: float = 0.7,
-        n_modes: int = 300,
-        speed: float = 343.0,
-        loss: float = 40.0,
-        drive_level: float = 1.0,
-        scatterer_strength: float = 0.3,
-        asymmetry: float = 0.5,
-        positions: dict[str, Any] | None = None,
-        dac_bits: int | None = None,
-        gain_jitter: float = 0.0,
-        read_noise: float = 0.002,
-        noise: bool = True,
-        torch_device: str = "cpu",
-        row_seconds: float | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(locals())
-        self._substeps = whole_number("substeps", substeps, 1, 10_000)
-        self._is_spectrum = one_of("readout", readout, ("waveform", "magnitude")) == "magnitude"
-        real_number("sampling_rate", sampling_rate, 1e-3)
+    n_inputs: int = whole(64, 2, 1_000_000)
+    n_loudspeakers: int = 1
+    n_scatterers: int = 16
+    n_microphones: int = 2
+    sampling_rate: float = real(8000.0, 1e-3)
+    substeps: int = whole(12, 1, 10_000)
+    readout: str = choice("waveform", ("waveform", "magnitude"))
+    room: Room = Room()
+    resistance: Resistance = Resistance(scatterer_strength=0.3)
+    dac_bits: int | None = None
+    gain_jitter: float = 0.0
+    read_noise: float = 0.002
+    noise: bool = switch(True, quiet=False)
+
+    def _set_up(self) -> None:
+        self._is_spectrum = self.readout == "magnitude"
         self.samples = self._samples()
         self._stepping, self._source_unit, self._pressure_unit = self._cavity()
         chain = ImperfectionChain(
-            None if dac_bits is None else Converter(dac_bits, -1.0, 1.0),
+            None if self.dac_bits is None else Converter(self.dac_bits, -1.0, 1.0),
             (
-                GainJitter(gain_jitter, self._stream("gain-jitter")),
-                ReadNoise(read_noise, self._stream("read-noise")),
+                GainJitter(self.gain_jitter, self._stream("gain-jitter")),
+                ReadNoise(self.read_noise, self._stream("read-noise")),
             ),
         )
-        self._chain = chain if flag("noise", noise) else chain.noiseless()
-        self.spec = DeviceSpec(
-            n_inputs=n_inputs,
-            n_outputs=n_microphones * (self.samples // 2 + 1 if self._is_spectrum else self.samples),
+        self._chain = chain if self.noise else chain.noiseless()
+        self.spec = self._spec(
+            self.n_inputs,
+            self.n_microphones * (self.samples // 2 + 1 if self._is_spectrum else self.samples),
             input_low=-1.0,
             output_unit="of all loudspeakers at full drive",
-            row_seconds=row_seconds,
-            deterministic=self._chain.deterministic,
         )
 
     def _samples(self) -> int:
         """Samples of a loudspeaker's waveform."""
-        inputs = whole_number("n_inputs", self._settings["n_inputs"], 2, 1_000_000)
-        loudspeakers = whole_number("n_loudspeakers", self._settings["n_loudspeakers"], 1, inputs // 2)
+        inputs = self.n_inputs
+        loudspeakers = whole_number("n_loudspeakers", self.n_loudspeakers, 1, inputs // 2)
         if inputs % loudspeakers:
             near = round(inputs / loudspeakers) * loudspeakers
             raise ValueError(
@@ -140,25 +114,19 @@ class WaveformCavity(Substrate):
         """The cavity in time, and the units of its sources and of its pressures."""
         from hwloop.simulators.acoustic.modal_stepping import ModalStepping  # torch, only where it is used
 
-        given = self._settings
-        shape = cavity_shape(given)
-        medium = Medium.filled(
-            shape, whole_number("n_modes", given["n_modes"], 2, 2000), given["speed"], given["loss"]
-        )
-        places = places_in(given, shape, self._stream("places").at_row(0))
-        rate = given["sampling_rate"]
-        strength = real_number("scatterer_strength", given["scatterer_strength"], 0.0, 100.0)
+        medium, rate = self.room.medium(), self._settings["sampling_rate"]
+        places = places_in(self._settings, medium.shape, self._stream("places").at_row(0))
         matched = 4 * medium.speed**2 / (2 * np.pi * rate / 4)
         stepping = ModalStepping(
             medium,
             places,
-            Resistor(given["asymmetry"]),
-            strength * matched,
-            1 / (rate * self._substeps),
-            given["torch_device"],
+            Resistor(self.resistance.asymmetry),
+            self.resistance.scatterer_strength * matched,
+            1 / (rate * self.substeps),
+            self.torch_device,
         )
         felt, heard = _levels(medium, places, rate)
-        unit = real_number("drive_level", given["drive_level"], 1e-6, 1e6) / felt
+        unit = self.resistance.drive_level / felt
         return stepping, unit, unit * heard
 
     def _measure_block(self, inputs: Float64Array, first_row: int) -> Float64Array:
@@ -174,10 +142,10 @@ class WaveformCavity(Substrate):
         drive = drive.reshape(rows, -1, self.samples) * self._source_unit
         # Straight between samples, which are at substeps, 2 substeps, ...; before the first there is silence.
         padded = np.pad(drive, ((0, 0), (0, 0), (1, 0)))
-        share = np.arange(1, self._substeps + 1) / self._substeps
+        share = np.arange(1, self.substeps + 1) / self.substeps
         between = padded[..., :-1, np.newaxis] * (1 - share) + padded[..., 1:, np.newaxis] * share
         signals = np.pad(between.reshape(*drive.shape[:2], -1), ((0, 0), (0, 0), (1, 0)))
-        pressures = self._stepping(signals.swapaxes(1, 2))[:, self._substeps :: self._substeps]
+        pressures = self._stepping(signals.swapaxes(1, 2))[:, self.substeps :: self.substeps]
         return np.asarray(pressures.swapaxes(1, 2) / self._pressure_unit).reshape(rows, -1)
 
 

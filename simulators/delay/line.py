@@ -50,7 +50,7 @@ class MackeyGlass(Nonlinearity):
 
 
 @dataclass(frozen=True)
-class Linear(Nonlinearity):
+class LinearNode(Nonlinearity):
     """F(z) = gain z: the same loop without its nonlinearity."""
 
     gain: float

@@ -7,17 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from hwloop.blocks import ExactProduct
-from hwloop.device import DeviceSpec
-from hwloop.device.settings import one_of, real_number, whole_number
+from hwloop.device.settings import choice, real, whole, whole_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.substrate import BlockSubstrate
+from hwloop.simulators.substrate import BlockSubstrate, Detector
 
 if TYPE_CHECKING:
     from hwloop.simulators.delay.line import DelayLine
-
-MODELS = ("ikeda", "mackey-glass", "linear")
-MASKS = ("binary", "uniform")
-READOUTS = ("last", "all")
 
 
 class DelayLoop(BlockSubstrate):
@@ -52,18 +47,8 @@ class DelayLoop(BlockSubstrate):
         See above.
     full_scale
         x of a reading of 1.
-    dac_bits, adc_bits
-        1 to 24; ``None`` for ideal converters.
-    read_noise, gain_jitter, glitch_rate
-        Fractions: of full scale, of the signal (one draw a row), of the rows.
     bias_drift_per_row
         In rad a row.
-    row_seconds
-        Time of a row that the spec shall state; nothing waits for it.
-    torch_device
-        Where the loop is computed, such as ``"cpu"`` or ``"cuda"``.
-    seed
-        Draws the mask and all noise.
 
     Raises
     ------
@@ -71,64 +56,41 @@ class DelayLoop(BlockSubstrate):
         A setting that is not allowed; the message gives the reason and the nearest allowed value.
     """
 
-    quiet_settings: ClassVar = {
-        "read_noise": 0.0,
-        "gain_jitter": 0.0,
-        "glitch_rate": 0.0,
-        "bias_drift_per_row": 0.0,
-    }
     stream_prefix: ClassVar = "delay-loop"
 
-    def __init__(
-        self,
-        *,
-        n_inputs: int = 64,
-        n_nodes: int = 200,
-        node_spacing: float = 0.2,
-        model: str = "ikeda",
-        gain: float = 1.0,
-        exponent: float = 7.0,
-        bias: float = 0.3,
-        input_scale: float = 2.0,
-        mask: str = "binary",
-        sequence_length: int = 1,
-        laps_per_step: int = 2,
-        readout: str = "last",
-        full_scale: float = 1.0,
-        dac_bits: int | None = 10,
-        adc_bits: int | None = 10,
-        read_noise: float = 0.01,
-        gain_jitter: float = 0.0,
-        glitch_rate: float = 0.0,
-        bias_drift_per_row: float = 0.0,
-        row_seconds: float | None = None,
-        torch_device: str = "cpu",
-        seed: int = 0,
-    ) -> None:
-        super().__init__(locals())
-        inputs = whole_number("n_inputs", n_inputs, 1, 100_000)
-        self._n_nodes = whole_number("n_nodes", n_nodes, 1, 100_000)
-        self._steps = self._checked_steps(inputs)
-        self._laps_per_step = whole_number("laps_per_step", laps_per_step, 1, 10_000)
-        self._reads_all = one_of("readout", readout, READOUTS) == "all"
-        self._bias = real_number("bias", bias, -100.0, 100.0)
-        self._drift_per_row = real_number("bias_drift_per_row", bias_drift_per_row, -1.0, 1.0)
-        self._full_scale = real_number("full_scale", full_scale, 1e-9, 1e9)
-        self._chain = self._imperfections((-1.0, 1.0), (-1.0, 1.0))
+    n_inputs: int = whole(64, 1, 100_000)
+    n_nodes: int = whole(200, 1, 100_000)
+    node_spacing: float = real(0.2, 1e-6, 100.0)
+    model: str = choice("ikeda", ("ikeda", "mackey-glass", "linear"))
+    gain: float = real(1.0, -100.0, 100.0)
+    exponent: float = real(7.0, 1.0, 100.0)
+    bias: float = real(0.3, -100.0, 100.0)
+    input_scale: float = real(2.0, 0.0, 1000.0)
+    mask: str = choice("binary", ("binary", "uniform"))
+    sequence_length: int = 1
+    laps_per_step: int = whole(2, 1, 10_000)
+    readout: str = choice("last", ("last", "all"))
+    full_scale: float = real(1.0, 1e-9, 1e9)
+    detector: Detector = Detector()
+    bias_drift_per_row: float = real(0.0, -1.0, 1.0, quiet=0.0)
+
+    def _set_up(self) -> None:
+        self._steps = self._checked_steps()
+        self._reads_all = self.readout == "all"
+        self._chain = self.detector.chain((-1.0, 1.0), (-1.0, 1.0), self._stream)
         self._line = self._delay_line()
-        self._mask = ExactProduct(self._drawn_mask(inputs // self._steps))
-        self.spec = DeviceSpec(
-            n_inputs=inputs,
-            n_outputs=self._n_nodes * (self._steps if self._reads_all else 1),
+        self._mask = ExactProduct(self._drawn_mask(self.n_inputs // self._steps))
+        self.spec = self._spec(
+            self.n_inputs,
+            self.n_nodes * (self._steps if self._reads_all else 1),
+            still=self.bias_drift_per_row == 0,
             input_low=-1.0,
-            input_high=1.0,
             output_unit="of full scale",
-            row_seconds=row_seconds,
-            deterministic=self._chain.deterministic and self._drift_per_row == 0,
         )
 
-    def _checked_steps(self, inputs: int) -> int:
-        steps = whole_number("sequence_length", self._settings["sequence_length"], 1, inputs)
+    def _checked_steps(self) -> int:
+        inputs = self.n_inputs
+        steps = whole_number("sequence_length", self.sequence_length, 1, inputs)
         if inputs % steps:
             fits = min((n for n in range(1, inputs + 1) if inputs % n == 0), key=lambda n: abs(n - steps))
             raise ValueError(
@@ -140,32 +102,26 @@ class DelayLoop(BlockSubstrate):
     def _delay_line(self) -> DelayLine:
         from hwloop.simulators.delay import line  # torch, only where it is used
 
-        given = self._settings
-        gain = real_number("gain", given["gain"], -100.0, 100.0)
-        exponent = real_number("exponent", given["exponent"], 1.0, 100.0)
-        spacing = real_number("node_spacing", given["node_spacing"], 1e-6, 100.0)
         kinds = {
-            "ikeda": line.Ikeda(gain),
-            "mackey-glass": line.MackeyGlass(gain, exponent),
-            "linear": line.Linear(gain),
+            "ikeda": line.Ikeda(self.gain),
+            "mackey-glass": line.MackeyGlass(self.gain, self.exponent),
+            "linear": line.LinearNode(self.gain),
         }
-        kind = kinds[one_of("model", given["model"], MODELS)]
-        return line.DelayLine(kind, self._n_nodes, spacing, given["torch_device"])
+        return line.DelayLine(kinds[self.model], self.n_nodes, self.node_spacing, self.torch_device)
 
     def _drawn_mask(self, channels: int) -> Float64Array:
         """The mask with the input's strength, shape (channels, nodes)."""
-        scale = real_number("input_scale", self._settings["input_scale"], 0.0, 1000.0)
-        rng, shape = self._stream("mask").at_row(0), (channels, self._n_nodes)
-        if one_of("mask", self._settings["mask"], MASKS) == "binary":
+        rng, shape = self._stream("mask").at_row(0), (channels, self.n_nodes)
+        if self.mask == "binary":
             mask = 2.0 * rng.integers(0, 2, shape) - 1.0
         else:
             mask = rng.uniform(-np.sqrt(3), np.sqrt(3), shape)
-        return np.asarray(scale / np.sqrt(channels) * mask)
+        return np.asarray(self.input_scale / np.sqrt(channels) * mask)
 
     def _block_signal(self, drive: Float64Array, first_row: int) -> Float64Array:
         rows = len(drive)
-        masked = self._mask(drive.reshape(rows * self._steps, -1)).reshape(rows, self._steps, self._n_nodes)
-        injected = np.repeat(masked.swapaxes(0, 1), self._laps_per_step, axis=0)
-        bias = self._bias + self._drift_per_row * np.arange(first_row, first_row + rows, dtype=np.float64)
-        states = list(self._line.laps(injected, bias))[self._laps_per_step - 1 :: self._laps_per_step]
-        return np.concatenate(states if self._reads_all else states[-1:], axis=1) / self._full_scale
+        masked = self._mask(drive.reshape(rows * self._steps, -1)).reshape(rows, self._steps, self.n_nodes)
+        injected = np.repeat(masked.swapaxes(0, 1), self.laps_per_step, axis=0)
+        bias = self.bias + self.bias_drift_per_row * np.arange(first_row, first_row + rows, dtype=np.float64)
+        states = list(self._line.laps(injected, bias))[self.laps_per_step - 1 :: self.laps_per_step]
+        return np.concatenate(states if self._reads_all else states[-1:], axis=1) / self.full_scale

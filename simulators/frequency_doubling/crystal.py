@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.device import DeviceSpec
-from hwloop.device.settings import one_of, real_number, whole_number
+from hwloop.device.settings import choice, real, whole
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.substrate import BlockSubstrate
+from hwloop.simulators.substrate import BlockSubstrate, Camera
 
 if TYPE_CHECKING:
     from hwloop.simulators.frequency_doubling.coupled_waves import CoupledWaves
 
 FULL_SCALE = 1.0  # of the spectrometer: the unit of every response
 ENCODINGS = {"amplitude": (0.0, 1.0, ""), "phase": (0.0, 2 * np.pi, "rad")}
-READOUTS = ("harmonic", "both")
 ANGLE_OF_A_STEP = 0.25  # rad by which the strongest pulse may turn between the waves in one step
 PHASE_OF_A_STEP = np.pi / 2  # rad of linear phase between two lines in one step
 
@@ -61,18 +59,10 @@ class SecondHarmonic(BlockSubstrate):
         Group-delay dispersion over the length, in rad a line squared.
     steps
         Split-steps over the length; too few are refused.
-    dac_bits, adc_bits, saturation, read_noise, full_well_electrons, gain_jitter, glitch_rate
-        As of the device ``optical-fibre``.
     mismatch_drift_per_row
         In rad a row.
     exposure
         Mean reading of the harmonic, see above.
-    row_seconds
-        Time of a row that the spec shall state; nothing waits for it.
-    torch_device
-        Where the waves are computed, such as ``"cpu"`` or ``"cuda"``.
-    seed
-        Draws all noise, and the stimuli that the exposure is set with.
 
     Raises
     ------
@@ -80,65 +70,41 @@ class SecondHarmonic(BlockSubstrate):
         A setting that is not allowed; the message gives the reason and the nearest allowed value.
     """
 
-    quiet_settings: ClassVar = {
-        "read_noise": 0.0,
-        "full_well_electrons": None,
-        "gain_jitter": 0.0,
-        "glitch_rate": 0.0,
-        "mismatch_drift_per_row": 0.0,
-    }
     stream_prefix: ClassVar = "second-harmonic"
 
-    def __init__(
-        self,
-        *,
-        n_inputs: int = 64,
-        encoding: str = "amplitude",
-        readout: str = "harmonic",
-        bandwidth: float = 0.7,
-        coupling: float = 2.0,
-        mismatch: float = 0.0,
-        walk_off: float = 0.1,
-        dispersion: float = 0.002,
-        harmonic_dispersion: float = 0.004,
-        steps: int = 24,
-        dac_bits: int | None = 10,
-        adc_bits: int | None = 10,
-        saturation: str = "soft",
-        read_noise: float = 0.01,
-        full_well_electrons: float | None = None,
-        gain_jitter: float = 0.0,
-        glitch_rate: float = 0.0,
-        mismatch_drift_per_row: float = 0.0,
-        exposure: float = 1.0,
-        row_seconds: float | None = None,
-        torch_device: str = "cpu",
-        seed: int = 0,
-    ) -> None:
-        super().__init__(locals())
-        low, high, unit = ENCODINGS[one_of("encoding", encoding, ENCODINGS)]
-        self._reads_both = one_of("readout", readout, READOUTS) == "both"
-        self._chain = self._imperfections((low, high), (0.0, FULL_SCALE))
-        count = whole_number("n_inputs", n_inputs, 2, 4096)
+    n_inputs: int = whole(64, 2, 4096)
+    encoding: str = choice("amplitude", ENCODINGS)
+    readout: str = choice("harmonic", ("harmonic", "both"))
+    bandwidth: float = real(0.7, 1e-3, 1e3)
+    coupling: float = real(2.0, 1e-6, 100.0)
+    mismatch: float = real(0.0, -1e3, 1e3)
+    walk_off: float = real(0.1, -1e3, 1e3)
+    dispersion: float = real(0.002, -1e3, 1e3)
+    harmonic_dispersion: float = real(0.004, -1e3, 1e3)
+    steps: int = whole(24, 1, 100_000)
+    camera: Camera = Camera()
+    mismatch_drift_per_row: float = real(0.0, -1.0, 1.0, quiet=0.0)
+    exposure: float = real(1.0, 1e-9, 1e9)
+
+    def _set_up(self) -> None:
+        (low, high, unit), count = ENCODINGS[self.encoding], self.n_inputs
+        self._reads_both = self.readout == "both"
+        self._chain = self.camera.chain((low, high), (0.0, FULL_SCALE), self._stream)
         self.lines = np.arange(count) - count // 2
-        self._envelope = self._gaussian(real_number("bandwidth", bandwidth, 1e-3, 1e3))
-        self._mismatch = real_number("mismatch", mismatch, -1e3, 1e3)
-        self._drift_per_row = real_number("mismatch_drift_per_row", mismatch_drift_per_row, -1.0, 1.0)
+        self._envelope = self._gaussian()
         self._waves = self._coupled_waves()
-        exposure = real_number("exposure", exposure, 1e-9, 1e9)
         self._gain = 1.0
         typical = self._stream("typical").at_row(0).uniform(low, high, (self.block_rows, count))
-        harmonic = self._powers(typical, np.full(self.block_rows, self._mismatch))[:, : 2 * count - 1]
-        self._gain = exposure / float(harmonic.mean())
-        self.spec = DeviceSpec(
-            n_inputs=count,
-            n_outputs=2 * count - 1 + (count if self._reads_both else 0),
+        harmonic = self._powers(typical, np.full(self.block_rows, self.mismatch))[:, : 2 * count - 1]
+        self._gain = self.exposure / float(harmonic.mean())
+        self.spec = self._spec(
+            count,
+            2 * count - 1 + (count if self._reads_both else 0),
+            still=self.mismatch_drift_per_row == 0,
             input_low=low,
             input_high=high,
             input_unit=unit,
             output_unit="of full scale",
-            row_seconds=row_seconds,
-            deterministic=self._chain.deterministic and self._drift_per_row == 0,
         )
 
     @property
@@ -146,31 +112,22 @@ class SecondHarmonic(BlockSubstrate):
         """Frequencies of the harmonic's outputs, in lines from twice the fundamental, shape (2 n_inputs - 1,)."""
         return np.arange(2 * self.lines[0], 2 * self.lines[-1] + 1)
 
-    def _gaussian(self, bandwidth: float) -> Float64Array:
-        width = bandwidth * len(self.lines)
+    def _gaussian(self) -> Float64Array:
+        width = self.bandwidth * len(self.lines)
         field = np.exp(-2 * np.log(2) * (self.lines / width) ** 2)
         return np.asarray(field / field.sum())
 
     def _coupled_waves(self) -> CoupledWaves:
         from hwloop.simulators.frequency_doubling.coupled_waves import CoupledWaves  # torch, only where it is used
 
-        given = self._settings
-        waves = CoupledWaves(
-            coupling=real_number("coupling", given["coupling"], 1e-6, 100.0),
-            walk_off=real_number("walk_off", given["walk_off"], -1e3, 1e3),
-            dispersion=(
-                real_number("dispersion", given["dispersion"], -1e3, 1e3),
-                real_number("harmonic_dispersion", given["harmonic_dispersion"], -1e3, 1e3),
-            ),
-            steps=whole_number("steps", given["steps"], 1, 100_000),
-        )
+        waves = CoupledWaves(self.coupling, self.walk_off, (self.dispersion, self.harmonic_dispersion), self.steps)
         first, second = waves.linear_phases(self.lines), waves.linear_phases(self.harmonic_lines)
-        largest = max(np.ptp(first[0]), np.abs(second[1] - self._mismatch).max())
-        for what, whole, limit in (
+        largest = max(np.ptp(first[0]), np.abs(second[1] - self.mismatch).max())
+        for what, angle, limit in (
             ("the conversion of a step", waves.coupling, ANGLE_OF_A_STEP),
             ("the linear phase of a step", largest, PHASE_OF_A_STEP),
         ):
-            fewest = math.ceil(whole / limit - 1e-9)
+            fewest = math.ceil(angle / limit - 1e-9)
             if waves.steps < fewest:
                 raise ValueError(
                     f"steps must be at least {fewest}, not {waves.steps}: {what} must not exceed {limit:.3g} rad; "
@@ -181,14 +138,14 @@ class SecondHarmonic(BlockSubstrate):
     def _spectra(self, drive: Float64Array) -> NDArray[np.complex128]:
         """Spectra of the shaped pulses, ordered as a transform wants them, with room for what mixing adds."""
         points = 1 << (4 * len(self.lines) - 1).bit_length()
-        shaped = drive if self._settings["encoding"] == "amplitude" else np.exp(1j * drive)
+        shaped = drive if self.encoding == "amplitude" else np.exp(1j * drive)
         spectra = np.zeros((len(drive), points), dtype=np.complex128)
         spectra[:, self.lines] = self._envelope * shaped
         return spectra
 
     def _powers(self, drive: Float64Array, mismatch: Float64Array) -> Float64Array:
         """Readings without noise, of exactly ``block_rows`` rows."""
-        waves = self._waves.propagate(self._spectra(drive), mismatch, self._settings["torch_device"])
+        waves = self._waves.propagate(self._spectra(drive), mismatch, self.torch_device)
         seen = [waves[1][:, self.harmonic_lines]]
         if self._reads_both:
             seen.append(waves[0][:, self.lines])
@@ -197,4 +154,4 @@ class SecondHarmonic(BlockSubstrate):
 
     def _block_signal(self, drive: Float64Array, first_row: int) -> Float64Array:
         rows = np.arange(first_row, first_row + len(drive), dtype=np.float64)
-        return self._powers(drive, self._mismatch + self._drift_per_row * rows)
+        return self._powers(drive, self.mismatch + self.mismatch_drift_per_row * rows)

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.device import DeviceSpec
-from hwloop.device.settings import one_of, real_number, whole_number
+from hwloop.device.settings import choice, real, whole, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators import transmission_matrix
-from hwloop.simulators.kerr_fibre.medium import Complex, Medium, graded, measured, propagators, quadrature_form
+from hwloop.simulators.kerr_fibre.medium import Complex, ModalFibre, graded, measured, propagators, quadrature_form
 from hwloop.simulators.modulation import MODULATIONS
 from hwloop.simulators.phase_walk import PhaseWalk
-from hwloop.simulators.substrate import BlockSubstrate
+from hwloop.simulators.substrate import BlockSubstrate, Camera
 
 if TYPE_CHECKING:
     from hwloop.simulators.kerr_fibre.split_step import Propagation
@@ -67,18 +66,10 @@ class NonlinearFibre(BlockSubstrate):
         Coupling of a mode to all others at the end of a segment, in rad; 0 with a given matrix.
     pitches
         Periods of self-imaging over the length.
-    dac_bits, adc_bits, saturation, read_noise, full_well_electrons, gain_jitter, glitch_rate, exposure
-        As of the device ``optical-fibre``.
     drift_per_row
         Rate of decorrelation, 0 to 1 a row.
     phase_walk
         Standard deviation of the step of each mode group's phase, in rad a row.
-    row_seconds
-        Time of a row that the spec shall state; nothing waits for it.
-    torch_device
-        Where the field is computed, such as ``"cpu"`` or ``"cuda"``.
-    seed
-        Draws launch, coupling and all noise.
 
     Raises
     ------
@@ -86,67 +77,41 @@ class NonlinearFibre(BlockSubstrate):
         A setting that is not allowed; the message gives the reason and the nearest allowed value.
     """
 
-    quiet_settings: ClassVar = {
-        "read_noise": 0.0,
-        "full_well_electrons": None,
-        "gain_jitter": 0.0,
-        "glitch_rate": 0.0,
-        "drift_per_row": 0.0,
-        "phase_walk": 0.0,
-    }
     stream_prefix: ClassVar = "multimode-fibre-nonlinear"
 
-    def __init__(
-        self,
-        *,
-        n_inputs: int | None = None,
-        n_modes: int | None = None,
-        n_outputs: int | None = None,
-        matrix: str | Path | NDArray[Any] | None = None,
-        encoding: str = "amplitude",
-        nonlinear_phase: float = 1.0,
-        n_segments: int = 8,
-        steps_per_segment: int = 16,
-        mixing: float = 1.0,
-        pitches: float = 1.0,
-        dac_bits: int | None = 10,
-        adc_bits: int | None = 10,
-        saturation: str = "soft",
-        read_noise: float = 0.01,
-        full_well_electrons: float | None = None,
-        gain_jitter: float = 0.0,
-        glitch_rate: float = 0.0,
-        drift_per_row: float = 0.0,
-        phase_walk: float = 0.0,
-        exposure: float = 1.0,
-        row_seconds: float | None = None,
-        torch_device: str = "cpu",
-        seed: int = 0,
-    ) -> None:
-        super().__init__(locals())
-        self._modulation = MODULATIONS[one_of("encoding", encoding, MODULATIONS)]
-        self._chain = self._imperfections((self._modulation.low, self._modulation.high), (0.0, FULL_SCALE))
-        self._drift_per_row = real_number("drift_per_row", drift_per_row, 0.0, 1.0)
-        self._exposure = real_number("exposure", exposure, 1e-9, 1e9)
-        self._nonlinear_phase = real_number("nonlinear_phase", nonlinear_phase, 0.0, 1000.0)
-        self._segments = whole_number("n_segments", n_segments, 1, 10_000)
-        if matrix is not None:
+    n_inputs: int | None = None
+    n_modes: int | None = None
+    n_outputs: int | None = None
+    matrix: str | Path | NDArray[Any] | None = None
+    encoding: str = choice("amplitude", MODULATIONS)
+    nonlinear_phase: float = real(1.0, 0.0, 1000.0)
+    n_segments: int = whole(8, 1, 10_000)
+    steps_per_segment: int = whole(16, 1, 10_000)
+    mixing: float = real(1.0, 0.0, 100.0)
+    pitches: float = real(1.0, 0.0, 1000.0)
+    camera: Camera = Camera()
+    drift_per_row: float = real(0.0, 0.0, 1.0, quiet=0.0)
+    phase_walk: float = real(0.0, 0.0, 10.0, quiet=0.0)
+    exposure: float = real(1.0, 1e-9, 1e9)
+
+    def _set_up(self) -> None:
+        light = self._modulation = MODULATIONS[self.encoding]
+        self._chain = self.camera.chain((light.low, light.high), (0.0, FULL_SCALE), self._stream)
+        if self.matrix is not None:
             # As it is now: a file or an array that changes later shall not change noiseless().
-            given = transmission_matrix.read(matrix) if isinstance(matrix, str | Path) else np.array(matrix)
-            self._settings["matrix"] = given
-        self.media = [self._medium(number) for number in range(2 if self._drift_per_row else 1)]
-        self._steps = self._checked_steps(self.media[0])
+            self._settings["matrix"] = transmission_matrix.as_given(self.matrix)
+        self.media = [self._medium(number) for number in range(2 if self.drift_per_row else 1)]
+        self._refuse_long_steps(self.media[0])
         self._walk = self._phase_walk(self.media[0])
         self._propagations = [self._propagation(medium) for medium in self.media]
-        self.spec = DeviceSpec(
-            n_inputs=self.media[0].launch.shape[1],
-            n_outputs=self.media[0].exit.shape[0],
-            input_low=self._modulation.low,
-            input_high=self._modulation.high,
-            input_unit=self._modulation.unit,
+        self.spec = self._spec(
+            self.media[0].launch.shape[1],
+            self.media[0].exit.shape[0],
+            still=self.drift_per_row == 0 and self._walk is None,
+            input_low=light.low,
+            input_high=light.high,
+            input_unit=light.unit,
             output_unit="of full scale",
-            row_seconds=row_seconds,
-            deterministic=self._chain.deterministic and self._drift_per_row == 0 and self._walk is None,
         )
 
     @classmethod
@@ -158,7 +123,7 @@ class NonlinearFibre(BlockSubstrate):
     def transmission_matrix(self) -> Complex:
         """The linear limit before any drift, shape (n_outputs, n_inputs)."""
         product = self.media[0].launch
-        for linear in propagators(self.media[0], self._steps):
+        for linear in propagators(self.media[0], self.steps_per_segment):
             product = linear @ product
         return product
 
@@ -170,7 +135,7 @@ class NonlinearFibre(BlockSubstrate):
             shown["matrix"] = f"sha256:{digest[:16]}"
         return shown
 
-    def _medium(self, number: int) -> Medium:
+    def _medium(self, number: int) -> ModalFibre:
         """The fibre before any drift (0), or the one that it drifts to (1)."""
         given = self._settings
         coupling_rng = self._stream("coupling").at_row(number)
@@ -181,9 +146,9 @@ class NonlinearFibre(BlockSubstrate):
                 n_inputs=whole_number(
                     "n_inputs", 64 if given["n_inputs"] is None else given["n_inputs"], 1, 10_000
                 ),
-                n_segments=self._segments,
-                mixing=real_number("mixing", given["mixing"], 0.0, 100.0),
-                pitches=real_number("pitches", given["pitches"], 0.0, 1000.0),
+                n_segments=self.n_segments,
+                mixing=self.mixing,
+                pitches=self.pitches,
                 launch_rng=self._stream("launch").at_row(0),
                 coupling_rng=coupling_rng,
             )
@@ -200,44 +165,42 @@ class NonlinearFibre(BlockSubstrate):
                 )
         if number:
             matrix = transmission_matrix.gaussian(len(matrix), len(matrix), coupling_rng)
-        return measured(matrix, self._segments, self._stream("points").at_row(0))
+        return measured(matrix, self.n_segments, self._stream("points").at_row(0))
 
-    def _checked_steps(self, medium: Medium) -> int:
-        """Split-steps in a segment; too few would give modes a spurious resonance, or too much phase at once."""
-        steps = whole_number("steps_per_segment", self._settings["steps_per_segment"], 1, 10_000)
-        if self._nonlinear_phase == 0:
-            return steps
-        for what, whole, limit in (
-            ("the nonlinear phase of a step", self._nonlinear_phase, PHASE_OF_A_STEP),
+    def _refuse_long_steps(self, medium: ModalFibre) -> None:
+        """Too few split-steps would give modes a spurious resonance, or too much phase at once."""
+        steps = self.steps_per_segment
+        if self.nonlinear_phase == 0:
+            return
+        for what, angle, limit in (
+            ("the nonlinear phase of a step", self.nonlinear_phase, PHASE_OF_A_STEP),
             ("the linear phase between two modes in a step", np.ptp(medium.phases), np.pi),
         ):
-            fewest = math.ceil(whole / (limit * self._segments) - 1e-9)
+            fewest = math.ceil(angle / (limit * self.n_segments) - 1e-9)
             if steps < fewest:
                 raise ValueError(
                     f"steps_per_segment must be at least {fewest}, not {steps}: {what} must not exceed "
                     f"{limit:.3g} rad; the nearest allowed value is {fewest}"
                 )
-        return steps
 
-    def _phase_walk(self, medium: Medium) -> PhaseWalk | None:
-        step = real_number("phase_walk", self._settings["phase_walk"], 0.0, 10.0)
-        if step == 0:
+    def _phase_walk(self, medium: ModalFibre) -> PhaseWalk | None:
+        if self.phase_walk == 0:
             return None
         if medium.groups is None:
             raise ValueError(
                 f"phase_walk moves groups of modes, but {len(medium.launch)} modes do not fill groups of 2, 4, 6 "
                 "...: which belong together is not known; the nearest allowed value is 0"
             )
-        return PhaseWalk(self._stream("phase-walk"), int(medium.groups.max()) + 1, step)
+        return PhaseWalk(self._stream("phase-walk"), int(medium.groups.max()) + 1, self.phase_walk)
 
-    def _propagation(self, medium: Medium) -> Propagation:
+    def _propagation(self, medium: ModalFibre) -> Propagation:
         from hwloop.simulators.kerr_fibre.split_step import Propagation  # torch, only where it is used
 
-        chain = propagators(medium, self._steps)
+        chain = propagators(medium, self.steps_per_segment)
         forms = {id(matrix): quadrature_form(matrix) for matrix in chain}
         launch = medium.launch / np.sqrt(self._modulation.typical_power(medium.launch.shape[1]))
         modes = len(medium.density)
-        kerr = self._nonlinear_phase / (self._segments * self._steps) * modes * medium.density
+        kerr = self.nonlinear_phase / (self.n_segments * self.steps_per_segment) * modes * medium.density
         return Propagation(
             self._modulation.propagator(launch),
             [forms[id(m)] for m in chain],
@@ -260,10 +223,10 @@ class NonlinearFibre(BlockSubstrate):
         field = fields[0]
         if len(fields) == 2:
             age = np.arange(first_row, first_row + len(drive), dtype=np.float64)[:, np.newaxis]
-            kept = np.exp(-self._drift_per_row * age)
+            kept = np.exp(-self.drift_per_row * age)
             field = np.sqrt(kept) * fields[0] + np.sqrt(1.0 - kept) * fields[1]
         real, imaginary = np.split(np.square(field), 2, axis=1)
-        return np.asarray(self._exposure * (real + imaginary))
+        return np.asarray(self.exposure * (real + imaginary))
 
 
 def _side(name: str, count: Any, least: int) -> int:

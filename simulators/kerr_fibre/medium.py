@@ -1,4 +1,9 @@
-"""What light meets between modulator and camera, as matrices: launch, modes with coupling, points, exit."""
+"""What light meets between modulator and camera, as matrices: launch, modes with coupling, points, exit.
+
+The modes of a graded-index fibre are products of Hermite-Gauss functions, in groups of equal propagation constant:
+a parabolic index profile is a harmonic oscillator in the two transverse directions. Lengths are in units in which
+the fundamental mode is exp(-(x^2 + y^2) / 2).
+"""
 
 from __future__ import annotations
 
@@ -11,13 +16,12 @@ from scipy.linalg import expm, schur
 
 from hwloop.device.spec import Float64Array
 from hwloop.simulators import transmission_matrix
-from hwloop.simulators.kerr_fibre import graded_index
 
 Complex = NDArray[np.complex128]
 
 
 @dataclass(frozen=True)
-class Medium:
+class ModalFibre:
     """A fibre of M modes.
 
     Attributes
@@ -59,7 +63,7 @@ def graded(
     pitches: float,
     launch_rng: np.random.Generator,
     coupling_rng: np.random.Generator,
-) -> Medium:
+) -> ModalFibre:
     """A graded-index fibre of side**2 modes, with random coupling after every segment.
 
     Parameters
@@ -70,11 +74,11 @@ def graded(
         Periods of self-imaging over the length: neighbouring groups part by 2 pi in each.
     """
     modes = side**2
-    numbers = graded_index.group_numbers(side)
-    points, weights = graded_index.to_points(side)
+    numbers = group_numbers(side)
+    points, weights = to_points(side)
     couplings = [_coupling(numbers, mixing, coupling_rng) for _ in range(n_segments)]
     density = 1 / weights
-    return Medium(
+    return ModalFibre(
         launch=transmission_matrix.unitary(modes, n_inputs, launch_rng) / np.sqrt(modes),
         groups=numbers.astype(np.int64),
         entry=np.eye(modes, dtype=np.complex128),
@@ -82,11 +86,11 @@ def graded(
         couplings=np.array(couplings),
         to_points=points.astype(np.complex128),
         density=density / density.mean(),
-        exit=graded_index.mode_values(side, pixels).astype(np.complex128),
+        exit=mode_values(side, pixels).astype(np.complex128),
     )
 
 
-def measured(matrix: transmission_matrix.Matrix, n_segments: int, rng: np.random.Generator) -> Medium:
+def measured(matrix: transmission_matrix.Matrix, n_segments: int, rng: np.random.Generator) -> ModalFibre:
     """A fibre whose linear limit is a measured matrix T, shape (n, n), mean abs(T)**2 = 1.
 
     T / sqrt(n) = W P with W unitary and P the losses, which are met first. W is spread evenly over the length:
@@ -98,7 +102,7 @@ def measured(matrix: transmission_matrix.Matrix, n_segments: int, rng: np.random
     triangular, modes = schur(_nearest_unitary(matrix), output="complex")
     lossy = right.conj().T * sizes @ right
     points = _nearest_unitary(transmission_matrix.unitary(count, count, rng))
-    return Medium(
+    return ModalFibre(
         launch=np.eye(count, dtype=np.complex128),
         groups=_groups_by_size(count),
         entry=modes.conj().T @ lossy,
@@ -110,7 +114,7 @@ def measured(matrix: transmission_matrix.Matrix, n_segments: int, rng: np.random
     )
 
 
-def propagators(medium: Medium, steps_per_segment: int) -> list[Complex]:
+def propagators(medium: ModalFibre, steps_per_segment: int) -> list[Complex]:
     """The linear parts of a Strang split-step, from before the first nonlinear step to after the last.
 
     A step is half of the linear propagation, the nonlinearity at the points, and the other half; two halves that
@@ -159,3 +163,45 @@ def _groups_by_size(modes: int) -> NDArray[np.int64] | None:
     if last * (last + 1) != modes:
         return None
     return np.repeat(np.arange(last), 2 * np.arange(1, last + 1))
+
+
+def hermite_functions(count: int, x: Float64Array) -> Float64Array:
+    """The first ``count`` normalised Hermite-Gauss functions at the points x, shape (points, count)."""
+    values = np.zeros((len(x), count))
+    values[:, 0] = np.pi**-0.25 * np.exp(-(x**2) / 2)
+    for n in range(1, count):
+        before = values[:, n - 2] if n > 1 else 0.0
+        values[:, n] = np.sqrt(2 / n) * x * values[:, n - 1] - np.sqrt((n - 1) / n) * before
+    return values
+
+
+def quadrature_points(count: int) -> tuple[Float64Array, Float64Array]:
+    """Gauss-Hermite points, and the weight of each for functions that hold their own exp(-x^2), (count,) each.
+
+    At these points sqrt(weight_j) psi_n(x_j) is an orthogonal matrix of ``count`` modes and as many points (a
+    discrete variable representation: Light, Hamilton and Lill, J. Chem. Phys. 82, 1400 (1985)).
+    """
+    off_diagonal = np.sqrt(np.arange(1, count) / 2)
+    points, vectors = np.linalg.eigh(np.diag(off_diagonal, 1) + np.diag(off_diagonal, -1))
+    weights = np.square(vectors[0] / hermite_functions(1, points)[:, 0])
+    return np.asarray(points, dtype=np.float64), np.asarray(weights, dtype=np.float64)
+
+
+def group_numbers(side: int) -> Float64Array:
+    """n_x + n_y of the side**2 modes, in the order in which :func:`mode_values` holds them, shape (modes,)."""
+    return np.asarray(np.add.outer(np.arange(side), np.arange(side)).ravel(), dtype=np.float64)
+
+
+def to_points(side: int) -> tuple[Float64Array, Float64Array]:
+    """The orthogonal matrix from modes to points, (side**2, side**2), and the weights of the points."""
+    points, weights = quadrature_points(side)
+    line = hermite_functions(side, points) * np.sqrt(weights)[:, np.newaxis]
+    return np.asarray(np.kron(line, line), dtype=np.float64), np.asarray(np.kron(weights, weights))
+
+
+def mode_values(side: int, pixels: int) -> Float64Array:
+    """The modes on a camera of pixels x pixels over the core, shape (pixels**2, side**2), mean square 1."""
+    edge = quadrature_points(side)[0][-1]
+    line = hermite_functions(side, np.linspace(-edge, edge, pixels) if pixels > 1 else np.zeros(1))
+    values = np.kron(line, line)
+    return np.asarray(values / np.sqrt(np.mean(values**2)))

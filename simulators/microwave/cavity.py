@@ -8,24 +8,20 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.device import DeviceSpec
-from hwloop.device.settings import one_of, real_number, whole_number
+from hwloop.device.settings import choice, noise, real, real_number, whole
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.blas_threads import single_threaded_blas
 from hwloop.simulators.imperfections import GainJitter, ImperfectionChain, ReadNoise
-from hwloop.simulators.microwave.chamber import Chamber, build_chamber
-from hwloop.simulators.microwave.elimination import Eliminated, eliminate, single_flips
-from hwloop.simulators.substrate import Substrate
+from hwloop.simulators.microwave.chamber import Chamber, Eliminated, build_chamber, eliminate, single_flips
+from hwloop.simulators.substrate import TorchSubstrate
+from hwloop.simulators.threads import single_threaded_blas
 
 if TYPE_CHECKING:
     from hwloop.simulators.microwave.states import BinaryStates
 
 PORT_COUPLING = 10.0  # Gamma of an antenna: near the value at which most power gets into the chamber and out
-ANTENNA_LIMIT, PIXEL_LIMIT, FREQUENCY_LIMIT = 64, 1_000, 1_000
-READOUTS = ("magnitude", "iq")
 
 
-class MicrowaveCavity(Substrate):
+class MicrowaveCavity(TorchSubstrate):
     r"""Simulated chaotic microwave cavity with a programmable metasurface, read by a network analyser.
 
     Antennas, walls, scatterers and pixels are dipoles p in two dimensions (PhysFad: Faqiri et al., IEEE Trans.
@@ -65,12 +61,6 @@ class MicrowaveCavity(Substrate):
         Fractions of the pixels that never change: stuck ones stay on or off at random, dead ones off.
     drift_per_row
         Rate of decorrelation, 0 to 1 a row.
-    row_seconds
-        Time of a row that the spec shall state; nothing waits for it.
-    torch_device
-        Where the systems are solved, such as ``"cpu"`` or ``"cuda"``.
-    seed
-        Draws the chamber, the faulty pixels and all noise.
 
     Raises
     ------
@@ -78,55 +68,40 @@ class MicrowaveCavity(Substrate):
         A setting that is not allowed; the message gives the reason and the nearest allowed value.
     """
 
-    quiet_settings: ClassVar = {"noise_floor": 0.0, "gain_jitter": 0.0, "drift_per_row": 0.0}
     stream_prefix: ClassVar = "microwave-cavity"
 
-    def __init__(
-        self,
-        *,
-        n_inputs: int = 40,
-        n_transmitters: int = 1,
-        n_receivers: int = 2,
-        n_frequencies: int = 20,
-        bandwidth: float = 0.1,
-        size: float = 18.0,
-        n_scatterers: int = 8,
-        wall_loss: float = 0.0,
-        readout: str = "magnitude",
-        noise_floor: float = 1e-3,
-        gain_jitter: float = 0.0,
-        stuck_pixels: float = 0.0,
-        dead_pixels: float = 0.0,
-        drift_per_row: float = 0.0,
-        row_seconds: float | None = None,
-        torch_device: str = "cpu",
-        seed: int = 0,
-    ) -> None:
-        super().__init__(locals())
-        pixels = whole_number("n_inputs", n_inputs, 1, PIXEL_LIMIT)
-        transmitters = whole_number("n_transmitters", n_transmitters, 1, ANTENNA_LIMIT)
-        receivers = whole_number("n_receivers", n_receivers, 1, ANTENNA_LIMIT)
-        self._is_iq = one_of("readout", readout, READOUTS) == "iq"
+    n_inputs: int = whole(40, 1, 1_000)
+    n_transmitters: int = whole(1, 1, 64)
+    n_receivers: int = whole(2, 1, 64)
+    n_frequencies: int = whole(20, 1, 1_000)
+    bandwidth: float = real(0.1, 0.0, 1.0)
+    size: float = real(18.0, 2.0, 200.0)
+    n_scatterers: int = whole(8, 0, 10_000)
+    wall_loss: float = real(0.0, 0.0)
+    readout: str = choice("magnitude", ("magnitude", "iq"))
+    noise_floor: float = real(1e-3, 0.0, 1.0, quiet=0.0)
+    gain_jitter: float = noise()
+    stuck_pixels: float = real(0.0, 0.0, 1.0)
+    dead_pixels: float = 0.0
+    drift_per_row: float = real(0.0, 0.0, 1.0, quiet=0.0)
+
+    def _set_up(self) -> None:
+        self._is_iq = self.readout == "iq"
         self.frequencies = self._band()
-        self._drift_per_row = real_number("drift_per_row", drift_per_row, 0.0, 1.0)
-        self._chain = ImperfectionChain(
-            None,
-            (
-                GainJitter(gain_jitter, self._stream("gain-jitter")),
-                ReadNoise(real_number("noise_floor", noise_floor, 0.0, 1.0), self._stream("noise-floor")),
-            ),
-        )
-        self._fixed_pixels = self._faulty_pixels(pixels)
-        self.chambers = [self._chamber(number) for number in range(2 if self._drift_per_row else 1)]
+        jitter = GainJitter(self.gain_jitter, self._stream("gain-jitter"))
+        floor = ReadNoise(self.noise_floor, self._stream("noise-floor"))
+        self._chain = ImperfectionChain(None, (jitter, floor))
+        self._fixed_pixels = self._faulty_pixels()
+        self.chambers = [self._chamber(number) for number in range(2 if self.drift_per_row else 1)]
         with single_threaded_blas():  # so that no bit depends on how many threads there are
             self._reduced = [[eliminate(c, f, PORT_COUPLING) for f in self.frequencies] for c in self.chambers]
             self._transmissions = [self._solver(reduced) for reduced in self._reduced]
-        self.spec = DeviceSpec(
-            n_inputs=pixels,
-            n_outputs=len(self.frequencies) * receivers * transmitters * (2 if self._is_iq else 1),
+        pairs = self.n_receivers * self.n_transmitters
+        self.spec = self._spec(
+            self.n_inputs,
+            len(self.frequencies) * pairs * (2 if self._is_iq else 1),
+            still=self.drift_per_row == 0,
             output_unit="of the wave sent",
-            row_seconds=row_seconds,
-            deterministic=self._chain.deterministic and self._drift_per_row == 0,
         )
 
     def transmission(self, stimuli: Float64Array, chamber: int = 0) -> NDArray[np.complex128]:
@@ -141,26 +116,23 @@ class MicrowaveCavity(Substrate):
         """
         state = self._states(stimulus[np.newaxis])[0].astype(np.float64)
         flips = np.stack([single_flips(chamber, state) for chamber in self._reduced[0]], axis=1)
-        transmitters = self._settings["n_transmitters"]
-        return np.asarray(-2j * PORT_COUPLING * flips[:, :, transmitters:, :transmitters])
+        return np.asarray(-2j * PORT_COUPLING * flips[:, :, self.n_transmitters :, : self.n_transmitters])
 
     def _states(self, stimuli: Float64Array) -> NDArray[np.bool_]:
         return np.where(np.isnan(self._fixed_pixels), stimuli > 0.5, self._fixed_pixels == 1.0)
 
     def _band(self) -> Float64Array:
-        count = whole_number("n_frequencies", self._settings["n_frequencies"], 1, FREQUENCY_LIMIT)
-        width = real_number("bandwidth", self._settings["bandwidth"], 0.0, 1.0)
-        return 1.0 + width * (np.linspace(-0.5, 0.5, count) if count > 1 else np.zeros(1))
+        count = self.n_frequencies
+        return 1.0 + self.bandwidth * (np.linspace(-0.5, 0.5, count) if count > 1 else np.zeros(1))
 
     def _chamber(self, number: int) -> Chamber:
         """The chamber before any drift (0), or the one that it drifts to (1): its scatterers stand elsewhere."""
-        given = self._settings
         return build_chamber(
-            real_number("size", given["size"], 2.0, 200.0),
-            given["n_transmitters"] + given["n_receivers"],
-            given["n_inputs"],
-            whole_number("n_scatterers", given["n_scatterers"], 0, 10_000),
-            real_number("wall_loss", given["wall_loss"], 0.0),
+            self.size,
+            self.n_transmitters + self.n_receivers,
+            self.n_inputs,
+            self.n_scatterers,
+            self.wall_loss,
             self._stream("antennas").at_row(0),
             self._stream("scatterers").at_row(number),
         )
@@ -168,15 +140,13 @@ class MicrowaveCavity(Substrate):
     def _solver(self, reduced: Sequence[Eliminated]) -> BinaryStates:
         from hwloop.simulators.microwave.states import BinaryStates  # torch, only where it is used
 
-        transmitters = self._settings["n_transmitters"]
-        antennas = transmitters + self._settings["n_receivers"]
-        torch_device = self._settings["torch_device"]
-        return BinaryStates(reduced, slice(0, transmitters), slice(transmitters, antennas), torch_device)
+        sent = self.n_transmitters
+        return BinaryStates(reduced, slice(0, sent), slice(sent, sent + self.n_receivers), self.torch_device)
 
-    def _faulty_pixels(self, pixels: int) -> Float64Array:
+    def _faulty_pixels(self) -> Float64Array:
         """What each pixel is fixed to, shape (pixels,): 1 on, 0 off, NaN where it does as it is told."""
-        stuck = real_number("stuck_pixels", self._settings["stuck_pixels"], 0.0, 1.0)
-        dead = real_number("dead_pixels", self._settings["dead_pixels"], 0.0, 1.0 - stuck)
+        stuck, pixels = self.stuck_pixels, self.n_inputs
+        dead = real_number("dead_pixels", self.dead_pixels, 0.0, 1.0 - stuck)
         rng = self._stream("faulty-pixels").at_row(0)
         order = rng.permutation(pixels)
         n_stuck, n_dead = round(stuck * pixels), round(dead * pixels)
@@ -197,9 +167,9 @@ class MicrowaveCavity(Substrate):
         return np.concatenate([field.real, field.imag], axis=1)
 
     def _drifted(self, inputs: Float64Array, first_row: int) -> NDArray[np.complex128]:
-        if self._drift_per_row == 0:
+        if self.drift_per_row == 0:
             return self.transmission(inputs)
         age = np.arange(first_row, first_row + len(inputs), dtype=np.float64)
-        kept = np.exp(-self._drift_per_row * age)[:, np.newaxis, np.newaxis, np.newaxis]
+        kept = np.exp(-self.drift_per_row * age)[:, np.newaxis, np.newaxis, np.newaxis]
         before, after = (self.transmission(inputs, number) for number in (0, 1))
         return np.asarray(np.sqrt(kept) * before + np.sqrt(1.0 - kept) * after)

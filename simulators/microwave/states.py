@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hwloop.simulators.microwave.dipoles import Complex
-from hwloop.simulators.microwave.elimination import Eliminated
+from hwloop.simulators.microwave.chamber import Complex, Eliminated
 from hwloop.torch_state import own_torch_state
 
 BLOCK_BYTES = 4 << 20  # of the systems that are solved together: they stay in the processor's cache

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hwloop.device.settings import one_of, real_number
+from hwloop.device.settings import NOTHING, Setting, choice, real
+from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError, HwloopWarning
+from hwloop.simulators.nir.graph_file import read_graph
 from hwloop.simulators.nir.network import FeedForward
-from hwloop.simulators.nir.probe import probe_stimuli, silent_or_stuck
-from hwloop.simulators.nir.reading import read_graph
-from hwloop.simulators.nir.understood import what_has_no_effect
-from hwloop.simulators.nir.wiring import Wiring, leading_to_the_output, wired
+from hwloop.simulators.nir.wiring import FeedForwardWiring, leading_to_the_output, what_has_no_effect, wired
+from hwloop.simulators.spiking.coding import Coding
 from hwloop.simulators.spiking.device import SpikingDevice
 from hwloop.simulators.spiking.engine import ENGINES
-from hwloop.simulators.spiking.window import Window
 
 INTEGRATIONS = ("euler", "exact")
 
@@ -34,7 +34,7 @@ class NIRDevice(SpikingDevice):
     ----------
     path
         The file.
-    window_seconds, step_seconds, settle_seconds, encoding, max_rate_hz, run, device_number, trial, row_seconds
+    coding
         As for ``spiking-lif``. snnTorch takes a file's time constants in steps of 1e-4 s.
     output
         ``"rate"``, ``"counts"``, ``"first-spike"`` or ``"membrane"`` of the last neurons; behind a linear map the
@@ -46,8 +46,6 @@ class NIRDevice(SpikingDevice):
         What the stimulus, in [-1, 1] or [0, 1], is multiplied with at the graph's input.
     engine, engine_settings
         What simulates: a name of the entry-point group ``hwloop.spiking_engines``, and settings of its own.
-    seed
-        As ``run``, where that is not given.
 
     Raises
     ------
@@ -59,48 +57,31 @@ class NIRDevice(SpikingDevice):
 
     path_settings: ClassVar = frozenset({"path"})
 
-    def __init__(
-        self,
-        path: str,
-        *,
-        window_seconds: float = 0.1,
-        step_seconds: float = 1e-4,
-        settle_seconds: float = 0.0,
-        encoding: str = "current",
-        output: str | None = None,
-        max_rate_hz: float = 100.0,
-        integration: str = "euler",
-        input_gain: float = 1.0,
-        engine: str = "torch",
-        engine_settings: Mapping[str, Any] | None = None,
-        run: int | None = None,
-        device_number: int = 0,
-        trial: int | None = None,
-        row_seconds: float | None = None,
-        seed: int = 0,
-    ) -> None:
-        settings = locals()
-        window = Window.from_seconds(step_seconds, window_seconds, settle_seconds)
-        one_of("integration", integration, INTEGRATIONS)
-        gain = real_number("input_gain", input_gain, -1e6, 1e6)
-        graph = read_graph(path)
+    path: str = Setting(NOTHING)  # type: ignore[assignment]
+    coding: Coding = Coding(step_seconds=1e-4, output=None)
+    integration: str = choice("euler", INTEGRATIONS)
+    input_gain: float = real(1.0, -1e6, 1e6)
+    engine: str = "torch"
+    engine_settings: Mapping[str, Any] | None = None
+
+    def _set_up(self) -> None:
+        window, graph = self.coding.window(), read_graph(self.path)
         try:
-            wiring = wired(graph, window.step_seconds, integration, gain)
+            wiring = wired(graph, window.step_seconds, self.integration, self.input_gain)
         except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from error
-        n_inputs = wiring.n_channels * (window.steps if encoding == "raw" else 1)
-        super().__init__(
-            {**settings, "output": _output(wiring, output)}, n_inputs=n_inputs, n_outputs=wiring.output.width
-        )
-        own = dict(engine_settings or {})
-        self._network = FeedForward(wiring, self.window, lambda *layer: ENGINES.build(engine, *layer, **own))
+            raise ConfigError(f"{self.path}: {error}") from error
+        self._settings["output"] = _output(wiring, self.coding.output)
+        n_inputs = wiring.n_channels * (window.steps if self.coding.encoding == "raw" else 1)
+        self._set_up_coding(n_inputs, wiring.output.width)
+        own = dict(self.engine_settings or {})
+        self._network = FeedForward(wiring, window, lambda *layer: ENGINES.build(self.engine, *layer, **own))
         self._engine = self._network
         self._kinds = {name: node.kind for name, node in graph.nodes.items()}
         self._wiring = wiring
         self._is_probed = False
         for note in what_has_no_effect(graph, leading_to_the_output(graph)):
-            warnings.warn(f"{path}: {note}", HwloopWarning, stacklevel=3)
-        self._digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
+            warnings.warn(f"{self.path}: {note}", HwloopWarning, stacklevel=5)
+        self._digest = hashlib.sha256(Path(self.path).read_bytes()).hexdigest()[:12]
 
     def open(self) -> None:
         """Nothing is connected; the first time, neurons that never fire, or always, are said with the reason."""
@@ -108,17 +89,17 @@ class NIRDevice(SpikingDevice):
         if not self._is_probed:
             self._is_probed = True
             for note in self._probe():
-                warnings.warn(f"{self._settings['path']}: {note}", HwloopWarning, stacklevel=2)
+                warnings.warn(f"{self.path}: {note}", HwloopWarning, stacklevel=2)
 
     def _probe(self) -> Iterator[str]:
         """What a few stimuli over the whole range show; it is simulated in torch and counts as no row."""
-        network, given = self._network, self._settings
-        if given["engine"] != "torch":
+        network = self._network
+        if self.engine != "torch":
             network = FeedForward(self._wiring, self.window, lambda *layer: ENGINES.build("torch", *layer))
         widths = [self._wiring.n_channels, *(len(p.gain) for p in self._wiring.populations.values())]
         stimuli = probe_stimuli(self.spec.low, self.spec.high, max(widths) * self.window.total_steps)
         drive = self._encoding.drive(stimuli, self.window, [np.random.default_rng(k) for k in range(len(stimuli))])
-        return silent_or_stuck(network, drive, self._kinds, self.window.step_seconds, given["input_gain"])
+        return silent_or_stuck(network, drive, self._kinds, self.window.step_seconds, self.input_gain)
 
     def close(self) -> None:
         """End engines that live elsewhere; the next row starts them again."""
@@ -128,7 +109,7 @@ class NIRDevice(SpikingDevice):
         return {**super()._named_settings(), "path": f"{Path(self._settings['path']).name} {self._digest}"}
 
 
-def _output(wiring: Wiring, chosen: str | None) -> str:
+def _output(wiring: FeedForwardWiring, chosen: str | None) -> str:
     """The output to read, checked against what leaves the graph."""
     fire = {name in wiring.populations and wiring.populations[name].fires for name in wiring.output.terms}
     if not set(wiring.output.terms) <= set(wiring.populations) or len(fire) > 1:
@@ -145,3 +126,58 @@ def _output(wiring: Wiring, chosen: str | None) -> str:
             f"(of {', '.join(allowed)})"
         )
     return chosen or allowed[0]
+
+
+# -- does anything fire? -----------------------------------------------------------------------------------------
+
+ALWAYS = 0.99  # of all steps
+MOST_ROWS, CELLS = 16, 2**23  # neurons times steps times rows
+
+
+def probe_stimuli(low: Float64Array, high: Float64Array, cells_a_row: int) -> Float64Array:
+    """Random stimuli over the whole range, fewer of them for a large network; the last is at the upper limits."""
+    rows = int(np.clip(CELLS // max(1, cells_a_row), 1, MOST_ROWS))
+    return np.concatenate([np.random.default_rng(0).uniform(low, high, (rows, len(low))), high[np.newaxis]])
+
+
+def silent_or_stuck(
+    network: FeedForward,
+    drive: NDArray[np.floating],
+    kinds: Mapping[str, str],
+    step_seconds: float,
+    input_gain: float,
+) -> Iterator[str]:
+    """Notes on populations of which no neuron fires, or all fire in every step.
+
+    Parameters
+    ----------
+    drive
+        Encoded stimuli.
+    kinds
+        NIR's kind of every node.
+    """
+    asked, quiet = f"{len(drive)} stimuli over the whole range", ""
+    for name, shares in network.firing_shares(drive).items():
+        neurons = f"the {len(shares)} neurons of node {name!r} ({kinds[name]})"
+        if shares.max() == 0:
+            likely = f"that node {quiet!r} is silent too" if quiet else _why_silent(kinds[name], step_seconds)
+            quiet = quiet or name
+            yield f"none of {neurons} fires at any of {asked}; the likely reason is {likely}"
+        elif shares.min() >= ALWAYS:
+            yield (
+                f"all of {neurons} fire in every step at {asked}; the likely reason is an input that is too large "
+                f"(input_gain = {input_gain:g}), or a time step (step_seconds = {step_seconds:g}) that is not "
+                "that of the tool that wrote the file"
+            )
+
+
+def _why_silent(kind: str, step_seconds: float) -> str:
+    if kind == "IF":
+        return (
+            f"that IF adds dt r S in a step of dt = {step_seconds:g} s where the tool that wrote the file adds "
+            f"r S: give input_gain = {1 / step_seconds:g} if the input drives it"
+        )
+    return (
+        f"the time step (step_seconds = {step_seconds:g}; snnTorch writes for 1e-4 s, Norse for 1e-3 s), or an "
+        "input that is too small: give a larger input_gain"
+    )

@@ -7,8 +7,15 @@ hold is checked before it is read, and every way in which it can be wrong is one
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import resource
+import subprocess
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
+from signal import Signals
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,10 +35,14 @@ MOST_UNREAD = 100  # parameters of a node, or things beside the graph, that are 
 KNOWN_AT_THE_TOP = ("node", "version", "metadata")
 KNOWN_OF_A_GRAPH = ("type", "nodes", "edges", "metadata", "input_type", "output_type")
 NO_NUMBERS = {"O": "text", "S": "text", "U": "text", "c": "complex", "V": "a compound"}
+DEADLINE_SECONDS = 60.0
+MOST_FILE_BYTES = 2_000_000_000
+MOST_MEMORY_BYTES = 8_000_000_000
+REFUSED = 3  # exit code of a child that says why
 
 
 @dataclass(frozen=True, eq=False)
-class Node:
+class NIRNode:
     """A node as the file has it: its kind, such as ``"LIF"``, and its parameters by name.
 
     ``unread`` holds the others by name, with what they are: text, a link.
@@ -43,18 +54,16 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Graph:
+class NIRGraph:
     """Nodes by name, and edges from one name to another; ``unread`` is what else there is, in words."""
 
-    nodes: dict[str, Node]
+    nodes: dict[str, NIRNode]
     edges: list[tuple[str, str]]
     unread: list[str] = field(default_factory=list)
 
 
-def graph_in_file(path: str | os.PathLike[str]) -> Graph:
-    """The graph in a NIR file, read in this process.
-
-    The HDF5 library may crash on a damaged file: see :mod:`hwloop.simulators.nir.reading`.
+def graph_in_file(path: str | os.PathLike[str]) -> NIRGraph:
+    """The graph in a NIR file, read in this process, which the HDF5 library may crash: see :func:`read_graph`.
 
     Raises
     ------
@@ -84,7 +93,7 @@ class _Reader:
         self._h5py = h5py_module
         self._numbers_left = MOST_NUMBERS
 
-    def graph(self, file: h5py.File) -> Graph:
+    def graph(self, file: h5py.File) -> NIRGraph:
         root = self._group(file, "node")
         if (kind := self._text(root, "type")) != "NIRGraph":
             raise ConfigError(f"holds a {kind!r}, not a 'NIRGraph'")
@@ -95,11 +104,11 @@ class _Reader:
             *(f"'{key!s:.50}'" for key in file if key not in KNOWN_AT_THE_TOP),
             *(f"'node/{key!s:.50}'" for key in root if key not in KNOWN_OF_A_GRAPH),
         ]
-        return Graph(
+        return NIRGraph(
             {str(name): self._node(nodes, name) for name in nodes}, self._edges(root), unread[:MOST_UNREAD]
         )
 
-    def _node(self, nodes: h5py.Group, name: str) -> Node:
+    def _node(self, nodes: h5py.Group, name: str) -> NIRNode:
         group = self._group(nodes, name)
         kind = self._text(group, "type")
         parameters: dict[str, Float64Array] = {}
@@ -111,7 +120,7 @@ class _Reader:
                 parameters[str(key)] = self._numbers(group, key)
             elif len(unread) < MOST_UNREAD:
                 unread[str(key)] = what
-        return Node(kind, parameters, unread)
+        return NIRNode(kind, parameters, unread)
 
     def _what_is_no_number(self, group: h5py.Group, key: str) -> str | None:
         """What a parameter is that does not hold real numbers."""
@@ -178,3 +187,77 @@ def _as_text(value: Any) -> str:
     if not isinstance(text, str) or len(text) > LONGEST_TEXT:
         raise ConfigError(f"has {str(value)[:50]!r} where a name must be")
     return text
+
+
+# -- in a process of its own: the HDF5 library crashes, hangs or swallows memory on damaged files -----------------
+#
+# The child writes one archive of plain arrays to its standard output, or what is wrong with the file.
+
+
+def read_graph(path: str | os.PathLike[str]) -> NIRGraph:
+    """The graph in a NIR file.
+
+    Raises
+    ------
+    ConfigError
+        There is no such file, it is no NIR file, it holds more than is allowed, or h5py is not installed.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f"{path}: no such file")
+    if Path(path).stat().st_size > MOST_FILE_BYTES:
+        raise ConfigError(f"{path}: larger than {MOST_FILE_BYTES:,} bytes, which no network here needs")
+    command = [sys.executable, "-P", "-m", __name__, os.path.abspath(path)]
+    try:
+        child = subprocess.run(command, capture_output=True, timeout=DEADLINE_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(f"{path}: not read within {DEADLINE_SECONDS:g} s; the file is damaged") from error
+    if child.returncode == 0:
+        return _unpacked(child.stdout)
+    if child.returncode == REFUSED:
+        raise ConfigError(f"{path}: {child.stdout.decode(errors='replace')}")
+    if child.returncode < 0:
+        signal = Signals(-child.returncode).name
+        raise ConfigError(f"{path}: the HDF5 library crashed on it ({signal}); the file is damaged")
+    last = child.stderr.decode(errors="replace").strip().splitlines()[-1:]
+    raise ConfigError(f"{path}: cannot be read ({' '.join(last)[:200]})")
+
+
+def main() -> int:
+    """The child: ``python -m hwloop.simulators.nir.graph_file FILE``."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if soft == resource.RLIM_INFINITY or soft > MOST_MEMORY_BYTES:
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, hard))
+    try:
+        packed = _packed(graph_in_file(sys.argv[1]))
+    except (ConfigError, MemoryError) as error:
+        sys.stdout.write(str(error) or "does not fit into memory")
+        return REFUSED
+    sys.stdout.buffer.write(packed)
+    return 0
+
+
+def _packed(graph: NIRGraph) -> bytes:
+    nodes: list[tuple[str, str, list[str], dict[str, str]]] = []
+    arrays: list[Float64Array] = []
+    for name, node in graph.nodes.items():
+        nodes.append((name, node.kind, list(node.parameters), node.unread))
+        arrays += node.parameters.values()
+    index = json.dumps({"nodes": nodes, "edges": graph.edges, "unread": graph.unread})
+    archive = io.BytesIO()
+    np.savez(archive, np.array(index), *arrays, allow_pickle=False)
+    return archive.getvalue()
+
+
+def _unpacked(packed: bytes) -> NIRGraph:
+    with np.load(io.BytesIO(packed), allow_pickle=False) as archive:
+        index, *arrays = [archive[f"arr_{number}"] for number in range(len(archive.files))]
+    table, values = json.loads(str(index)), iter(arrays)
+    nodes = {
+        name: NIRNode(kind, {key: next(values) for key in keys}, unread)
+        for name, kind, keys, unread in table["nodes"]
+    }
+    return NIRGraph(nodes, [(start, end) for start, end in table["edges"]], table["unread"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 
 from hwloop.blocks import ExactProduct
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.nir.populations import Population
-from hwloop.simulators.nir.signals import Signal, full
-from hwloop.simulators.nir.wiring import Wiring
-from hwloop.simulators.spiking.engine import Engine, engine_versions
+from hwloop.simulators.nir.populations import Population, WeightedSum, full
+from hwloop.simulators.nir.wiring import FeedForwardWiring
+from hwloop.simulators.spiking.engine import Engine, Window, engine_versions
 from hwloop.simulators.spiking.layer import SpikingLayer
-from hwloop.simulators.spiking.window import Window
 
 CELLS_AT_ONCE = 2**25  # neurons times steps times rows
 
@@ -38,10 +36,10 @@ class FeedForward:
         Called for every population that fires.
     """
 
-    def __init__(self, wiring: Wiring, window: Window, make_engine: MakeEngine) -> None:
+    def __init__(self, wiring: FeedForwardWiring, window: Window, make_engine: MakeEngine) -> None:
         self._wiring, self._window = wiring, window
         self._last = wiring.output.straight_source
-        self._stages: dict[str, Stage] = {}
+        self._stages: dict[str, PopulationStage] = {}
         for name, neurons in wiring.populations.items():
             # The last one's engine reads out; the others' spikes are wanted from the first step on.
             time = window if name == self._last else Window(window.step_seconds, window.total_steps)
@@ -50,7 +48,7 @@ class FeedForward:
                 for source in wiring.inputs[name].terms
             )
             kind = _Currents if traces or not neurons.fires else _Synapses
-            self._stages[name] = Stage(neurons, kind(wiring.inputs[name]), time, make_engine)
+            self._stages[name] = PopulationStage(neurons, kind(wiring.inputs[name]), time, make_engine)
         widths = [wiring.n_channels, *(len(p.gain) for p in wiring.populations.values())]
         self._rows_at_once = max(1, CELLS_AT_ONCE // (max(widths) * window.total_steps))
 
@@ -109,7 +107,7 @@ class FeedForward:
                 close()
 
 
-class Stage:
+class PopulationStage:
     """A population, what brings its input, and the engine of those that fire."""
 
     def __init__(
@@ -152,7 +150,7 @@ def potentials(population: Population, currents: Float64Array) -> Float64Array:
 class _Synapses:
     """Input of an engine by its own synapses: what arrives is spikes, or the stimulus."""
 
-    def __init__(self, signal: Signal) -> None:
+    def __init__(self, signal: WeightedSum) -> None:
         self._signal = signal
         self._offset = bool(signal.offset.any())
 
@@ -175,7 +173,7 @@ class _Synapses:
 class _Currents:
     """Input as currents, computed here: what arrives are potentials, which lie on no grid."""
 
-    def __init__(self, signal: Signal) -> None:
+    def __init__(self, signal: WeightedSum) -> None:
         self._signal = signal
         self._products = [ExactProduct(full(matrix)) for matrix in signal.terms.values()]
 

@@ -1,4 +1,4 @@
-"""The nodes of NIR that have a state, as populations of the discrete neuron that all engines run."""
+"""The nodes of NIR that have a state, as populations of the discrete neuron, and the signals between them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import numpy as np
 
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
-from hwloop.simulators.nir.graph_file import Node
+from hwloop.simulators.nir.graph_file import NIRNode
 from hwloop.simulators.spiking.neuron import DiscreteLIF, PerNeuron
 
 FIRING = ("LIF", "CubaLIF", "IF")
 SILENT = ("LI", "CubaLI")
 KINDS = (*FIRING, *SILENT)
+MOST_WEIGHTS = 50_000_000  # of one matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class Population:
     fires: bool
 
 
-def population(name: str, node: Node, width: int, step_seconds: float, integration: str) -> Population:
+def population(name: str, node: NIRNode, width: int, step_seconds: float, integration: str) -> Population:
     """The population of a node of :data:`KINDS` with an input of ``width`` channels.
 
     In every step i += d_syn (w_in S - i), then v += d_mem (v_leak - v + r i), then spike where v > v_threshold and
@@ -70,7 +71,7 @@ def population(name: str, node: Node, width: int, step_seconds: float, integrati
 class _Parameters:
     """Parameters of one node, each given for all of its neurons."""
 
-    def __init__(self, name: str, node: Node, width: int) -> None:
+    def __init__(self, name: str, node: NIRNode, width: int) -> None:
         self._what, self._given, self._width = f"node {name!r} ({node.kind})", node.parameters, width
 
     def __call__(self, parameter: str, default: float | None = None) -> Float64Array:
@@ -102,3 +103,83 @@ def _one(values: PerNeuron) -> PerNeuron:
     """One number where all neurons have the same."""
     numbers = np.asarray(values, dtype=np.float64)
     return float(numbers.flat[0]) if (numbers == numbers.flat[0]).all() else numbers
+
+
+# -- signals between populations ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedSum:
+    """sum_k activity_k @ matrix_k + offset, of ``width`` channels.
+
+    Attributes
+    ----------
+    terms
+        By the name of the population (or of the input) that it comes from: a matrix (from, width), or the
+        diagonal of one, shape (width,).
+    offset
+        Shape (width,).
+    """
+
+    terms: dict[str, Float64Array]
+    offset: Float64Array
+
+    @classmethod
+    def straight_from(cls, source: str, width: int, gain: float = 1.0) -> WeightedSum:
+        """What a population sends out, as it is."""
+        return cls({source: np.full(width, gain)}, np.zeros(width))
+
+    @property
+    def width(self) -> int:
+        """Channels."""
+        return len(self.offset)
+
+    @property
+    def straight_source(self) -> str | None:
+        """The population whose activity the signal is, unaltered; ``None`` if it is more than that."""
+        if len(self.terms) != 1 or self.offset.any():
+            return None
+        ((source, matrix),) = self.terms.items()
+        return source if matrix.ndim == 1 and (matrix == 1).all() else None
+
+    def scaled(self, scale: Float64Array) -> WeightedSum:
+        """Channel by channel; ``scale`` has shape (width,)."""
+        return WeightedSum({source: matrix * scale for source, matrix in self.terms.items()}, self.offset * scale)
+
+    def through(self, weights: Float64Array) -> WeightedSum:
+        """Behind a matrix of shape (width, channels)."""
+        terms = {
+            source: matrix[:, np.newaxis] * weights if matrix.ndim == 1 else matrix @ weights
+            for source, matrix in self.terms.items()
+        }
+        return WeightedSum(terms, self.offset @ weights)
+
+    def shifted(self, offset: Float64Array) -> WeightedSum:
+        """With a constant added."""
+        return WeightedSum(self.terms, self.offset + offset)
+
+    def plus(self, other: WeightedSum) -> WeightedSum:
+        """The sum of two signals of one width."""
+        terms = dict(self.terms)
+        for source, matrix in other.terms.items():
+            terms[source] = _sum(terms[source], matrix) if source in terms else matrix
+        return WeightedSum(terms, self.offset + other.offset)
+
+    def stacked(self) -> Float64Array:
+        """All matrices, one above the other, in the order of ``terms``: (all channels, width)."""
+        return np.concatenate([full(matrix) for matrix in self.terms.values()])
+
+
+def full(matrix: Float64Array) -> Float64Array:
+    """A matrix, also where only its diagonal is held."""
+    if matrix.ndim == 2:
+        return matrix
+    if matrix.size**2 > MOST_WEIGHTS:
+        raise ConfigError(
+            f"{matrix.size:,} neurons, each with an input of its own, are more than is simulated here"
+        )
+    return np.diag(matrix)
+
+
+def _sum(one: Float64Array, other: Float64Array) -> Float64Array:
+    return one + other if one.ndim == other.ndim else full(one) + full(other)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
 
 from hwloop.errors import ConfigError
-from hwloop.simulators.nir.graph_file import Graph, Node
-from hwloop.simulators.nir.populations import KINDS, Population, population
-from hwloop.simulators.nir.signals import MOST_WEIGHTS, Signal
-from hwloop.simulators.nir.understood import require_readable
+from hwloop.simulators.nir.graph_file import NIRGraph, NIRNode
+from hwloop.simulators.nir.populations import KINDS, MOST_WEIGHTS, Population, WeightedSum, population
 
 STATELESS = ("Input", "Output", "Linear", "Affine", "Scale", "Flatten")
 
 
 @dataclass(frozen=True)
-class Wiring:
+class FeedForwardWiring:
     """A feed-forward network.
 
     Attributes
@@ -35,11 +34,11 @@ class Wiring:
     input_name: str
     n_channels: int
     populations: dict[str, Population]
-    inputs: dict[str, Signal]
-    output: Signal
+    inputs: dict[str, WeightedSum]
+    output: WeightedSum
 
 
-def wired(graph: Graph, step_seconds: float, integration: str, input_gain: float = 1.0) -> Wiring:
+def wired(graph: NIRGraph, step_seconds: float, integration: str, input_gain: float = 1.0) -> FeedForwardWiring:
     """The network of a graph.
 
     Raises
@@ -59,31 +58,31 @@ def wired(graph: Graph, step_seconds: float, integration: str, input_gain: float
     n_channels = _size(graph.nodes[source], source)
     order = _in_order(before, sink)
     require_readable(graph, {source, *order})
-    signals: dict[str, Signal] = {}
+    signals: dict[str, WeightedSum] = {}
     populations: dict[str, Population] = {}
-    inputs: dict[str, Signal] = {}
+    inputs: dict[str, WeightedSum] = {}
     for name in order:
         node = graph.nodes[name]
         if name == source:
-            signals[name] = Signal.straight_from(name, n_channels, input_gain)
+            signals[name] = WeightedSum.straight_from(name, n_channels, input_gain)
             continue
         signal = _merged(name, [signals[start] for start in before[name]])
         if node.kind in KINDS:
             populations[name] = population(name, node, signal.width, step_seconds, integration)
             inputs[name] = signal.scaled(populations[name].gain)
-            signal = Signal.straight_from(name, signal.width)
+            signal = WeightedSum.straight_from(name, signal.width)
         signals[name] = _passed(name, node, signal)
     if not populations:
         raise ConfigError("the graph has no neurons between its input and its output")
-    return Wiring(source, n_channels, populations, inputs, signals[sink])
+    return FeedForwardWiring(source, n_channels, populations, inputs, signals[sink])
 
 
-def leading_to_the_output(graph: Graph) -> set[str]:
+def leading_to_the_output(graph: NIRGraph) -> set[str]:
     """Names of the nodes that the output of a graph depends on, and of its input."""
     return {_only(graph, "Input"), *_in_order(_predecessors(graph), _only(graph, "Output"))}
 
 
-def _passed(name: str, node: Node, signal: Signal) -> Signal:
+def _passed(name: str, node: NIRNode, signal: WeightedSum) -> WeightedSum:
     """A signal behind a node without a state; behind any other as it is."""
     if node.kind == "Scale":
         scale = node.parameters.get("scale", np.empty(0)).ravel()
@@ -109,7 +108,7 @@ def _passed(name: str, node: Node, signal: Signal) -> Signal:
     return signal.shifted(np.broadcast_to(bias, (signal.width,)))
 
 
-def _predecessors(graph: Graph) -> dict[str, list[str]]:
+def _predecessors(graph: NIRGraph) -> dict[str, list[str]]:
     before: dict[str, list[str]] = {name: [] for name in graph.nodes}
     for start, end in dict.fromkeys(graph.edges):
         for name in (start, end):
@@ -136,7 +135,7 @@ def _in_order(before: dict[str, list[str]], sink: str) -> list[str]:
     return [name for name in order if name in needed]
 
 
-def _merged(name: str, signals: list[Signal]) -> Signal:
+def _merged(name: str, signals: list[WeightedSum]) -> WeightedSum:
     if not signals:
         raise ConfigError(f"nothing leads to node {name!r}")
     total = signals[0]
@@ -147,16 +146,72 @@ def _merged(name: str, signals: list[Signal]) -> Signal:
     return total
 
 
-def _only(graph: Graph, kind: str) -> str:
+def _only(graph: NIRGraph, kind: str) -> str:
     names = [name for name, node in graph.nodes.items() if node.kind == kind]
     if len(names) != 1:
         raise ConfigError(f"the graph must have one {kind}, not {len(names)}")
     return names[0]
 
 
-def _size(node: Node, name: str) -> int:
+def _size(node: NIRNode, name: str) -> int:
     shape = node.parameters.get("shape", np.empty(0)).ravel()
     size = float(np.prod(shape)) if shape.size else 0.0
     if not 1 <= size <= 1_000_000 or (shape != np.rint(shape)).any() or (shape < 1).any():
         raise ConfigError(f"node {name!r} (Input) has the shape {shape.tolist()}, which is none")
     return int(size)
+
+
+# -- what is not understood or has no effect: refused where it is needed, and said where it is not --------------
+
+NEURON = frozenset({"r", "v_leak"})
+FIRES = frozenset({"v_threshold", "v_reset"})
+CUBA = frozenset({"tau_mem", "tau_syn", "w_in"})
+PARAMETERS = {
+    "Input": frozenset({"shape"}),
+    "Output": frozenset({"shape"}),
+    "Linear": frozenset({"weight"}),
+    "Affine": frozenset({"weight", "bias"}),
+    "Scale": frozenset({"scale"}),
+    "Flatten": frozenset({"start_dim", "end_dim"}),
+    "LIF": NEURON | FIRES | {"tau"},
+    "CubaLIF": NEURON | FIRES | CUBA,
+    "IF": FIRES | {"r"},
+    "LI": NEURON | {"tau"},
+    "CubaLI": NEURON | CUBA,
+}
+# What files say once more: shapes, which follow from the weights.
+REPEATED = frozenset({"input_type", "output_type"})
+
+
+def require_readable(graph: NIRGraph, names: set[str]) -> None:
+    """Refuse a parameter that counts and cannot be read: its default would be another network.
+
+    Raises
+    ------
+    ConfigError
+        Names node and parameter.
+    """
+    for name in sorted(names):
+        node = graph.nodes[name]
+        for parameter, what in node.unread.items():
+            if parameter in PARAMETERS[node.kind]:
+                raise ConfigError(
+                    f"node {name!r} ({node.kind}): its parameter {parameter!r} is {what}, not real numbers; write "
+                    "them into the file itself"
+                )
+
+
+def what_has_no_effect(graph: NIRGraph, names: set[str]) -> Iterator[str]:
+    """Notes on everything in a graph that is not looked at; ``names`` are the nodes that lead to the output."""
+    for what in graph.unread:
+        yield f"{what} is not known here and has no effect"
+    for name, node in graph.nodes.items():
+        if name not in names:
+            yield f"node {name!r} ({node.kind}) does not lead to the output and has no effect"
+            continue
+        unknown = {*node.parameters, *node.unread} - PARAMETERS[node.kind] - REPEATED
+        for parameter in sorted(unknown):
+            yield (
+                f"node {name!r} ({node.kind}): the parameter {parameter!r} is not known here and has no effect; "
+                "the network may answer otherwise than in the tool that wrote the file"
+            )

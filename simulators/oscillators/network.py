@@ -3,22 +3,77 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from hwloop.device import DeviceSpec
-from hwloop.device.settings import one_of, real_number, whole_number
+from hwloop.device.settings import SettingsGroup, choice, real, real_number, whole, whole_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.oscillators.disorder import Disorder
-from hwloop.simulators.substrate import BlockSubstrate
+from hwloop.device.streams import NoiseStream
+from hwloop.simulators.substrate import BlockSubstrate, Detector
 
 if TYPE_CHECKING:
     from hwloop.simulators.oscillators.motion import Motion
 
-MODELS = ("pendulum", "duffing")
-ENCODINGS = ("angle", "drive")
-READOUTS = ("angle", "velocity", "energy")
+
+SOFTEST = 0.1  # no disorder makes an oscillator softer than this, or a spring weaker than 0
+
+
+class Ring(SettingsGroup):
+    """Springs between neighbours on a ring, and how unlike the oscillators are.
+
+    Parameters
+    ----------
+    coupling, neighbours
+        Strength of a spring in omega_0^2, and to how many oscillators on each side there is one.
+    disorder
+        Relative standard deviation of the stiffness of oscillators and of springs.
+    """
+
+    coupling: float = real(0.5, 0.0, 100.0)
+    neighbours: int = 2
+    disorder: float = real(0.1, 0.0, 1.0)
+
+
+class Disorder:
+    """Stiffness s_i = 1 + spread g_i of the oscillators, and springs strength (1 + spread h), g and h normal.
+
+    Parameters
+    ----------
+    count
+        Oscillators.
+    ring
+        Spread and strength.
+    drift_per_row
+        Rate at which g goes over into an independent draw.
+    stream
+        Gives the random numbers for g and h by name.
+
+    Attributes
+    ----------
+    springs
+        ``springs[d - 1, i]`` ties oscillator i to i + d on the ring, shape (reach, count).
+    extent
+        What drift can add to a stiffness at most, both draws together, shape (count,).
+    """
+
+    def __init__(self, count: int, ring: Ring, drift_per_row: float, stream: Callable[[str], NoiseStream]) -> None:
+        reach = whole_number("neighbours", ring.neighbours, 0, max(0, (count - 1) // 2))
+        self._drift_per_row = drift_per_row
+        normals = np.stack([stream("stiffness").at_row(k).standard_normal(count) for k in (0, 1)])
+        self._draws = ring.disorder * normals
+        springs = 1 + ring.disorder * stream("springs").at_row(0).standard_normal((reach, count))
+        self.springs: Float64Array = ring.coupling * np.maximum(springs, 0.0)
+        self.extent: Float64Array = np.abs(self._draws).sum(axis=0)
+
+    def stiffness(self, first_row: int, rows: int) -> Float64Array:
+        """Squares of the frequencies, shape (count, rows), or (count, 1) without drift."""
+        before, after = self._draws[:, :, np.newaxis]
+        if self._drift_per_row:
+            kept = np.exp(-self._drift_per_row * np.arange(first_row, first_row + rows, dtype=np.float64))
+            before = np.sqrt(kept) * before + np.sqrt(1.0 - kept) * after
+        return np.asarray(np.maximum(1.0 + before, SOFTEST), dtype=np.float64)
 
 
 class Oscillators(BlockSubstrate):
@@ -50,10 +105,6 @@ class Oscillators(BlockSubstrate):
         Moments that are read, evenly spaced up to this time, in periods of a lone small oscillation.
     hardening
         Of a Duffing oscillator, in omega_0^2 / rad^2; at least 0, so that the potential holds.
-    coupling, neighbours
-        Strength of a spring in omega_0^2, and to how many oscillators on each side there is one.
-    disorder
-        Relative standard deviation of the s_i and of the springs.
     damping
         Decay rate of an amplitude in omega_0: a quality factor of 1 / (2 damping).
     drive_frequency
@@ -62,18 +113,6 @@ class Oscillators(BlockSubstrate):
         Of the integrator; refused where the fastest motion would be near its limit of stability.
     full_scale
         Reading of 1, in rad, omega_0 rad or omega_0^2 rad^2.
-    dac_bits, adc_bits
-        1 to 24; ``None`` for ideal converters.
-    read_noise, gain_jitter, glitch_rate
-        Fractions: of full scale, of the signal (one draw a row), of the rows.
-    drift_per_row
-        Rate of decorrelation of the disorder, 0 to 1 a row.
-    row_seconds
-        Time of a row that the spec shall state; nothing waits for it.
-    torch_device
-        Where the motion is computed, such as ``"cpu"`` or ``"cuda"``.
-    seed
-        Draws the disorder and all noise.
 
     Raises
     ------
@@ -81,88 +120,54 @@ class Oscillators(BlockSubstrate):
         A setting that is not allowed; the message gives the reason and the nearest allowed value.
     """
 
-    quiet_settings: ClassVar = {"read_noise": 0.0, "gain_jitter": 0.0, "glitch_rate": 0.0, "drift_per_row": 0.0}
     stream_prefix: ClassVar = "oscillators"
     block_rows: ClassVar = 256
 
-    def __init__(
-        self,
-        *,
-        n_inputs: int = 64,
-        model: str = "pendulum",
-        encoding: str = "angle",
-        readout: str = "angle",
-        amplitude: float = 2.0,
-        n_reads: int = 4,
-        duration_periods: float = 4.0,
-        hardening: float = 1.0,
-        coupling: float = 0.5,
-        neighbours: int = 2,
-        disorder: float = 0.1,
-        damping: float = 0.01,
-        drive_frequency: float = 1.0,
-        steps_per_period: int = 64,
-        full_scale: float = math.pi,
-        dac_bits: int | None = 10,
-        adc_bits: int | None = 10,
-        read_noise: float = 0.01,
-        gain_jitter: float = 0.0,
-        glitch_rate: float = 0.0,
-        drift_per_row: float = 0.0,
-        row_seconds: float | None = None,
-        torch_device: str = "cpu",
-        seed: int = 0,
-    ) -> None:
-        super().__init__(locals())
-        one_of("model", model, MODELS)
-        one_of("encoding", encoding, ENCODINGS)
-        one_of("readout", readout, READOUTS)
-        count = whole_number("n_inputs", n_inputs, 1, 4096)
-        self._n_reads = whole_number("n_reads", n_reads, 1, 1000)
-        self._amplitude = real_number("amplitude", amplitude, 1e-6, 3.1 if encoding == "angle" else 100.0)
-        self._full_scale = real_number("full_scale", full_scale, 1e-9, 1e9)
-        self._damping = real_number("damping", damping, 0.0, 10.0)
-        self._drive_frequency = real_number("drive_frequency", drive_frequency, 0.0, 10.0)
-        self._duration = 2 * np.pi * real_number("duration_periods", duration_periods, 0.01, 1000.0)
-        self._hardening = real_number("hardening", hardening, 0.0, 1000.0)
-        self._chain = self._imperfections((-1.0, 1.0), (-1.0, 1.0))
-        self._disorder = Disorder(
-            count,
-            spread=disorder,
-            strength=coupling,
-            reach=neighbours,
-            drift_per_row=drift_per_row,
-            stiffness_stream=self._stream("stiffness"),
-            springs_stream=self._stream("springs"),
-        )
+    n_inputs: int = whole(64, 1, 4096)
+    model: str = choice("pendulum", ("pendulum", "duffing"))
+    encoding: str = choice("angle", ("angle", "drive"))
+    readout: str = choice("angle", ("angle", "velocity", "energy"))
+    amplitude: float = 2.0
+    n_reads: int = whole(4, 1, 1000)
+    duration_periods: float = real(4.0, 0.01, 1000.0)
+    hardening: float = real(1.0, 0.0, 1000.0)
+    ring: Ring = Ring(coupling=0.5, disorder=0.1)
+    damping: float = real(0.01, 0.0, 10.0)
+    drive_frequency: float = real(1.0, 0.0, 10.0)
+    steps_per_period: int = whole(64, 1, 1_000_000)
+    full_scale: float = real(math.pi, 1e-9, 1e9)
+    detector: Detector = Detector()
+    drift_per_row: float = real(0.0, 0.0, 1.0, quiet=0.0)
+
+    def _set_up(self) -> None:
+        real_number("amplitude", self.amplitude, 1e-6, 3.1 if self.encoding == "angle" else 100.0)
+        self._duration = 2 * np.pi * self.duration_periods
+        self._chain = self.detector.chain((-1.0, 1.0), (-1.0, 1.0), self._stream)
+        self._disorder = Disorder(self.n_inputs, self.ring, self.drift_per_row, self._stream)
         self._steps_per_read = self._checked_steps()
         self._motion = self._built_motion()
-        self.spec = DeviceSpec(
-            n_inputs=count,
-            n_outputs=count * self._n_reads,
+        self.spec = self._spec(
+            self.n_inputs,
+            self.n_inputs * self.n_reads,
+            still=self.drift_per_row == 0,
             input_low=-1.0,
-            input_high=1.0,
             input_unit="of the amplitude",
             output_unit="of full scale",
-            row_seconds=row_seconds,
-            deterministic=self._chain.deterministic and drift_per_row == 0,
         )
 
     @property
     def read_times(self) -> Float64Array:
         """The moments that are read, in units of 1 / omega_0, shape (n_reads,)."""
-        return self._duration * np.arange(1, self._n_reads + 1) / self._n_reads
+        return self._duration * np.arange(1, self.n_reads + 1) / self.n_reads
 
     def _checked_steps(self) -> int:
         """Steps between two readings; a step at which the fastest motion is poorly resolved is refused."""
-        given = self._settings
-        steps = whole_number("steps_per_period", given["steps_per_period"], 1, 1_000_000)
-        largest = 0.0
-        if given["model"] == "duffing":
-            linear = 1.0 if given["encoding"] == "angle" else self._duration / 2  # a resonance grows no faster
-            if given["encoding"] == "drive" and self._damping:
-                linear = min(linear, 1 / (2 * self._damping))
-            largest = 3 * self._hardening * (self._amplitude * linear) ** 2
+        steps, largest = self.steps_per_period, 0.0
+        if self.model == "duffing":
+            linear = 1.0 if self.encoding == "angle" else self._duration / 2  # a resonance grows no faster
+            if self.encoding == "drive" and self.damping:
+                linear = min(linear, 1 / (2 * self.damping))
+            largest = 3 * self.hardening * (self.amplitude * linear) ** 2
         stiffest = 1.0 + self._disorder.extent.max()
         stiffest += 4 * self._disorder.springs.max(axis=1, initial=0.0).sum()
         fastest = math.sqrt(stiffest + largest)
@@ -173,29 +178,28 @@ class Oscillators(BlockSubstrate):
                 f"possible, and beyond half the limit of stability (a step of 2 / {fastest:.3g}) it is wrong; "
                 f"the nearest allowed value is {needed}"
             )
-        return math.ceil(steps * self._duration / (2 * np.pi) / self._n_reads)
+        return math.ceil(steps * self._duration / (2 * np.pi) / self.n_reads)
 
     def _built_motion(self) -> Motion:
         from hwloop.simulators.oscillators import motion  # torch, only where it is used
 
-        is_pendulum = self._settings["model"] == "pendulum"
         return motion.Motion(
-            motion.Pendulum() if is_pendulum else motion.Duffing(self._hardening),
+            motion.Pendulum() if self.model == "pendulum" else motion.Duffing(self.hardening),
             self._disorder.springs,
-            step=self._duration / (self._steps_per_read * self._n_reads),
-            damping=self._damping,
-            drive_frequency=self._drive_frequency,
+            step=self._duration / (self._steps_per_read * self.n_reads),
+            damping=self.damping,
+            drive_frequency=self.drive_frequency,
             steps_per_read=self._steps_per_read,
-            n_reads=self._n_reads,
-            readout=self._settings["readout"],
-            device=self._settings["torch_device"],
+            n_reads=self.n_reads,
+            readout=self.readout,
+            device=self.torch_device,
         )
 
     def _block_signal(self, drive: Float64Array, first_row: int) -> Float64Array:
         stiffness, still = self._disorder.stiffness(first_row, len(drive)), np.zeros_like(drive)
-        amplitudes = self._amplitude * drive
-        if self._settings["encoding"] == "angle":
+        amplitudes = self.amplitude * drive
+        if self.encoding == "angle":
             readings = self._motion(amplitudes, None, stiffness)
         else:
             readings = self._motion(still, amplitudes, stiffness)
-        return readings / self._full_scale
+        return readings / self.full_scale

@@ -1,73 +1,73 @@
-"""What every simulated spiking device does: encode a stimulus, run an engine from rest, read its activity out."""
+"""What every simulated spiking device does, and the reservoir that torch, Brian2 and Lava simulate alike."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
 
-from hwloop.device import DeviceSpec
 from hwloop.device.checks import checked_stimuli
-from hwloop.device.settings import one_of, real_number, whole_number
+from hwloop.device.settings import choice, one_of, real, whole
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.imperfections import ImperfectionChain
-from hwloop.simulators.spiking.encodings import ENCODINGS, encoding_of
+from hwloop.simulators.spiking.coding import ENCODINGS, READOUTS, Coding
 from hwloop.simulators.spiking.engine import Engine, engine_versions
-from hwloop.simulators.spiking.readouts import READOUTS
-from hwloop.simulators.spiking.window import Window
+from hwloop.simulators.spiking.layer import SpikingLayer, given_weights, random_inputs, random_recurrence
+from hwloop.simulators.spiking.neuron import RESETS, DiscreteLIF, LIFNeuron
 from hwloop.simulators.substrate import Substrate
 
+LARGEST_BIAS = 1000.0  # rheobases
 
-class SpikingDevice(Substrate):
-    """Base of the spiking devices: a subclass builds the network and an engine that runs it.
 
-    Settings that it reads: ``n_inputs`` and ``n_neurons`` (unless told otherwise), ``window_seconds``,
-    ``step_seconds``, ``settle_seconds``, ``encoding``, ``output``, ``max_rate_hz``, ``run``, ``device_number``,
-    ``trial``, ``row_seconds`` and ``seed``.
+class SpikingDevice(Substrate, shared=True):
+    """Base of the spiking devices: encodes a stimulus, runs an engine from rest and reads its activity out.
+
+    A subclass declares a :class:`~hwloop.simulators.spiking.coding.Coding` and builds the engine.
 
     Every row starts from rest, so none remembers another. What is random in the k-th row that the device measures
     is drawn from ``SeedSequence([run, device_number, k])`` and from nothing else: a row that is measured again
-    under its number repeats. With ``trial`` every row has this number: the same random spikes, so that
-    :meth:`noiseless` repeats itself.
+    under its number repeats.
+
+    Parameters
+    ----------
+    run, device_number
+        Seed the random spikes of Poisson inputs, with the row's number:
+        ``SeedSequence([run, device_number, row])``. The default of ``run`` is ``seed``.
+    trial
+        In place of the row's number, for all rows: each has the same random spikes, so that :meth:`noiseless`
+        repeats itself.
     """
 
-    quiet_settings: ClassVar[Mapping[str, Any]] = {"trial": 0}
     block_rows: ClassVar[int] = 256
     stream_prefix: ClassVar[str] = "spiking"
     reset_between_rows: ClassVar[bool] = True
+    coding: Coding
     _engine: Engine
 
-    def __init__(
-        self, settings: Mapping[str, Any], n_inputs: int | None = None, n_outputs: int | None = None
-    ) -> None:
-        super().__init__(settings)
-        given = self._settings
-        self.window = Window.from_seconds(given["step_seconds"], given["window_seconds"], given["settle_seconds"])
-        if n_inputs is None:
-            n_inputs = whole_number("n_inputs", given["n_inputs"], 1, 1_000_000)
-        if n_outputs is None:
-            n_outputs = whole_number("n_neurons", given["n_neurons"], 1, 100_000)
-        self._n_neurons = n_outputs
-        encoding = one_of("encoding", given["encoding"], ENCODINGS)
-        self._encoding = encoding_of(encoding, self.window, given["max_rate_hz"])
-        self._readout = READOUTS[one_of("output", given["output"], READOUTS)]
+    run: int | None = whole(None, 0)
+    device_number: int = whole(0, 0)
+    trial: int | None = whole(None, 0, quiet=0)
+    row_seconds: float | None = real(None, 0.0, 1e6)
+
+    def _set_up_coding(self, n_inputs: int, n_outputs: int) -> None:
+        """Everything but the engine, for so many numbers in a row and neurons that are read."""
+        coding = self.coding
+        self.window = coding.window()
+        self._encoding = ENCODINGS[coding.encoding](self.window, coding.max_rate_hz)
+        self._readout = READOUTS[one_of("output", self._settings["output"], READOUTS)]
         self._n_channels = self._encoding.channels(n_inputs, self.window)
-        run = self.seed if given["run"] is None else whole_number("run", given["run"], 0)
-        self._trials = [run, whole_number("device_number", given["device_number"], 0)]
-        self._trial = None if given["trial"] is None else whole_number("trial", given["trial"], 0)
+        self._trials = [self.seed if self.run is None else self.run, self.device_number]
         self._chain = ImperfectionChain(None, ())
-        if given["row_seconds"] is not None:
-            real_number("row_seconds", given["row_seconds"], 0.0, 1e6)
-        self.spec = DeviceSpec(
-            n_inputs=n_inputs,
-            n_outputs=self._n_neurons,
+        self.spec = self._spec(
+            n_inputs,
+            n_outputs,
+            still=not self._encoding.random or self.trial is not None,
             input_low=self._encoding.low,
             input_high=self._encoding.high,
             input_unit=self._encoding.unit,
             output_unit=self._readout.unit,
-            row_seconds=given["row_seconds"],
-            deterministic=not self._encoding.random or self._trial is not None,
         )
 
     def versions(self) -> dict[str, str]:
@@ -91,5 +91,103 @@ class SpikingDevice(Substrate):
     def _rngs(self, first_row: int, rows: int) -> list[np.random.Generator]:
         if not self._encoding.random:
             return []
-        trials = [self._trial] * rows if self._trial is not None else range(first_row, first_row + rows)
+        trials = [self.trial] * rows if self.trial is not None else range(first_row, first_row + rows)
         return [np.random.default_rng(np.random.SeedSequence([*self._trials, trial])) for trial in trials]
+
+
+class LIFReservoir(SpikingDevice):
+    """Base of the reservoirs of leaky integrate-and-fire neurons; a subclass says what engine runs the layer.
+
+    Neuron j has the current bias_j + sum_i W_ij x_i, in rheobases, and the equations of
+    :class:`~hwloop.simulators.spiking.neuron.LIFNeuron`; recurrent synapses add the neurons' own spikes.
+
+    Parameters
+    ----------
+    n_inputs
+        Numbers in a row; with ``encoding="raw"`` steps of the window times channels.
+    n_neurons
+        Neurons, and outputs.
+    tau_membrane_seconds, tau_synapse_seconds, refractory_seconds, reset
+        Of the neuron; ``reset`` is ``"zero"`` or ``"subtract"``.
+    bias_current, bias_spread
+        Mean and standard deviation, over neurons, of a constant current, in rheobases.
+    input_scale, input_density
+        Current, in rheobases, that stimuli of root mean square 1 drive (standard deviation over neurons), and the
+        share of input synapses that is there. Where inputs are spikes, one through a weight of 1 moves the
+        potential by one threshold.
+    input_weights
+        Synapses in place of random ones, shape (channels, neurons).
+    recurrent_radius, recurrent_density
+        Spectral radius of random synapses between the neurons (0: none) and the share that is there, one a neuron
+        or more; a spike through a weight of 1 moves the potential by one threshold, beginning one step later.
+    recurrent_weights
+        Synapses in place of random ones, from row to column, shape (neurons, neurons).
+
+    Raises
+    ------
+    ValueError
+        A setting that is not allowed; the message gives the reason and the nearest allowed value.
+    """
+
+    n_inputs: int = whole(64, 1, 1_000_000)
+    n_neurons: int = whole(100, 1, 100_000)
+    coding: Coding = Coding()
+    tau_membrane_seconds: float = 0.02
+    tau_synapse_seconds: float = 0.005
+    refractory_seconds: float = 0.002
+    reset: str = choice("zero", RESETS)
+    bias_current: float = real(1.0, -LARGEST_BIAS, LARGEST_BIAS)
+    bias_spread: float = real(0.0, 0.0, LARGEST_BIAS)
+    input_scale: float = 3.0
+    input_density: float = 1.0
+    input_weights: Any = None
+    recurrent_radius: float = 0.0
+    recurrent_density: float = 0.1
+    recurrent_weights: Any = None
+
+    def _set_up(self) -> None:
+        self._set_up_coding(self.n_inputs, self.n_neurons)
+        self.lif = LIFNeuron(
+            self.tau_membrane_seconds, self.tau_synapse_seconds, self.refractory_seconds, self.reset
+        )
+        self.layer = SpikingLayer(self._inputs(), self._discrete_neuron(), self._recurrence())
+        self._engine = self._engine_of(self.layer)
+
+    @abstractmethod
+    def _engine_of(self, layer: SpikingLayer) -> Engine:
+        """What runs the layer for ``self.window``; settings of its own are in ``self._settings``."""
+
+    def _inputs(self) -> Float64Array:
+        """Input synapses in units of u, shape (channels, neurons)."""
+        shape = (self._n_channels, self.n_neurons)
+        rng = self._stream("inputs").at_row(0)
+        weights = random_inputs(rng, *shape, self.input_scale, self.input_density)
+        if self.input_weights is not None:
+            weights = given_weights("input_weights", self.input_weights, shape)
+        du, dv = self.lif.decays(self.window.step_seconds)
+        return weights * (du if self._encoding.spiking else du * dv)
+
+    def _recurrence(self) -> Float64Array | None:
+        neurons = self.n_neurons
+        rng = self._stream("recurrence").at_row(0)
+        weights = random_recurrence(rng, neurons, self.recurrent_radius, self.recurrent_density)
+        if self.recurrent_weights is not None:
+            weights = given_weights("recurrent_weights", self.recurrent_weights, (neurons, neurons))
+        return None if weights is None else weights * self.lif.decays(self.window.step_seconds)[0]
+
+    def _discrete_neuron(self) -> DiscreteLIF:
+        normals = self._stream("bias").at_row(0).standard_normal(self.n_neurons)
+        return self.lif.discrete(self.window.step_seconds, self.bias_current + self.bias_spread * normals)
+
+    def _named_settings(self) -> dict[str, Any]:
+        return {name: _short(value) for name, value in super()._named_settings().items()}
+
+
+def _short(value: Any) -> Any:
+    """Arrays of weights, in an identity, are named by a digest."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dict):
+        return {name: _short(entry) for name, entry in value.items()}
+    numbers = np.ascontiguousarray(value, dtype="<f8")
+    return f"{numbers.shape} {hashlib.sha256(numbers.tobytes()).hexdigest()[:12]}"

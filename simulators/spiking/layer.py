@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.spiking.neuron import DiscreteLIF
 
 STIMULUS_BITS = 20  # stimuli are multiples of 2**-20, at most 1 in size: they are exact in float32 too
 DOUBLE_BITS = 53
+LARGEST_WEIGHT = 1e6  # in rheobases
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,3 +69,59 @@ class SpikingLayer:
 def stimulus_on_grid(stimuli: Float64Array) -> Float64Array:
     """Stimuli within [-1, 1] rounded to the grid on which sums are exact."""
     return np.asarray(np.ldexp(np.rint(np.ldexp(stimuli, STIMULUS_BITS)), -STIMULUS_BITS))
+
+
+# -- synapses: drawn by a seed, or given --------------------------------------------------------------------------
+
+
+def random_inputs(
+    rng: np.random.Generator, n_inputs: int, n_neurons: int, scale: float, density: float
+) -> Float64Array:
+    """Gaussian weights of the input, shape (n_inputs, neurons), in rheobases a unit of stimulus.
+
+    A share ``density`` of them is there. Their standard deviation is scale / sqrt(n_inputs density): a stimulus of
+    root mean square r drives neurons with currents of standard deviation scale * r, however many inputs there are.
+    """
+    real_number("input_scale", scale, 0.0, 1000.0)
+    real_number("input_density", density, 1.0 / n_inputs, 1.0)
+    weights = rng.standard_normal((n_inputs, n_neurons)) * (rng.random((n_inputs, n_neurons)) < density)
+    return np.asarray(scale / np.sqrt(n_inputs * density) * weights)
+
+
+def random_recurrence(
+    rng: np.random.Generator, n_neurons: int, spectral_radius: float, density: float
+) -> Float64Array | None:
+    """Sparse Gaussian weights between neurons, none to itself, scaled to a spectral radius; ``None`` for 0.
+
+    In units of charge: a spike through a weight of 1 moves the potential, without leak, by one threshold. Where
+    there is recurrence, a neuron has at least one synapse in the mean: the density is 1 / n_neurons or more.
+    """
+    real_number("recurrent_radius", spectral_radius, 0.0, 1000.0)
+    real_number("recurrent_density", density, 1.0 / n_neurons if spectral_radius else 0.0, 1.0)
+    if spectral_radius == 0:
+        return None
+    weights = rng.standard_normal((n_neurons, n_neurons)) * (rng.random((n_neurons, n_neurons)) < density)
+    np.fill_diagonal(weights, 0.0)
+    radius = float(np.abs(np.linalg.eigvals(weights)).max())
+    return np.asarray(weights * (spectral_radius / radius) if radius else weights)
+
+
+def given_weights(name: str, values: Any, shape: tuple[int, int]) -> Float64Array:
+    """Weights of a user, checked.
+
+    Raises
+    ------
+    ValueError
+        Another shape, or a number that is not finite or beyond all bounds.
+    """
+    try:
+        weights = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers of shape {shape} ({error})") from error
+    if weights.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, not {weights.shape}")
+    if not (np.abs(weights) <= LARGEST_WEIGHT).all():
+        raise ValueError(
+            f"{name} must be finite and at most {LARGEST_WEIGHT:g} in size; the nearest allowed value is that"
+        )
+    return weights

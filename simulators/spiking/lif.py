@@ -10,6 +10,7 @@ bring to the threshold are left out.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -20,9 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hwloop.simulators.spiking.engine import Window
 from hwloop.simulators.spiking.layer import SpikingLayer
-from hwloop.simulators.spiking.records import RECORDS, Record, rows_first
-from hwloop.simulators.spiking.window import Window
 from hwloop.simulators.torch_devices import torch_device
 from hwloop.torch_state import own_torch_state
 
@@ -125,7 +125,7 @@ class TorchLIF:
         self, currents: Iterable[Tensor], shape: Sequence[int], constants: Constants, names: list[str]
     ) -> dict[str, Tensor]:
         potentials = torch.zeros(tuple(shape), dtype=self._type, device=self._device)
-        records: dict[str, Record] = {name: RECORDS[name](potentials, self.window) for name in names}
+        records: dict[str, ActivityRecord] = {name: RECORDS[name](potentials, self.window) for name in names}
         watching, settling = list(records.values()), self.window.settle_steps
         for step, silent in enumerate(self._steps(currents, constants, potentials)):
             if step >= settling:
@@ -197,3 +197,102 @@ class RefractoryHold:
     def restart(self, silent: Tensor) -> None:
         """Begin anew where a neuron fired."""
         self._since.mul_(silent)
+
+
+# -- what is kept while it runs -----------------------------------------------------------------------------------
+#
+# ``silent`` is 1.0 where a neuron did not fire in a step and 0.0 where it did, shape (neurons, rows), or (cells,)
+# where some neurons of some rows are left out.
+
+
+class ActivityRecord(ABC):
+    """One kind of activity during a window."""
+
+    def __init__(self, potentials: Tensor, window: Window) -> None:
+        self.window = window
+
+    def see(self, step: int, silent: Tensor) -> None:
+        """Called after every step of the window, numbered from 0."""
+
+    @abstractmethod
+    def result(self, potentials: Tensor) -> Tensor:
+        """The record, of the shape of ``potentials``, which are those at the end, behind that of time."""
+
+    @staticmethod
+    def of_silence(window: Window) -> int:
+        """The record of a neuron that never fires."""
+        return 0
+
+
+class CountRecord(ActivityRecord):
+    """Number of spikes."""
+
+    def __init__(self, potentials: Tensor, window: Window) -> None:
+        super().__init__(potentials, window)
+        self._silences = torch.zeros_like(potentials)
+
+    def see(self, step: int, silent: Tensor) -> None:
+        """Counts the steps without a spike: one addition."""
+        self._silences.add_(silent)
+
+    def result(self, potentials: Tensor) -> Tensor:
+        """(neurons, rows), int32."""
+        return (self.window.steps - self._silences).to(torch.int32)
+
+
+class FirstSpikeRecord(ActivityRecord):
+    """Steps before the first spike."""
+
+    def __init__(self, potentials: Tensor, window: Window) -> None:
+        super().__init__(potentials, window)
+        self._steps, self._never = torch.zeros_like(potentials), torch.ones_like(potentials)
+
+    def see(self, step: int, silent: Tensor) -> None:
+        """Counts on while there was no spike."""
+        self._steps.add_(self._never.mul_(silent))
+
+    def result(self, potentials: Tensor) -> Tensor:
+        """(neurons, rows), int32."""
+        return self._steps.to(torch.int32)
+
+    @staticmethod
+    def of_silence(window: Window) -> int:
+        """All steps of the window."""
+        return window.steps
+
+
+class SpikeTrainRecord(ActivityRecord):
+    """Every spike."""
+
+    def __init__(self, potentials: Tensor, window: Window) -> None:
+        super().__init__(potentials, window)
+        self._fired = torch.empty((window.steps, *potentials.shape), dtype=torch.uint8, device=potentials.device)
+
+    def see(self, step: int, silent: Tensor) -> None:
+        """Keeps the step."""
+        torch.eq(silent, 0.0, out=self._fired[step])
+
+    def result(self, potentials: Tensor) -> Tensor:
+        """(steps, neurons, rows), uint8."""
+        return self._fired
+
+
+class MembraneRecord(ActivityRecord):
+    """Potentials at the end: nothing is kept on the way."""
+
+    def result(self, potentials: Tensor) -> Tensor:
+        """(neurons, rows), float64."""
+        return potentials.to(torch.float64)
+
+
+RECORDS: dict[str, type[ActivityRecord]] = {
+    "counts": CountRecord,
+    "first_spike": FirstSpikeRecord,
+    "membrane": MembraneRecord,
+    "spikes": SpikeTrainRecord,
+}
+
+
+def rows_first(record: Tensor) -> Tensor:
+    """A record of shape (..., neurons, rows) as (rows, ..., neurons)."""
+    return record.movedim(-1, 0)

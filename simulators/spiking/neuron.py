@@ -9,7 +9,7 @@ import numpy as np
 
 from hwloop.device.settings import one_of, real_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.spiking.window import whole_steps
+from hwloop.simulators.spiking.engine import whole_steps
 
 RESETS = ("zero", "subtract")
 PerNeuron = float | Float64Array

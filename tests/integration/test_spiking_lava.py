@@ -13,11 +13,10 @@ from hwloop.devices.worker.environments import environment_python
 from hwloop.errors import ConfigError, DeviceError
 from hwloop.experiment.config import load_experiment
 from hwloop.experiments.datasets import digits, experiment_file
-from hwloop.simulators.spiking.engine import ENGINES
+from hwloop.simulators.spiking.engine import ENGINES, Window
 from hwloop.simulators.spiking.lava.loihi.twin import FixedPointTwin
 from hwloop.simulators.spiking.layer import SpikingLayer
 from hwloop.simulators.spiking.neuron import DiscreteLIF
-from hwloop.simulators.spiking.window import Window
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from hwloop.simulators.acoustic.accuracy import AccuracyDoubt, AccuracyWarning
 from hwloop.simulators.acoustic.cavity import NO_NOISE, AcousticCavity
+from hwloop.simulators.acoustic.tone_field import AccuracyDoubt, AccuracyWarning
 
 SMALL = {"n_modes": 60, "n_scatterers": 5}
 QUIET = SMALL | NO_NOISE

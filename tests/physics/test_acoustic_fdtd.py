@@ -8,10 +8,9 @@ import pytest
 pytest.importorskip("numba", reason="the extra hwloop[fdtd] is not installed")
 
 from hwloop.simulators.acoustic.fdtd import Grid, propagate, respond
-from hwloop.simulators.acoustic.medium import Medium
+from hwloop.simulators.acoustic.medium import Medium, Resistor
 from hwloop.simulators.acoustic.modal_stepping import ModalStepping
-from hwloop.simulators.acoustic.places import Places
-from hwloop.simulators.acoustic.scatterers import Resistor
+from hwloop.simulators.acoustic.shapes import Places
 
 LAW = Resistor(0.5)
 

@@ -3,21 +3,19 @@
 import numpy as np
 import pytest
 
-from hwloop.simulators.acoustic import mode_cache
+from hwloop.simulators.acoustic import eigenmodes
 from hwloop.simulators.acoustic.cavity import AcousticCavity
 from hwloop.simulators.acoustic.harmonic_balance import HarmonicBalance
-from hwloop.simulators.acoustic.medium import Medium
+from hwloop.simulators.acoustic.medium import Medium, Resistor
 from hwloop.simulators.acoustic.modal_stepping import ModalStepping, recursion
-from hwloop.simulators.acoustic.places import Places
-from hwloop.simulators.acoustic.scatterers import Resistor
-from hwloop.simulators.acoustic.shapes import Shape
+from hwloop.simulators.acoustic.shapes import Places, Shape
 
 SMALL = {"n_modes": 60, "n_scatterers": 5, "precision": "double"}
 
 
 @pytest.fixture(scope="module")
 def medium():
-    return Medium(mode_cache.modes(Shape.named("sinai", 1.0, 0.7), 61), 343.0, 60.0)
+    return Medium(eigenmodes.modes(Shape.named("sinai", 1.0, 0.7), 61), 343.0, 60.0)
 
 
 def points(medium, count, seed=0):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hwloop.simulators.acoustic import eigenmodes, mode_cache
+from hwloop.simulators.acoustic import eigenmodes
 from hwloop.simulators.acoustic.medium import Medium
 from hwloop.simulators.acoustic.shapes import Shape
 
@@ -119,32 +119,32 @@ class TestCache:
         return calls
 
     def test_modes_are_solved_once_a_geometry(self, solved):
-        first, again = mode_cache.modes(SINAI, 10), mode_cache.modes(SINAI, 10)
+        first, again = eigenmodes.modes(SINAI, 10), eigenmodes.modes(SINAI, 10)
         np.testing.assert_array_equal(first.nodal, again.nodal)
-        mode_cache.modes(SINAI, 11)
-        mode_cache.modes(RECTANGLE, 10)
+        eigenmodes.modes(SINAI, 11)
+        eigenmodes.modes(RECTANGLE, 10)
         assert len(solved) == 3
 
     @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"x" * len(b)])
     def test_a_damaged_file_is_solved_again(self, solved, damage):
-        first = mode_cache.modes(SINAI, 10)
-        (path,) = mode_cache.folder().iterdir()
+        first = eigenmodes.modes(SINAI, 10)
+        (path,) = eigenmodes.folder().iterdir()
         path.write_bytes(damage(path.read_bytes()))
-        again = mode_cache.modes(SINAI, 10)
+        again = eigenmodes.modes(SINAI, 10)
         np.testing.assert_allclose(first.wavenumbers, again.wavenumbers)
-        mode_cache.modes(SINAI, 10)
+        eigenmodes.modes(SINAI, 10)
         assert len(solved) == 2
 
     def test_one_changed_byte_is_seen(self, solved):
-        mode_cache.modes(SINAI, 10)
-        (path,) = mode_cache.folder().iterdir()
+        eigenmodes.modes(SINAI, 10)
+        (path,) = eigenmodes.folder().iterdir()
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(bytes(content))
-        mode_cache.modes(SINAI, 10)
+        eigenmodes.modes(SINAI, 10)
         assert len(solved) == 2
 
     def test_a_folder_that_cannot_be_written_costs_time_only(self, solved, tmp_path, monkeypatch):
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("HWLOOP_CACHE", str(tmp_path / "file" / "below"))
-        assert len(mode_cache.modes(SINAI, 10).wavenumbers) == 10
+        assert len(eigenmodes.modes(SINAI, 10).wavenumbers) == 10

@@ -7,7 +7,7 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 
 from hwloop import open_device
-from hwloop.simulators.delay.line import DelayLine, Ikeda, Linear, MackeyGlass
+from hwloop.simulators.delay.line import DelayLine, Ikeda, LinearNode, MackeyGlass
 from hwloop.simulators.delay.loop import DelayLoop
 
 QUIET = {"read_noise": 0.0, "adc_bits": None, "dac_bits": None}
@@ -31,7 +31,7 @@ def test_the_linear_chain_is_a_product_of_matrices():
     for lap in injected:
         state = low_pass @ (0.7 * (state + lap)) + a ** (order + 1) * state[-1]
         expected.append(state)
-    np.testing.assert_allclose(run(Linear(0.7), 6, 0.2, injected), expected, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(run(LinearNode(0.7), 6, 0.2, injected), expected, rtol=1e-10, atol=1e-13)
 
 
 def test_the_first_two_laps_are_those_of_the_differential_equation():
@@ -106,7 +106,7 @@ def test_memory_capacity_of_a_linear_loop_is_its_number_of_nodes():
     nodes, lags, rows = 5, 40, 4000
     rng = np.random.default_rng(0)
     mask, inputs = rng.uniform(-1, 1, nodes), rng.uniform(-1, 1, (rows, lags))
-    line = DelayLine(Linear(0.9), nodes, 0.6, dtype=torch.float64)
+    line = DelayLine(LinearNode(0.9), nodes, 0.6, dtype=torch.float64)
     *_, state = line.laps((inputs[:, :, np.newaxis] * mask).swapaxes(0, 1), np.zeros(rows))
     q, _ = np.linalg.qr(state - state.mean(axis=0))
     centred = inputs - inputs.mean(axis=0)

@@ -8,9 +8,9 @@ import torch
 from scipy import stats
 
 from hwloop.simulators import transmission_matrix
-from hwloop.simulators.kerr_fibre import graded_index
+from hwloop.simulators.kerr_fibre import medium
 from hwloop.simulators.kerr_fibre.fibre import NonlinearFibre
-from hwloop.simulators.kerr_fibre.medium import Medium, propagators, quadrature_form
+from hwloop.simulators.kerr_fibre.medium import ModalFibre, propagators, quadrature_form
 from hwloop.simulators.kerr_fibre.split_step import TorchExactProduct, split_step
 from hwloop.simulators.optical_fibre import OpticalFibre
 
@@ -34,7 +34,7 @@ class Pulse:
         frequency = 2 * np.pi * np.fft.fftfreq(count, dt)
         to_modes = np.fft.fft(np.eye(count), norm="ortho")
         eye = np.eye(count, dtype=complex)
-        medium = Medium(
+        medium = ModalFibre(
             launch=eye,
             groups=None,
             entry=to_modes,
@@ -81,18 +81,18 @@ class TestSoliton:
 class TestModes:
     def test_points_are_those_of_gauss_and_hermite(self):
         nodes, weights = np.polynomial.hermite.hermgauss(8)
-        points, found = graded_index.quadrature_points(8)
+        points, found = medium.quadrature_points(8)
         np.testing.assert_allclose(points, nodes, atol=1e-12)
         np.testing.assert_allclose(found, weights * np.exp(nodes**2), rtol=1e-10)
 
     def test_to_points_is_unitary(self):
-        matrix, weights = graded_index.to_points(6)
+        matrix, weights = medium.to_points(6)
         np.testing.assert_allclose(matrix @ matrix.T, np.eye(36), atol=1e-12)
         assert weights.shape == (36,)
 
     def test_modes_are_orthonormal_on_a_line(self):
         x = np.linspace(-9, 9, 4001)
-        modes = graded_index.hermite_functions(8, x)
+        modes = medium.hermite_functions(8, x)
         np.testing.assert_allclose(modes.T @ modes * (x[1] - x[0]), np.eye(8), atol=1e-9)
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from hwloop.simulators.spiking.encodings import PoissonEncoding
+from hwloop.simulators.spiking.coding import PoissonEncoding
+from hwloop.simulators.spiking.engine import Window
 from hwloop.simulators.spiking.layer import SpikingLayer
 from hwloop.simulators.spiking.lif import TorchLIF
 from hwloop.simulators.spiking.neuron import DiscreteLIF, LIFNeuron
-from hwloop.simulators.spiking.window import Window
 
 TAU = 0.02
 

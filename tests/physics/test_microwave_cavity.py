@@ -11,8 +11,7 @@ from scipy import stats
 from scipy.special import hankel2, jv
 
 from hwloop.simulators.microwave.cavity import PORT_COUPLING, MicrowaveCavity
-from hwloop.simulators.microwave.dipoles import Dipoles
-from hwloop.simulators.microwave.elimination import plain_scattering
+from hwloop.simulators.microwave.chamber import Dipoles, plain_scattering
 
 QUIET = {"noise_floor": 0.0}
 

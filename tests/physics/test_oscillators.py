@@ -6,9 +6,8 @@ import torch
 from scipy.special import ellipk
 
 from hwloop import open_device
-from hwloop.simulators.oscillators.lattice import Duffing, Lattice, Pendulum
+from hwloop.simulators.oscillators.motion import Duffing, Lattice, Pendulum, Verlet
 from hwloop.simulators.oscillators.network import Oscillators
-from hwloop.simulators.oscillators.verlet import Verlet
 
 QUIET = {"read_noise": 0.0, "adc_bits": None, "dac_bits": None}
 

@@ -6,10 +6,8 @@ import torch
 from scipy.optimize import minimize
 
 from hwloop import open_device
-from hwloop.simulators.oscillators.equilibrium import Equilibrium
-from hwloop.simulators.oscillators.lattice import Duffing, Lattice
-from hwloop.simulators.oscillators.settled import SettledOscillators
-from hwloop.simulators.oscillators.verlet import Verlet
+from hwloop.simulators.oscillators.motion import Duffing, Lattice, Verlet
+from hwloop.simulators.oscillators.settled import Equilibrium, SettledOscillators
 
 IDEAL = {"read_noise": 0.0, "adc_bits": None, "dac_bits": None}
 

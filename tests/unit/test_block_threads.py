@@ -7,9 +7,8 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from hwloop.simulators.blas_threads import single_threaded_blas
-from hwloop.simulators.block_threads import each_block
 from hwloop.simulators.optical_fibre import OpticalFibre
+from hwloop.simulators.threads import each_block, single_threaded_blas
 from hwloop.simulators.torch_devices import single_threaded_torch
 
 

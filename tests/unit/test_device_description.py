@@ -38,7 +38,6 @@ from hwloop.journal import DiskJournal
 from hwloop.registry import DEVICES, SCHEMES, WRAPPERS
 from hwloop.simulators.optical_fibre import OpticalFibre
 from hwloop.simulators.spiking.spiking_lif import SpikingLIF
-from hwloop.simulators.substrate import Substrate
 
 # -- every setting of every class -----------------------------------------------------------------------------
 
@@ -203,7 +202,6 @@ SELF_DESCRIBED = {
     ],
     (hwloop.Replay, "run_seed"): lambda folder: [run_of(folder / "a"), run_of(folder / "b", seed=1)],
     (hwloop.Replay, "device_number"): lambda folder: [run_of(folder / "a"), run_of(folder / "b", device=1)],
-    (Substrate, "settings"): lambda folder: [OpticalFibre(seed=seed) for seed in (1, 2)],
     (Pool, "devices"): lambda folder: [Pool([Meter(), Meter(gain=gain)]) for gain in (2.0, 3.0)],
     (WorkerDevice, "python"): lambda folder: [worker(python) for python in ("/a/python", "/b/python")],
     (AbsentDevice, "description"): lambda folder: [

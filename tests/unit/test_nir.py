@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from hwloop import open_device
 from hwloop.errors import ConfigError, HwloopWarning
 from hwloop.simulators.nir import device as nir_device
-from hwloop.simulators.nir.graph_file import graph_in_file
-from hwloop.simulators.nir.reading import read_graph
-from hwloop.simulators.nir.understood import PARAMETERS
+from hwloop.simulators.nir.graph_file import graph_in_file, read_graph
+from hwloop.simulators.nir.wiring import PARAMETERS
 from hwloop.simulators.spiking.engine import ENGINES
 
 STEP = 1e-3

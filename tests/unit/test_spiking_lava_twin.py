@@ -6,12 +6,12 @@ from examples import examples
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from hwloop.simulators.spiking.engine import Window
 from hwloop.simulators.spiking.lava.loihi.fixed_point import fixed_point
 from hwloop.simulators.spiking.lava.loihi.twin import FixedPointTwin, FloatingTwin
 from hwloop.simulators.spiking.layer import SpikingLayer, stimulus_on_grid
 from hwloop.simulators.spiking.lif import TorchLIF
 from hwloop.simulators.spiking.neuron import DiscreteLIF
-from hwloop.simulators.spiking.window import Window
 
 EVERYTHING = ["counts", "first_spike", "membrane", "spikes"]
 

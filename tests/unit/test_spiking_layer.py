@@ -6,10 +6,10 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hwloop.simulators.spiking.engine import Window
 from hwloop.simulators.spiking.layer import SpikingLayer, stimulus_on_grid
 from hwloop.simulators.spiking.lif import TorchLIF
 from hwloop.simulators.spiking.neuron import DiscreteLIF, LIFNeuron
-from hwloop.simulators.spiking.window import Window
 
 
 @given(

@@ -14,7 +14,7 @@ from hwloop.simulators.spiking.brian2.neuron_models import NeuronModel
 from hwloop.simulators.spiking.brian2.noise import RowNoise
 from hwloop.simulators.spiking.brian2.process import prepare_brian2
 from hwloop.simulators.spiking.brian2.row_block import RowBlock
-from hwloop.simulators.spiking.window import Window
+from hwloop.simulators.spiking.engine import Window
 
 CELLS_IN_CACHE = 2**14  # neurons that are stepped together; more leave the processor's second cache
 MOST_ROWS = 256

@@ -16,7 +16,7 @@ from hwloop.errors import DeviceError
 from hwloop.simulators.spiking.brian2.neuron_models import NeuronModel
 from hwloop.simulators.spiking.brian2.noise import RowNoise, with_row_noise
 from hwloop.simulators.spiking.brian2.process import brian_quantity
-from hwloop.simulators.spiking.window import Window
+from hwloop.simulators.spiking.engine import Window
 
 BOOKKEEPING = "spikes_in_window : integer\nfirst_spike_step : integer"
 COUNTING = "spikes_in_window += 1\nfirst_spike_step = int(clip(first_spike_step, 0, t_in_timesteps - {settling}))"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hwloop.simulators.spiking.brian2.engine import Brian2Engine
 from hwloop.simulators.spiking.brian2.neuron_models import PER_NEURON, NeuronModel
-from hwloop.simulators.spiking.window import Window
+from hwloop.simulators.spiking.engine import Window
 
 
 def served_engine(

@@ -7,8 +7,12 @@ has something else to do they wait long. Threads that take whole blocks meet onc
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
 
 Alone = Callable[[], AbstractContextManager[int]]
 """A context in which a library computes with the calling thread only; gives the number that it takes otherwise."""
@@ -46,3 +50,19 @@ def each_block(work: Callable[[int], None], starts: Sequence[int], alone: Alone)
             helper.join()
     if failures:
         raise failures[0]
+
+
+@contextmanager
+def single_threaded_blas() -> Iterator[int]:
+    """Numpy's BLAS takes one thread; gives the number that it takes otherwise.
+
+    The BLAS knows one number for the whole process. Several threads may be inside at a time: the first sets and
+    restores it (threadpoolctl sees to that from 3.8 on), the others find 1.
+    """
+    with _blas().limit(limits=1) as limits:
+        yield limits.get_original_num_threads()["blas"] or 1
+
+
+@cache
+def _blas() -> Any:
+    return ThreadpoolController().select(user_api="blas")

@@ -24,7 +24,7 @@ from hwloop.adapt.warm import train_on
 from hwloop.experiments.dataset import split
 from hwloop.layers import Stage
 from hwloop.registry import DATASETS
-from hwloop.training.objectives import Head
+from hwloop.training.objectives.class_scores import Head
 from hwloop.training.optimiser import AdamSettings
 
 TASKS = [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)]

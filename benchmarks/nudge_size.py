@@ -14,7 +14,7 @@ from sizes import sized
 import hwloop
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.oscillators.settled import SettledOscillators
-from hwloop.training.eqprop import STATES, Contrast
+from hwloop.training.rules.chain_rule import STATES, NudgeContrast
 
 ROWS = sized(512, short=4)
 SIZES = sized((0.03, 0.1, 0.2, 0.4, 1.0), short=(0.1,))
@@ -46,7 +46,7 @@ def main() -> None:
         for size in SIZES:
             found = []
             for device in (ideal, noisy):
-                contrast = Contrast(hwloop.Session(device), size, nudges)
+                contrast = NudgeContrast(hwloop.Session(device), size, nudges)
                 found.append(contrast(device.measure(stimuli), stimuli, gradients)[:, : device.spec.n_drives])
             errors = [relative_error(one, exact) for one in found]
             print(f"| {states} | {size} | {errors[0]:.1%} | {errors[1]:.1%} |")

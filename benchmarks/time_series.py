@@ -10,8 +10,8 @@ from table import print_table
 from hwloop import Session, open_device
 from hwloop.experiments.datasets import mackey_glass, narma10, nmse
 from hwloop.training.echo_state import EchoState
+from hwloop.training.optimiser import fit_ridge
 from hwloop.training.reservoir import DigitalRecurrence, PhysicalMemory
-from hwloop.training.ridge import fit_ridge
 
 STEPS, WASHOUT, TAPS = sized((800, 50, 20), short=(60, 10, 5))
 TRAIN, TEST = sized((6, 3), short=(2, 1))

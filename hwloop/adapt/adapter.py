@@ -24,7 +24,7 @@ from hwloop.session import Session
 from hwloop.session.budget import is_whole
 from hwloop.session.same_device import in_words
 from hwloop.torch_state import own_torch_state
-from hwloop.training.divergence import require_finite
+from hwloop.training.history import require_finite
 from hwloop.training.labels import as_classes
 
 PURPOSE = "adapt"

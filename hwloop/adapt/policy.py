@@ -14,7 +14,7 @@ from hwloop.adapt.anchors import Anchors
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
 from hwloop.layers import PhysicalNetwork, Stage
-from hwloop.training.class_scores import Head
+from hwloop.training.objectives.class_scores import Head
 from hwloop.training.readouts import HeadSum
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hwloop.adapt.policy import Observed, Policy
 from hwloop.layers import Stage
-from hwloop.training.class_scores import Head
+from hwloop.training.objectives.class_scores import Head
 from hwloop.training.optimiser import AdamSettings, ResponseNoise, one_cycle_adamw, shuffled_batches
 
 

@@ -18,11 +18,11 @@ from hwloop.checkpoint.devices import (
     require_known_entries,
 )
 from hwloop.checkpoint.file import read_checkpoint, write_checkpoint
-from hwloop.checkpoint.readouts import empty_readout
 from hwloop.errors import CheckpointError, ConfigError, HwloopError, HwloopWarning
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.graph import GraphNetwork
 from hwloop.layers.interface import interface_tensors
+from hwloop.layers.network import Readout
 from hwloop.reference import Fingerprint
 from hwloop.reference.fingerprint import difference_in_words
 from hwloop.registry import nearest
@@ -186,7 +186,8 @@ def _network(
     _require_sizes_of(tensors, described)
     network.build(described["n_features"])
     if described["readout"] is not None:
-        network.readout = empty_readout(network, described["readout"])
+        kind = Readout.of_kind(described["readout"]["kind"])
+        network.readout = kind.from_settings(network, described["readout"])
     held = {k: v for k, v in tensors.items() if not k.startswith((TRAINING, INTERFACE))}
     for name, empty in network.state_dict().items():
         if name in held and held[name].dtype != empty.dtype:

@@ -48,7 +48,7 @@ class Score:
 
 @dataclass(frozen=True)
 class StageSparsity:
-    """Of a stage's activity on training rows, as :class:`hwloop.training.sparsity.Sparsity` says."""
+    """Of a stage's activity on training rows, as :class:`hwloop.training.history.Sparsity` says."""
 
     hoyer: float
     near_zero: float

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hwloop.errors import ConfigError, HwloopWarning, StimulusError, TrainingDiverged
 from hwloop.layers.rowwise import as_float64
 from hwloop.layers.stage import Stage
+from hwloop.registry import TRAINERS
 from hwloop.session import Measurement, Session
 from hwloop.session.row_measurer import rows_a_call
 from hwloop.torch_state import own_torch_state
@@ -82,7 +83,42 @@ def _received(stage: Stage, passed: list[_Passed], pieces: Sequence[Tensor], num
     return each.z[piece]
 
 
-class Readout(nn.Module):
+class OfKind:
+    """Base of what a checkpoint names by its kind and makes again.
+
+    Attributes
+    ----------
+    kind
+        Its name in a checkpoint, which no other one derived from the same base has.
+    """
+
+    kind: ClassVar[str]
+
+    @classmethod
+    def of_kind(cls, kind: str) -> type[Self]:
+        """The class of a kind among those derived from this one, in hwloop and in installed trainers' packages.
+
+        Raises
+        ------
+        KeyError
+            There is none: the package that defines it is not installed.
+        """
+        if kind not in (known := cls._kinds()):
+            for name in TRAINERS.entries():
+                with suppress(ConfigError):
+                    TRAINERS.load(name)  # what a third party trains with stands beside its trainer
+            known = cls._kinds()
+        return known[kind]
+
+    @classmethod
+    def _kinds(cls) -> dict[str, type[Self]]:
+        found = {cls.kind: cls} if "kind" in cls.__dict__ else {}
+        for derived in cls.__subclasses__():
+            found |= derived._kinds()
+        return found
+
+
+class Readout(OfKind, nn.Module):
     """Base of all readouts.
 
     Attributes
@@ -105,6 +141,11 @@ class Readout(nn.Module):
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Kind and sizes as plain JSON values: what a checkpoint needs beside the tensors."""
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, network: PhysicalNetwork, settings: Mapping[str, Any]) -> Self:
+        """A readout from :meth:`settings`, for its tensors to be loaded into."""
 
     @property
     @abstractmethod

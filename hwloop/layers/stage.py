@@ -159,6 +159,11 @@ class Stage(nn.Module):
             return standardised
         return torch.cat([standardised, self.bypass_standardiser(inputs.detach().to(torch.float64))], dim=1)
 
+    def fitted_features(self, inputs: Tensor, responses: Float64Array) -> Tensor:
+        """The features of training rows, to which the standardisers are fitted first."""
+        self.fit_standardisers(inputs, rows_as_tensor(responses))
+        return self.features(inputs, responses)
+
     def activate(self, z: Tensor) -> Tensor:
         """The activation of the stage's output z."""
         return ACTIVATIONS[self.activation](z)

@@ -13,8 +13,8 @@ from hwloop.layers.encode import as_sequences
 from hwloop.layers.standardise import RESOLUTION
 from hwloop.session.kept_fit import KeptFit, digest_of_rows, told
 from hwloop.torch_state import own_torch_state
+from hwloop.training.optimiser import fit_ridge
 from hwloop.training.reservoir import Reservoir
-from hwloop.training.ridge import fit_ridge
 
 STRENGTHS = np.logspace(-9, 4, 40)  # of standardised states; a quiet reservoir needs next to nothing
 

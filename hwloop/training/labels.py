@@ -14,6 +14,7 @@ from hwloop.errors import DatasetError, HwloopWarning
 from hwloop.layers.network import as_rows
 from hwloop.layers.rowwise import plain_array
 
+Validation = tuple[Tensor, NDArray[np.int64]]  # rows (rows, n_features) and their classes (rows,)
 SHOWN = 8  # classes that a message lists
 ENCODE = "encode them first: names, labels = numpy.unique(labels, return_inverse=True)"
 
@@ -64,7 +65,7 @@ def as_labels(labels: Any, samples: int) -> Tensor:
     return torch.from_numpy(array)
 
 
-def as_validation(validation: Any, n_features: int, n_classes: int) -> tuple[Tensor, NDArray[np.int64]]:
+def as_validation(validation: Any, n_features: int, n_classes: int) -> Validation:
     """Validation rows (rows, n_features) and their classes (rows,), all among those of the training rows.
 
     Raises

@@ -14,13 +14,12 @@ from hwloop.errors import ConfigError, DatasetError
 from hwloop.layers import Stage
 from hwloop.layers.graph import GraphNetwork
 from hwloop.layers.network import as_rows
-from hwloop.layers.rowwise import rows_as_tensor
 from hwloop.torch_state import own_torch_state
-from hwloop.training.cached import Cached
-from hwloop.training.divergence import Progress, require_finite
+from hwloop.training.history import FitProgress, require_finite
 from hwloop.training.labels import as_labels
 from hwloop.training.plans import PlainRows
-from hwloop.training.rules import LocalRule, StageData
+from hwloop.training.rules import LocalRule, StageRows
+from hwloop.training.schedules.stage_by_stage import StageByStage
 from hwloop.training.trainer import Trainer
 
 StageReport = Callable[[int, int, float], None]
@@ -83,7 +82,7 @@ def fit_nodes(
     network.readout = None
     network.build(rows.shape[1])
     builder = trainer.new_readout()
-    progress = Progress(len(network), trainer.schedule.learning_rates)
+    progress = FitProgress(len(network), trainer.schedule.learning_rates)
     z = rows
 
     def done(stage: int, epoch: int, epochs: int, loss: float) -> None:
@@ -109,14 +108,13 @@ def fit_nodes(
         network.readout = readout
 
 
-class _NodeData(StageData):
+class _NodeData(StageRows):
     """The labelled nodes come first; the standardiser is fitted on all, for their features are known."""
 
     def features(self, stage: Stage, samples: int) -> Tensor:
         """Features of the first labelled nodes, once all nodes are measured."""
         responses = self.measurement.wait_for(len(self.inputs))
-        stage.fit_standardisers(self.inputs, rows_as_tensor(responses))
-        return stage.features(self.inputs[:samples], responses[:samples])
+        return stage.fitted_features(self.inputs, responses)[:samples]
 
 
 def _checked_nodes(nodes: Any, n_nodes: int) -> Tensor:
@@ -130,8 +128,12 @@ def _checked_nodes(nodes: Any, n_nodes: int) -> Tensor:
 
 def _rule(trainer: Trainer) -> LocalRule:
     """The local rule of a trainer that measures every row once, as it is."""
-    if not isinstance(trainer.schedule, Cached) or not isinstance(trainer.plan, PlainRows):
+    if (
+        not isinstance(schedule := trainer.schedule, StageByStage)
+        or schedule.map_share < 1
+        or not isinstance(trainer.plan, PlainRows)
+    ):
         raise ConfigError(
             "a graph network needs a trainer that measures every row once, as it is: take local or readout"
         )
-    return trainer.schedule.rule
+    return schedule.rule

@@ -1,67 +1,48 @@
-"""The digital update: AdamW on measured features, with the options that every gradient trainer shares."""
+"""How digital weights are found: AdamW, updates by an estimated gradient, ridge regression in closed form."""
 
 from __future__ import annotations
 
-import math
-import numbers
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.linalg import eigh
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from hwloop.device.spec import Float64Array
+from hwloop.training.options import COUNT, NOT_NEGATIVE, POSITIVE, Part, Settings, option
 
 
 @dataclass(frozen=True)
-class AdamSettings:
-    """How a stage's digital map is trained.
+class AdamSettings(Settings):
+    """How a stage's digital map is trained by AdamW (Loshchilov & Hutter 2019) on stored features."""
 
-    Attributes
-    ----------
-    epochs, min_steps
-        Passes over the training rows, and the steps that even a small training set gets.
-    batch_samples
-        Training samples a step.
-    lr
-        Peak learning rate of the one-cycle schedule (Smith & Topin 2018).
-    weight_decay
-        Decoupled decay (Loshchilov & Hutter 2019), multiplied by the learning rate in each step.
-    response_noise
-        Standard deviation of the noise added to stored, standardised responses while training, in units of a
-        channel's standard deviation. It stands for the device's noise and more, and costs no row.
-    """
-
-    epochs: int = 30
-    min_steps: int = 300
-    batch_samples: int = 128
-    lr: float = 0.01
-    weight_decay: float = 1.0
-    response_noise: float = 0.4
-
-    def __post_init__(self) -> None:
-        check_settings(self, counts=("epochs", "min_steps", "batch_samples"), positive=("lr",))
-        for name in ("weight_decay", "response_noise"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+    epochs: int = option(30, "Passes over the training rows.", COUNT)
+    min_steps: int = option(300, "Steps that even a small training set gets.", COUNT)
+    batch_samples: int = option(128, "Training samples a step.", COUNT)
+    lr: float = option(0.01, "Peak learning rate of the one-cycle schedule (Smith & Topin 2018).", POSITIVE)
+    weight_decay: float = option(
+        1.0, "Decoupled decay, multiplied by the learning rate in each step.", NOT_NEGATIVE
+    )
+    response_noise: float = option(
+        0.4,
+        "Standard deviation of the noise added to stored, standardised responses while training. It stands for "
+        "the device's noise and more, and costs no row.",
+        NOT_NEGATIVE,
+        unit="standard deviations of a channel",
+    )
 
     def steps(self, samples: int) -> int:
         """Steps of a whole training."""
         return max(self.min_steps, self.epochs * -(-samples // self.batch_samples))
 
 
-def check_settings(settings: object, counts: tuple[str, ...], positive: tuple[str, ...]) -> None:
-    """Refuse counts that are no whole numbers of at least 1, and rates that are not positive."""
-    for name in counts:
-        value = getattr(settings, name)
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
-    for name in positive:
-        if not 0 < getattr(settings, name) < math.inf:
-            raise ValueError(f"{name} must be positive and finite, not {getattr(settings, name)!r}")
-
-
 def one_cycle_adamw(
     parameters: list[nn.Parameter], settings: AdamSettings, steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+) -> tuple[torch.optim.Optimizer, LRScheduler]:
     """AdamW whose learning rate rises over the first tenth and falls to zero at the last step."""
     optimiser = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -96,3 +77,175 @@ class ResponseNoise:
         count = features.numel()
         start = int(torch.randint(len(self._pool) - count + 1, (), generator=self._rng))
         return features + self._pool[start : start + count].view_as(features)
+
+
+MOMENTUM = 0.9
+RISE = 0.1  # share of the steps in which the learning rate rises
+
+
+@dataclass(frozen=True)
+class MapGradient:
+    """Estimated derivative of the mean loss by a map's weight (width, n_features) and bias (width,)."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+class Updater(ABC):
+    """Updates one map.
+
+    Attributes
+    ----------
+    optimiser, rate
+        All that it remembers from step to step, for checkpoints; a fit whose updater has no ``rate`` is executed
+        again from its start.
+    """
+
+    optimiser: torch.optim.Optimizer
+    rate: LRScheduler | None = None
+
+    @abstractmethod
+    def step(self, gradient: MapGradient) -> None:
+        """One update."""
+
+
+@dataclass(frozen=True)
+class Update(Part, ABC):
+    """Makes the updater of every map."""
+
+    lr: float = option(3e-3, "Peak learning rate of the maps' one-cycle schedule (Smith & Topin 2018).", POSITIVE)
+
+    @abstractmethod
+    def start(self, linear: nn.Linear, steps: int) -> Updater:
+        """An updater for a map that will take so many steps."""
+
+
+class _ByOptimiser(Updater):
+    """Hands the gradient to a torch optimiser."""
+
+    rate: LRScheduler
+
+    def __init__(self, linear: nn.Linear, optimiser: torch.optim.Optimizer, rate: LRScheduler) -> None:
+        self._linear, self.optimiser, self.rate = linear, optimiser, rate
+
+    def step(self, gradient: MapGradient) -> None:
+        """The optimiser's step, then the schedule's."""
+        self._linear.weight.grad, self._linear.bias.grad = self.direction(gradient)
+        self.optimiser.step()
+        self.rate.step()
+
+    def direction(self, gradient: MapGradient) -> tuple[Tensor, Tensor]:
+        """What the optimiser descends along."""
+        return gradient.weight, gradient.bias
+
+
+class _BySign(_ByOptimiser):
+    def direction(self, gradient: MapGradient) -> tuple[Tensor, Tensor]:
+        return gradient.weight.sign(), gradient.bias.sign()
+
+
+@dataclass(frozen=True)
+class Adam(Update):
+    """AdamW."""
+
+    weight_decay: float = option(
+        1.0, "Decoupled decay, multiplied by the learning rate in each step.", NOT_NEGATIVE
+    )
+
+    def start(self, linear: nn.Linear, steps: int) -> Updater:
+        """AdamW on weight and bias."""
+        settings = AdamSettings(lr=self.lr, weight_decay=self.weight_decay)
+        return _ByOptimiser(linear, *one_cycle_adamw(list(linear.parameters()), settings, steps))
+
+
+@dataclass(frozen=True)
+class GradientDescent(Update):
+    """Plain steps with momentum 0.9."""
+
+    def start(self, linear: nn.Linear, steps: int) -> Updater:
+        """Stochastic gradient descent on weight and bias."""
+        return _ByOptimiser(linear, *_one_cycle_sgd(linear, self.lr, MOMENTUM, steps))
+
+
+@dataclass(frozen=True)
+class SignDescent(Update):
+    """Steps of one size, along the sign of the gradient (signSGD, Bernstein et al., ICML 2018)."""
+
+    def start(self, linear: nn.Linear, steps: int) -> Updater:
+        """The sign of each entry, without momentum."""
+        return _BySign(linear, *_one_cycle_sgd(linear, self.lr, 0.0, steps))
+
+
+@dataclass(frozen=True)
+class FixedStep(Update):
+    """Plain steps of one learning rate, without momentum: for a rule that has tried the step itself."""
+
+    def start(self, linear: nn.Linear, steps: int) -> Updater:
+        """Gradient descent whose learning rate never changes."""
+        optimiser = torch.optim.SGD(linear.parameters(), lr=self.lr)
+        return _ByOptimiser(linear, optimiser, torch.optim.lr_scheduler.ConstantLR(optimiser, factor=1.0))
+
+
+def _one_cycle_sgd(
+    linear: nn.Linear, lr: float, momentum: float, steps: int
+) -> tuple[torch.optim.Optimizer, LRScheduler]:
+    optimiser = torch.optim.SGD(linear.parameters(), lr=lr, momentum=momentum)
+    rate = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=lr, total_steps=max(11, steps), pct_start=RISE, cycle_momentum=False
+    )
+    return optimiser, rate
+
+
+STRENGTHS = np.logspace(-3, 5, 33)
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """Coefficients (features, targets), intercepts (targets,), chosen strength and leave-one-out error."""
+
+    weight: Float64Array
+    bias: Float64Array
+    strength: float
+    leave_one_out_error: float
+
+
+def fit_ridge(features: Float64Array, targets: Float64Array, strengths: Float64Array = STRENGTHS) -> Ridge:
+    """Minimise |F w + b - y|^2 + strength |w|^2, with the strength of the least leave-one-out error.
+
+    One eigendecomposition of the smaller Gram matrix serves every strength: with F = U S V^T (centred), the
+    hat matrix is U diag(s^2 / (s^2 + strength)) U^T + 1/n, and a row's leave-one-out residual is its residual
+    over one minus its leverage (Golub, Heath and Wahba, Technometrics 21, 215, 1979).
+
+    Parameters
+    ----------
+    features
+        Shape (rows, features).
+    targets
+        Shape (rows, targets).
+    """
+    rows = len(features)
+    centre, mean = features.mean(axis=0), targets.mean(axis=0)
+    f, y = features - centre, targets - mean
+    left, singular, right = _thin_svd(f)
+    projected = left.T @ y
+    best: tuple[float, float] | None = None
+    for strength in strengths:
+        kept = singular**2 / (singular**2 + strength)
+        residuals = y - left @ (kept[:, None] * projected)
+        leverage = np.square(left) @ kept + 1.0 / rows
+        error = float(np.mean(np.square(residuals / np.maximum(1.0 - leverage, 1e-9)[:, None])))
+        if best is None or error < best[0]:
+            best = (error, float(strength))
+    assert best is not None
+    weight = right @ ((singular / (singular**2 + best[1]))[:, None] * projected)
+    return Ridge(weight, mean - centre @ weight, best[1], best[0])
+
+
+def _thin_svd(f: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """U (rows, r), s (r,), V (features, r) by the smaller Gram matrix, without its null space."""
+    tall = f.shape[0] >= f.shape[1]
+    values, vectors = eigh(f.T @ f if tall else f @ f.T)
+    keep = values > max(values[-1], 0.0) * 1e-12
+    singular, vectors = np.sqrt(values[keep]), vectors[:, keep]
+    other = (f @ vectors if tall else f.T @ vectors) / singular
+    return (other, singular, vectors) if tall else (vectors, singular, other)

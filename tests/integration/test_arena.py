@@ -99,9 +99,9 @@ if __name__ == "__main__":
 
 
 TRAINER = '''
-from hwloop.training.cached import Cached
+from hwloop.training.schedules.stage_by_stage import StageByStage
 from hwloop.training.plans import PlainRows
-from hwloop.training.readouts import RidgeBuilder
+from hwloop.training.readouts.linear import RidgeBuilder
 from hwloop.training.rules import RandomInterface
 from hwloop.training.trainer import Trainer
 from hwloop.training.tuning import Choice, tunable
@@ -109,7 +109,7 @@ from hwloop.training.tuning import Choice, tunable
 @tunable(flavour=Choice(("mild", "hot")))
 def spicy(*, flavour="mild", seed=0):
     """A third party's rule."""
-    return Trainer(PlainRows(), Cached(RandomInterface()), RidgeBuilder, seed)
+    return Trainer(PlainRows(), StageByStage(RandomInterface()), RidgeBuilder, seed)
 '''
 
 

@@ -48,8 +48,8 @@ def few_digits():
 """
 STRANGER = """
 import hwloop
-from hwloop.training.cached import Cached
-from hwloop.training.class_scores import LocalHeads
+from hwloop.training.schedules.stage_by_stage import StageByStage
+from hwloop.training.objectives.class_scores import LocalHeads
 from hwloop.training.optimiser import AdamSettings
 from hwloop.training.plans import PlainRows
 from hwloop.training.readouts import HeadSumBuilder
@@ -60,7 +60,7 @@ class Heads(LocalHeads):
 
 def strange(seed=0):
     rule = GradientRule(Heads(), AdamSettings(epochs=1, min_steps=15))
-    return hwloop.Trainer(PlainRows(), Cached(rule), HeadSumBuilder, seed)
+    return hwloop.Trainer(PlainRows(), StageByStage(rule), HeadSumBuilder, seed)
 """
 
 

@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture
 def quick_readouts(monkeypatch):
     """The softmax that output-error trainers end with takes a few steps, not hundreds."""
-    from hwloop.training import output_error_trainer
     from hwloop.training.optimiser import AdamSettings
+    from hwloop.training.readouts import linear
 
-    monkeypatch.setattr(output_error_trainer, "AdamSettings", partial(AdamSettings, epochs=1, min_steps=8))
+    monkeypatch.setattr(linear, "AdamSettings", partial(AdamSettings, epochs=1, min_steps=8))

@@ -10,7 +10,7 @@ from hwloop.adapt.interference import InterferenceTwin
 from hwloop.adapt.recursive import RecursiveHeads, RecursiveLeastSquares, with_constant
 from hwloop.device import Device, DeviceSpec
 from hwloop.registry import ADAPTERS
-from hwloop.training.ridge import fit_ridge
+from hwloop.training.optimiser import fit_ridge
 
 
 class Mixing(Device):

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 import hwloop
 from hwloop.layers import Stage
-from hwloop.training.auxiliary_heads import AuxiliaryHeads
+from hwloop.training.objectives.class_scores import AuxiliaryHeads
 
 
 def test_the_head_is_two_layers_with_a_rectifier_between():

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 import hwloop
 from hwloop.layers import Stage
-from hwloop.training.class_scores import ChannelCompetition, LocalHeads, Prototypes
 from hwloop.training.objectives import Collaborative
+from hwloop.training.objectives.class_scores import ChannelCompetition, LocalHeads, Prototypes
 
 MAKERS = {
     "heads": LocalHeads(0.0),

@@ -16,9 +16,8 @@ from hwloop.errors import ConfigError
 from hwloop.layers import Encoder
 from hwloop.simulators.optical_fibre import OpticalFibre
 from hwloop.simulators.oscillators.settled import SettledOscillators
-from hwloop.training.eqprop import STATES, Contrast, NudgedStates
-from hwloop.training.flight import Flight
-from hwloop.training.output_head import OutputHead
+from hwloop.training.rules.chain_rule import STATES, NudgeContrast, NudgedStates
+from hwloop.training.rules.output_error import BatchPass, OutputHead
 
 IDEAL = {"n_inputs": 8, "n_oscillators": 14, "dac_bits": None, "adc_bits": None, "read_noise": 0.0}
 SAMPLES, WIDTH, CLASSES, STAGES = 6, 5, 3, 3
@@ -26,7 +25,7 @@ SAMPLES, WIDTH, CLASSES, STAGES = 6, 5, 3, 3
 
 def contrast(device, size=1e-3, states="symmetric"):
     """What a contrast makes of stimuli and gradients, the free state measured with it."""
-    measured = Contrast(hwloop.Session(device), size, STATES[states])
+    measured = NudgeContrast(hwloop.Session(device), size, STATES[states])
     return lambda stimuli, gradients: measured(device.measure(stimuli), stimuli, gradients)
 
 
@@ -111,7 +110,7 @@ def test_nudges_fill_their_share_whatever_the_error(scale):
     measure = session.measure
     session.measure = lambda rows, *args, **kwargs: (asked.append(rows), measure(rows, *args, **kwargs))[1]
     free = device.measure(stimuli)
-    found = Contrast(session, 0.25, STATES["symmetric"])(free, stimuli, scale * gradients)
+    found = NudgeContrast(session, 0.25, STATES["symmetric"])(free, stimuli, scale * gradients)
     assert len(asked[0]) == 18
     np.testing.assert_allclose(np.abs(asked[0][:, 8:]).max(axis=1), 0.25)
     np.testing.assert_array_equal(asked[0][:, :8], np.tile(stimuli[:, :8], (2, 1)))
@@ -133,18 +132,18 @@ class Flown:
         self.network = hwloop.PhysicalNetwork(hwloop.Session(device), stages, seed=1)
         self.network.build(4)
         self.labels = torch.arange(SAMPLES) % CLASSES
-        self.flight = Flight(torch.arange(SAMPLES), self.labels)
+        self.batch = BatchPass(torch.arange(SAMPLES), self.labels)
         self.head = OutputHead([device.spec.n_outputs] * STAGES, CLASSES)
         with torch.no_grad():
             self.head.weight.normal_(0.0, 0.3, generator=rng)
         inputs = torch.randn(SAMPLES, 4, generator=rng, dtype=torch.float64)
         for number, stage in enumerate(stages):
             stage.encoder.fit(2.0 * inputs)  # away from the limits
-            self.flight.inputs[number], self.flight.stimuli[number] = inputs, stage.encoder(inputs)
-            responses = self.flight.responses[number] = device.measure(self.flight.stimuli[number])
+            self.batch.inputs[number], self.batch.stimuli[number] = inputs, stage.encoder(inputs)
+            responses = self.batch.responses[number] = device.measure(self.batch.stimuli[number])
             stage.fit_standardisers(inputs, torch.from_numpy(responses))
-            self.flight.features[number] = stage.features(inputs, responses)
-            inputs = stage.linear(self.flight.features[number]).detach().double()
+            self.batch.features[number] = stage.features(inputs, responses)
+            inputs = stage.linear(self.batch.features[number]).detach().double()
 
     def losses(self, features: dict[int, torch.Tensor]) -> torch.Tensor:
         seen = torch.cat([features[number] for number in range(STAGES)], dim=1)
@@ -152,7 +151,7 @@ class Flown:
 
     def losses_with(self, number: int, change: torch.Tensor) -> torch.Tensor:
         """With something added to z of a stage."""
-        features = dict(self.flight.features)
+        features = dict(self.batch.features)
         z = self.network.stages[number].linear(features[number]).detach().double() + change
         for later in range(number + 1, STAGES):
             stage = self.network.stages[later]
@@ -164,11 +163,11 @@ class Flown:
 
 def test_every_stage_gets_the_gradient_of_the_measured_loss():
     flown = Flown(SettledOscillators(**IDEAL))
-    credit = NudgedStates(0.01, "symmetric")
-    credit.check(flown.network)
-    credit.begin(flown.network, CLASSES, torch.Generator())
-    verdict = flown.head.judge(torch.cat([flown.flight.features[n] for n in range(STAGES)], dim=1), flown.labels)
-    found = credit.by_outputs(flown.flight, verdict, flown.head)
+    rule = NudgedStates(0.01, "symmetric")
+    rule.check(flown.network)
+    rule.begin(flown.network, CLASSES, torch.Generator())
+    verdict = flown.head.judge(torch.cat([flown.batch.features[n] for n in range(STAGES)], dim=1), flown.labels)
+    found = rule.by_outputs(flown.batch, verdict, flown.head)
     assert sorted(found) == [0, 1]
     for number, gradient in found.items():
         assert gradient.shape == (SAMPLES, WIDTH)

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from hwloop.layers import Stage
-from hwloop.training.goodness import (
+from hwloop.training.history import sparsity
+from hwloop.training.objectives import Collaborative
+from hwloop.training.objectives.goodness import (
     Goodness,
     GoodnessContrast,
     SquaredActivity,
@@ -20,8 +22,6 @@ from hwloop.training.goodness import (
     pairwise,
     squared_activity,
 )
-from hwloop.training.objectives import Collaborative
-from hwloop.training.sparsity import sparsity
 
 
 def softplus(x: float) -> float:

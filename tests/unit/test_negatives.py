@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hwloop
-from hwloop.training.hard_negatives import HardLabels, label_overlay
-from hwloop.training.unlabelled_plans import Hybrids, SelfContrast, blurred
+from hwloop.training.plans import HardLabels, Hybrids, SelfContrast, WrongLabels, blurred
 
 
 def planned(plan, inputs: torch.Tensor, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,9 +105,9 @@ def test_hard_labels_are_mostly_the_class_that_looks_alike():
 
 
 def test_negatives_are_named():
-    assert [label_overlay(name, 2).rows_a_sample(10) for name in ("random", "hard", "all")] == [3, 2, 10]
+    assert [WrongLabels(name, 2).overlay().rows_a_sample(10) for name in ("random", "hard", "all")] == [3, 2, 10]
     with pytest.raises(hwloop.ConfigError, match="did you mean 'hard'"):
-        label_overlay("harder", 1)
+        WrongLabels("harder", 1)
 
 
 # -- refusals before the first row -----------------------------------------------------------------------

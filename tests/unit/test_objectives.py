@@ -13,8 +13,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 import hwloop
 from hwloop.layers import Stage
-from hwloop.training.class_scores import LocalHeads
-from hwloop.training.goodness import TARGETS, CosineToTarget, Goodness, GoodnessContrast
+from hwloop.training.objectives.class_scores import LocalHeads
+from hwloop.training.objectives.goodness import TARGETS, CosineToTarget, Goodness, GoodnessContrast
 
 
 def rng(seed: int = 0) -> torch.Generator:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from hwloop.training.online import OnlineSettings
 from hwloop.training.optimiser import AdamSettings, ResponseNoise, one_cycle_adamw, shuffled_batches
 from hwloop.training.rules import windows
+from hwloop.training.schedules.online import OnlineSettings
 
 
 @pytest.mark.parametrize("steps", [*range(1, 25), 330])

@@ -19,7 +19,7 @@ from hwloop.experiment.results import (
     effective_rank,
     sweep_stimuli,
 )
-from hwloop.training.sparsity import Sparsity
+from hwloop.training.history import Sparsity
 
 CLASSES = ("a", "b")
 SPEC = DeviceSpec(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge, RidgeCV
 
-from hwloop.training.ridge import STRENGTHS, fit_ridge
+from hwloop.training.optimiser import STRENGTHS, fit_ridge
 
 SHAPES = {"tall": (60, 8), "wide": (15, 40), "square": (20, 20)}
 

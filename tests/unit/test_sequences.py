@@ -13,8 +13,8 @@ from hwloop.experiments.datasets import mackey_glass, narma10, nmse
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.encode import SequenceEncoder
 from hwloop.training.echo_state import EchoState
+from hwloop.training.optimiser import fit_ridge
 from hwloop.training.reservoir import DigitalRecurrence, PhysicalMemory
-from hwloop.training.ridge import fit_ridge
 
 WASHOUT = 50
 

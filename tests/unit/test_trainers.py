@@ -14,8 +14,8 @@ from hwloop.errors import HwloopWarning
 from hwloop.events import EpochFinished, StageFinished, StageStarted
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.registry import TRAINERS, accepted_settings
-from hwloop.training.output_error import OutputError
-from hwloop.training.rehearsal import Rehearsal
+from hwloop.training.schedules.output_error import OutputError
+from hwloop.training.schedules.rehearsal import Rehearsal
 
 PATIENCE = 20.0  # seconds until a test that hangs fails
 CLASSES = 3

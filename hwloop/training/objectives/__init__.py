@@ -1,0 +1,103 @@
+"""Local objectives: what a stage's own outputs should become; no gradient comes from any other stage."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from hwloop.layers import Stage
+from hwloop.training.options import SHARE
+
+
+class StageObjective(nn.Module):
+    """The objective of one stage, with the parameters and fixed targets that belong to it alone."""
+
+    @abstractmethod
+    def loss(self, stage: Stage, z: Tensor, labels: Tensor, before: Tensor | None = None) -> Tensor:
+        """Mean loss of the outputs z, shape (samples * rows_a_sample, width), labels (samples,).
+
+        ``before`` is what the objective's maker carried over from the stages before, (rows, m), without gradient.
+        """
+
+    def scores(self, stage: Stage, z: Tensor) -> Tensor:
+        """The stage's own log-odds of each row, shape (rows, m), each row by itself and without gradient.
+
+        One a class, or a single one of the label that is overlaid on the row.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no scores")
+
+
+class LocalObjective(ABC):
+    """Makes the objective of each stage.
+
+    Attributes
+    ----------
+    resumable
+        Promises that all that training changes in a stage's objective are its parameters and buffers, so that one
+        made afresh and given these is the same again.
+    """
+
+    @property
+    def resumable(self) -> bool:
+        """Without a promise, training is executed again."""
+        return False
+
+    @abstractmethod
+    def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> StageObjective:
+        """A stage's objective with freshly drawn parameters."""
+
+    def check(self, stage: Stage, n_classes: int) -> None:
+        """Refuse a stage that the objective cannot serve, before anything is measured.
+
+        Raises
+        ------
+        ConfigError
+        """
+
+    def carry(self, before: Tensor | None, trained: StageObjective, stage: Stage, z: Tensor) -> Tensor | None:
+        """What the next stage's loss is told of these rows, from a stage that is trained; by default nothing.
+
+        ``before`` is what this stage was told; z is its output, (rows, width).
+        """
+        return None
+
+
+class Collaborative(LocalObjective):
+    """The loss of a stage counts the scores of the stages before it, as constants, beside its own.
+
+    So a stage learns what those before it leave wrong. Layer collaboration (Lorberbom et al., AAAI 2024) adds the
+    goodness of every other layer; where each row is measured once, later stages do not exist yet. With heads it
+    is additive logistic regression, stage by stage (Friedman, Hastie and Tibshirani, Ann. Statist. 28, 337, 2000).
+
+    Parameters
+    ----------
+    objective
+        Whose scores add up.
+    trust
+        Factor on the scores of the stages before, which are those of rows they were trained on; 0 to 1.
+    """
+
+    def __init__(self, objective: LocalObjective, trust: float = 1.0) -> None:
+        SHARE.check("trust", trust)
+        self.objective = objective
+        self.trust = trust
+
+    @property
+    def resumable(self) -> bool:
+        """As the objective itself."""
+        return self.objective.resumable
+
+    def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> StageObjective:
+        """As the objective itself makes it."""
+        return self.objective.for_stage(stage, n_classes, rng)
+
+    def check(self, stage: Stage, n_classes: int) -> None:
+        """As the objective itself."""
+        self.objective.check(stage, n_classes)
+
+    def carry(self, before: Tensor | None, trained: StageObjective, stage: Stage, z: Tensor) -> Tensor:
+        """The sum of all scores so far."""
+        own = self.trust * trained.scores(stage, z)
+        return own if before is None else before + own

@@ -1,0 +1,296 @@
+"""Objectives that score every class from one row: linear heads, channel groups, prototypes, hidden layers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hwloop.errors import ConfigError
+from hwloop.layers import Stage
+from hwloop.layers.network import OfKind
+from hwloop.layers.rowwise import exact_linear, exact_product, rowwise
+from hwloop.training.objectives import LocalObjective, StageObjective
+from hwloop.training.options import COUNT, POSITIVE, SHARE, Part, option
+
+SMOOTHING = "Share of a target that is spread over all classes."
+
+
+class ClassScores(OfKind, StageObjective):
+    """Cross-entropy of class scores that a stage computes from its own outputs."""
+
+    def __init__(self, n_classes: int, label_smoothing: float) -> None:
+        super().__init__()
+        SHARE.check("label_smoothing", label_smoothing)
+        self.n_classes = n_classes
+        self.label_smoothing = label_smoothing
+
+    @abstractmethod
+    def logits(self, stage: Stage, z: Tensor) -> Tensor:
+        """Log-odds of every class, shape (rows, classes), with gradient."""
+
+    @abstractmethod
+    def exact_logits(self, stage: Stage, z: Tensor) -> Tensor:
+        """The same without gradient, each row by itself."""
+
+    def loss(self, stage: Stage, z: Tensor, labels: Tensor, before: Tensor | None = None) -> Tensor:
+        """Cross-entropy of the prediction, together with that of the stages before where there is one."""
+        logits = self.logits(stage, z)
+        if before is not None:
+            logits = logits + before
+        return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+
+    def scores(self, stage: Stage, z: Tensor) -> Tensor:
+        """Log-probabilities of every class."""
+        return rowwise(lambda logits: torch.log_softmax(logits, dim=1), self.exact_logits(stage, z))
+
+    def settings(self) -> dict[str, Any]:
+        """What a checkpoint needs beside the tensors."""
+        return {"kind": self.kind}
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, width: int, n_classes: int, settings: Mapping[str, Any]) -> Self:
+        """Scores of a stage of this width from :meth:`settings`, for their tensors to be loaded into."""
+
+    @property
+    @abstractmethod
+    def multiply_adds(self) -> int:
+        """Digital multiply-adds of a row's scores."""
+
+
+class Head(ClassScores):
+    """A linear classifier on the stage's activation, trained with it."""
+
+    kind = "linear"
+
+    def __init__(self, width: int, n_classes: int, label_smoothing: float, rng: torch.Generator) -> None:
+        super().__init__(n_classes, label_smoothing)
+        # From "meta", because drawing the values that are replaced below would move torch's global generator.
+        self.linear = nn.Linear(width, n_classes, device="meta", dtype=torch.float32).to_empty(device="cpu")
+        with torch.no_grad():
+            self.linear.weight.normal_(0.0, width**-0.5, generator=rng)
+            self.linear.bias.zero_()
+
+    def logits(self, stage: Stage, z: Tensor) -> Tensor:
+        """A linear map of the activation."""
+        logits: Tensor = self.linear(stage.activate(z))
+        return logits
+
+    def exact_logits(self, stage: Stage, z: Tensor) -> Tensor:
+        """A linear map of the activation."""
+        return exact_linear(self.linear, stage.activate(z))
+
+    @classmethod
+    def from_settings(cls, width: int, n_classes: int, settings: Mapping[str, Any]) -> Self:
+        """A head with any weights."""
+        return cls(width, n_classes, 0.0, torch.Generator().manual_seed(0))
+
+    @property
+    def multiply_adds(self) -> int:
+        """One matrix."""
+        return self.linear.weight.numel()
+
+
+@dataclass(eq=False)
+class LocalHeads(Part, LocalObjective):
+    """Cross-entropy of a linear head a stage.
+
+    Mono-Forward (Gong et al., 2025) and deeply supervised nets (Lee et al., AISTATS 2015).
+    """
+
+    label_smoothing: float = option(0.1, SMOOTHING, SHARE)
+
+    resumable = True
+
+    def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> Head:
+        """A head with random weights."""
+        return Head(stage.width, n_classes, self.label_smoothing, rng)
+
+
+class ChannelGroups(ClassScores):
+    """The channels of z belong to the classes in turn; a class scores the mean square activity of its group."""
+
+    kind = "channel-groups"
+
+    def __init__(self, width: int, n_classes: int, slope: float, label_smoothing: float) -> None:
+        super().__init__(n_classes, label_smoothing)
+        self.slope = slope
+        members = torch.arange(width) % n_classes
+        self.means = functional.one_hot(members, n_classes).to(torch.float32)
+        self.means = self.means * (slope / self.means.sum(dim=0).clamp_min(1.0))
+
+    def logits(self, stage: Stage, z: Tensor) -> Tensor:
+        """Slope times the mean square of each group."""
+        return stage.activate(z).square() @ self.means
+
+    def exact_logits(self, stage: Stage, z: Tensor) -> Tensor:
+        """Slope times the mean square of each group."""
+        return exact_product(stage.activate(z).square(), self.means)
+
+    def settings(self) -> dict[str, Any]:
+        """The slope."""
+        return {"kind": self.kind, "slope": self.slope}
+
+    @classmethod
+    def from_settings(cls, width: int, n_classes: int, settings: Mapping[str, Any]) -> Self:
+        """Groups with the recorded slope."""
+        return cls(width, n_classes, float(settings["slope"]), 0.0)
+
+    @property
+    def multiply_adds(self) -> int:
+        """A square and a sum a channel."""
+        return 2 * len(self.means)
+
+
+@dataclass(eq=False)
+class ChannelCompetition(Part, LocalObjective):
+    """Groups of channels that compete, one a class (CwComp; Papachristodoulou et al., AAAI 2024)."""
+
+    slope: float = option(1.0, "Log-odds a unit of a group's mean square activity.", POSITIVE)
+    label_smoothing: float = option(0.1, SMOOTHING, SHARE)
+
+    resumable = True
+
+    def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> ChannelGroups:
+        """Groups of equal size, to within one channel."""
+        return ChannelGroups(stage.width, n_classes, self.slope, self.label_smoothing)
+
+    def check(self, stage: Stage, n_classes: int) -> None:
+        """Every class needs a channel."""
+        if stage.width < n_classes:
+            raise ConfigError(
+                f"a stage of width {stage.width} has no channel for each of {n_classes} classes to compete with; "
+                f"give network.width of {n_classes} or more"
+            )
+
+
+class ClassPrototypes(ClassScores):
+    """A class scores the cosine between the stage's activation and a fixed random vector of its own."""
+
+    kind = "prototypes"
+    vectors: Tensor
+
+    def __init__(self, vectors: Tensor, slope: float, label_smoothing: float) -> None:
+        super().__init__(len(vectors), label_smoothing)
+        self.slope = slope
+        self.register_buffer("vectors", functional.normalize(vectors, dim=1))
+
+    def logits(self, stage: Stage, z: Tensor) -> Tensor:
+        """Slope times the cosine with every class's vector."""
+        return self.slope * functional.normalize(stage.activate(z), dim=1) @ self.vectors.T
+
+    def exact_logits(self, stage: Stage, z: Tensor) -> Tensor:
+        """Slope times the cosine with every class's vector."""
+        unit = rowwise(lambda rows: functional.normalize(stage.activate(rows), dim=1), z)
+        return self.slope * exact_product(unit, self.vectors.T)
+
+    def settings(self) -> dict[str, Any]:
+        """The slope."""
+        return {"kind": self.kind, "slope": self.slope}
+
+    @classmethod
+    def from_settings(cls, width: int, n_classes: int, settings: Mapping[str, Any]) -> Self:
+        """Empty vectors with the recorded slope."""
+        return cls(torch.zeros(n_classes, width, dtype=torch.float32), float(settings["slope"]), 0.0)
+
+    @property
+    def multiply_adds(self) -> int:
+        """A norm, and a product with each vector."""
+        return self.vectors.shape[1] + self.vectors.numel()
+
+
+@dataclass(eq=False)
+class Prototypes(Part, LocalObjective):
+    """Fixed orthonormal class vectors a stage, random ones where there are more classes than channels."""
+
+    slope: float = option(8.0, "Log-odds a unit of the cosine.", POSITIVE)
+    label_smoothing: float = option(0.1, SMOOTHING, SHARE)
+
+    resumable = True
+
+    def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> ClassPrototypes:
+        """Vectors of its own for every stage."""
+        vectors = torch.randn(n_classes, stage.width, generator=rng, dtype=torch.float32)
+        if n_classes <= stage.width:
+            vectors = torch.linalg.qr(vectors.T).Q.T
+        return ClassPrototypes(vectors, self.slope, self.label_smoothing)
+
+
+class AuxiliaryHead(StageObjective):
+    """A two-layer classifier on z, V relu(U z + c) + b, trained with the stage's map, then thrown away."""
+
+    def __init__(
+        self, width: int, hidden: int, n_classes: int, label_smoothing: float, rng: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+        self.inner = nn.Parameter(torch.randn(width, hidden, generator=rng, dtype=torch.float32) * width**-0.5)
+        self.offset = nn.Parameter(0.5 * torch.randn(hidden, generator=rng, dtype=torch.float32))
+        self.outer = nn.Parameter(
+            torch.randn(hidden, n_classes, generator=rng, dtype=torch.float32) * hidden**-0.5
+        )
+        self.bias = nn.Parameter(torch.zeros(n_classes, dtype=torch.float32))
+
+    def loss(self, stage: Stage, z: Tensor, labels: Tensor, before: Tensor | None = None) -> Tensor:
+        """Cross-entropy of the head's prediction."""
+        logits = torch.relu(z @ self.inner + self.offset) @ self.outer + self.bias
+        return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+
+
+@dataclass(eq=False)
+class AuxiliaryHeads(Part, LocalObjective):
+    """Z shall be what one more nonlinear layer can tell the classes from (Belilovsky et al., ICML 2019).
+
+    A linear head asks that z itself separates the classes, and a linear map keeps of the responses what a readout
+    could have taken from them directly: a next stage finds nothing new. A head with a nonlinearity asks for what
+    the next device needs.
+    """
+
+    hidden: int = option(200, "Units of the head's hidden layer.", COUNT)
+    label_smoothing: float = option(0.1, SMOOTHING, SHARE)
+
+    resumable = True
+
+    def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> AuxiliaryHead:
+        """A head with random weights."""
+        return AuxiliaryHead(stage.width, self.hidden, n_classes, self.label_smoothing, rng)
+
+
+class BlockHead(StageObjective):
+    """A linear classifier on this stage's activation beside the activations of its block, which are constants.
+
+    Attributes
+    ----------
+    members
+        The stages whose activations it sees, from 0, this one's first.
+    """
+
+    def __init__(self, width: int, n_classes: int, label_smoothing: float, rng: torch.Generator) -> None:
+        super().__init__()
+        self.linear = Head(width, n_classes, label_smoothing, rng).linear
+        self.label_smoothing = label_smoothing
+        self.members: list[int] = []
+
+    def loss(self, stage: Stage, z: Tensor, labels: Tensor, before: Tensor | None = None) -> Tensor:
+        """Cross-entropy of the block's prediction."""
+        own = stage.activate(z)
+        logits = self.linear(own if before is None else torch.cat([own, before], dim=1))
+        return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+
+
+class BlockHeads(LocalObjective):
+    """A head over a block; ``others`` is the width of the block's other stages that are known already."""
+
+    def __init__(self, label_smoothing: float, others: int = 0) -> None:
+        self.label_smoothing = label_smoothing
+        self.others = others
+
+    def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> BlockHead:
+        """A head with random weights."""
+        return BlockHead(stage.width + self.others, n_classes, self.label_smoothing, rng)

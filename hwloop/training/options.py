@@ -1,0 +1,138 @@
+"""Options: what a part can be told, declared once with its default, its range and its meaning."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from hwloop.errors import ConfigError
+from hwloop.registry import nearest
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values that an option takes.
+
+    Attributes
+    ----------
+    must
+        What a value must be; ends the sentence "the option must ...".
+    holds
+        Whether a value is one of them.
+    names
+        All values, where they are names; a refusal tells the nearest.
+    """
+
+    must: str
+    holds: Callable[[Any], bool]
+    names: tuple[str, ...] = ()
+
+    def refusal(self, name: str, value: Any) -> str | None:
+        """Why the value is refused; ``None`` if it is not."""
+        if self.holds(value):
+            return None
+        if self.names:
+            return f"unknown {name} {value!r}: {nearest(str(value), self.names)}"
+        return f"{name} must {self.must}, not {value!r}"
+
+    def check(self, name: str, value: Any) -> None:
+        """Refuse a value outside the range.
+
+        Raises
+        ------
+        ConfigError
+        """
+        if refused := self.refusal(name, value):
+            raise ConfigError(refused)
+
+
+def whole_number(least: int) -> Range:
+    """Whole numbers from ``least`` up."""
+
+    def holds(value: Any) -> bool:
+        return not isinstance(value, bool) and isinstance(value, numbers.Integral) and int(value) >= least
+
+    return Range(f"be a whole number of at least {least}", holds)
+
+
+COUNT = whole_number(1)
+POSITIVE = Range("be positive and finite", lambda value: 0 < value < math.inf)
+NOT_NEGATIVE = Range("not be negative", lambda value: 0 <= value < math.inf)
+FINITE_NOT_NEGATIVE = Range("be finite and not negative", NOT_NEGATIVE.holds)
+SHARE = Range("lie within [0, 1]", lambda value: 0 <= value <= 1)
+INNER_SHARE = Range("lie between 0 and 1", lambda value: 0 < value < 1)
+ANY = Range("be given", lambda value: True)
+
+
+def one_of(known: Iterable[str]) -> Range:
+    """The names of a table."""
+    names = tuple(known)
+    return Range(f"be one of {', '.join(names)}", names.__contains__, names)
+
+
+def chosen(name: str, value: str, known: Mapping[str, Value]) -> Value:
+    """What stands in a table under the value of an option.
+
+    Raises
+    ------
+    ConfigError
+        Nothing does; the nearest known name is told.
+    """
+    one_of(known).check(name, value)
+    return known[value]
+
+
+def option(default: Any, meaning: str, takes: Range = ANY, unit: str = "") -> Any:
+    """A field of a dataclass that users can set by its name.
+
+    Parameters
+    ----------
+    default
+        Its value where it is not given.
+    meaning
+        One plain sentence for the documentation.
+    takes
+        Its values, see :func:`check_options`.
+    unit
+        Of the value; empty for a pure number.
+    """
+    return field(default=default, metadata={"meaning": meaning, "takes": takes, "unit": unit})
+
+
+def check_options(part: Any, error: type[Exception] = ConfigError) -> None:
+    """Refuse the first declared option of a dataclass whose value is outside its range."""
+    for each in fields(part):
+        takes = each.metadata.get("takes")
+        if takes is not None and (refused := takes.refusal(each.name, getattr(part, each.name))):
+            raise error(refused)
+
+
+class Part:
+    """Base of the parts that declare options: their values are checked when the part is made.
+
+    Raises
+    ------
+    ConfigError
+        A value outside its range.
+    """
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+class Settings:
+    """Base of plain settings.
+
+    Raises
+    ------
+    ValueError
+        A value outside its range.
+    """
+
+    def __post_init__(self) -> None:
+        check_options(self, ValueError)

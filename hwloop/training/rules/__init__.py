@@ -1,0 +1,216 @@
+"""Local rules: how one stage's digital map is found from what was measured through that stage."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from hwloop.device.spec import Float64Array
+from hwloop.layers import Stage
+from hwloop.training.objectives import LocalObjective, StageObjective
+from hwloop.training.optimiser import AdamSettings, ResponseNoise, one_cycle_adamw, shuffled_batches
+
+# Training starts on the rows that are there while the rest is being measured. Which step sees which rows is
+# fixed by these numbers, never by the clock: a run ends the same on a fast device, a slow one and a replay.
+WINDOWS = 4
+WINDOWED_SHARE = 0.5
+
+
+class Answers(Protocol):
+    """Responses that become known from the first row on, such as a :class:`hwloop.session.Measurement`."""
+
+    def wait_for(self, rows: int) -> Float64Array:
+        """The first ``rows`` responses, shape (rows, n_outputs), as soon as they are known."""
+        ...
+
+
+@dataclass
+class StageRows:
+    """A stage's training rows, some of them still being measured.
+
+    Attributes
+    ----------
+    inputs
+        What was encoded, shape (samples * rows_a_sample, n_features).
+    measurement
+        The responses to them, in the same order.
+    labels
+        True class of each sample, shape (samples,).
+    rows_a_sample
+        Rows that stand side by side for one sample.
+    before
+        What the objective carried over from the stages before, (rows, m), in the order of the inputs.
+    """
+
+    inputs: Tensor
+    measurement: Answers
+    labels: Tensor
+    rows_a_sample: int
+    n_classes: int
+    before: Tensor | None = None
+
+    def features(self, stage: Stage, samples: int) -> Tensor:
+        """Features of the first samples as soon as they are measured; the standardiser is fitted on them."""
+        rows = samples * self.rows_a_sample
+        responses = self.measurement.wait_for(rows)
+        return stage.fitted_features(self.inputs[:rows], responses)
+
+
+EpochReport = Callable[[int, int, float], None]
+
+
+class LocalRule(ABC):
+    """Trains one stage and returns what the readout needs of it."""
+
+    @property
+    def resumable(self) -> bool:
+        """Whether :meth:`trained` gives a stage back; by default it is trained again."""
+        return False
+
+    @abstractmethod
+    def train(
+        self, stage: Stage, rows: StageRows, rng: torch.Generator, report: EpochReport
+    ) -> tuple[nn.Module, Tensor]:
+        """Train the stage's map; return its objective and the features (rows, n) it was trained on.
+
+        ``report(epoch, epochs, mean loss)`` is called after each pass.
+        """
+
+    def trained(self, stage: Stage, rows: StageRows, objective: Mapping[str, Tensor]) -> tuple[nn.Module, Tensor]:
+        """What :meth:`train` returned for a stage whose map is back in it, from the tensors of its objective."""
+        raise NotImplementedError(f"{type(self).__name__} trains again")
+
+    def check(self, stage: Stage, n_classes: int) -> None:
+        """Refuse a stage that the rule cannot train, before anything is measured.
+
+        Raises
+        ------
+        ConfigError
+        """
+
+    @property
+    def learning_rates(self) -> Mapping[str, float]:
+        """By the name of the trainer's option; empty for a rule without."""
+        return {}
+
+    def carry(self, before: Tensor | None, objective: nn.Module, stage: Stage, z: Tensor) -> Tensor | None:
+        """What the next stage's training is told of these rows, see :meth:`LocalObjective.carry`."""
+        return None
+
+
+class GradientRule(LocalRule):
+    """Adam steps on the measured features of this stage towards a local objective."""
+
+    def __init__(self, objective: LocalObjective, settings: AdamSettings) -> None:
+        self.objective = objective
+        self.settings = settings
+
+    @property
+    def resumable(self) -> bool:
+        """As the objective promises."""
+        return self.objective.resumable
+
+    def train(
+        self, stage: Stage, rows: StageRows, rng: torch.Generator, report: EpochReport
+    ) -> tuple[StageObjective, Tensor]:
+        """Draw the map afresh, then train it."""
+        stage.reset_map(rng)
+        return self.go_on(stage, rows, rng, report)
+
+    def trained(
+        self, stage: Stage, rows: StageRows, objective: Mapping[str, Tensor]
+    ) -> tuple[StageObjective, Tensor]:
+        """No step is taken."""
+        made = self.objective.for_stage(stage, rows.n_classes, torch.Generator().manual_seed(0))
+        made.load_state_dict(objective)
+        return made, rows.features(stage, len(rows.labels))
+
+    def check(self, stage: Stage, n_classes: int) -> None:
+        """As the local objective says."""
+        self.objective.check(stage, n_classes)
+
+    @property
+    def learning_rates(self) -> Mapping[str, float]:
+        """AdamW's."""
+        return {"lr": self.settings.lr}
+
+    def carry(self, before: Tensor | None, objective: nn.Module, stage: Stage, z: Tensor) -> Tensor | None:
+        """What the local objective carries over."""
+        return self.objective.carry(before, cast(StageObjective, objective), stage, z)
+
+    def go_on(
+        self, stage: Stage, rows: StageRows, rng: torch.Generator, report: EpochReport
+    ) -> tuple[StageObjective, Tensor]:
+        """Train the map from where it stands, in growing windows of rows, then on all of them."""
+        samples, settings = len(rows.labels), self.settings
+        steps = settings.steps(samples)
+        objective = self.objective.for_stage(stage, rows.n_classes, rng)
+        parameters = [*stage.linear.parameters(), *objective.parameters()]
+        optimiser, schedule = one_cycle_adamw(parameters, settings, steps)
+        batch_rows = min(settings.batch_samples, samples) * rows.rows_a_sample
+        noise = ResponseNoise(settings.response_noise, batch_rows * stage.n_features, rng)
+        progress = _EpochProgress(steps, -(-samples // settings.batch_samples), report)
+        before = None if rows.before is None else rows.before.reshape(samples, rows.rows_a_sample, -1)
+        for window, window_steps in windows(samples, steps):
+            features = rows.features(stage, window).reshape(window, rows.rows_a_sample, -1)
+            batches = shuffled_batches(window, settings.batch_samples, rng)
+            for _ in range(window_steps):
+                batch = next(batches)
+                z = stage.linear(noise.added_to(features[batch]).flatten(0, 1))
+                known = None if before is None else before[batch].flatten(0, 1)
+                loss = objective.loss(stage, z, rows.labels[batch], known)
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                schedule.step()
+                progress.add(loss.detach())
+        return objective, features.flatten(0, 1)
+
+
+def windows(samples: int, steps: int) -> list[tuple[int, int]]:
+    """(first samples to use, steps to take on them), ending with all samples."""
+    early = [max(1, samples * (k + 1) // (WINDOWS + 1)) for k in range(WINDOWS)]
+    each = int(steps * WINDOWED_SHARE) // WINDOWS
+    return [*((window, each) for window in early), (samples, steps - WINDOWS * each)]
+
+
+class _EpochProgress:
+    """Collects losses and reports their mean once an epoch, without asking torch for a number each step."""
+
+    def __init__(self, steps: int, epoch_steps: int, report: EpochReport) -> None:
+        self._epochs = -(-steps // epoch_steps)
+        self._epoch_steps = epoch_steps
+        self._steps = steps
+        self._losses: list[Tensor] = []
+        self._taken = 0
+        self._report = report
+
+    def add(self, loss: Tensor) -> None:
+        self._losses.append(loss)
+        self._taken += 1
+        if len(self._losses) == self._epoch_steps or self._taken == self._steps:
+            epoch = -(-self._taken // self._epoch_steps)
+            self._report(epoch, self._epochs, float(torch.stack(self._losses).mean()))
+            self._losses.clear()
+
+
+class RandomInterface(LocalRule):
+    """The map stays as it was drawn; only the readout learns (extreme learning machine)."""
+
+    resumable = True
+
+    def trained(self, stage: Stage, rows: StageRows, objective: Mapping[str, Tensor]) -> tuple[nn.Module, Tensor]:
+        """Standardise on the training rows."""
+        return nn.Identity(), rows.features(stage, len(rows.labels))
+
+    def train(
+        self, stage: Stage, rows: StageRows, rng: torch.Generator, report: EpochReport
+    ) -> tuple[nn.Module, Tensor]:
+        """Draw the map, and standardise on the training rows."""
+        stage.reset_map(rng)
+        return nn.Identity(), rows.features(stage, len(rows.labels))

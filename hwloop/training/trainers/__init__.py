@@ -1,0 +1,170 @@
+"""The shelf of trainers: what each declares of itself, and how its parts become the options that users set."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from hwloop.training.trainer import Trainer
+from hwloop.training.tuning import Choice, LogRange, tunable
+
+PartType = TypeVar("PartType")
+SEED = "Seed of every random choice in a fit."
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a trainer says of itself: a row of the tables in the documentation.
+
+    Attributes
+    ----------
+    learns
+        What a map learns from, in a few words.
+    rows, predict
+        Device rows a training sample and a prediction, as the tables print them.
+    later
+        The same as ``rows`` in every stage but the first, where it differs.
+    needs
+        What it needs of the device or the network.
+    source
+        Publications.
+    """
+
+    learns: str
+    rows: str
+    predict: str
+    needs: str
+    source: str
+    later: str = ""
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """A part, and those of its options that users can set: the part's name of each by the name that users give."""
+
+    part: Any
+    options: Mapping[str, str]
+
+
+def offering(part: PartType, *names: str, **renamed: str) -> PartType:
+    """A part of which only some options are offered, as the default of a trainer's parameter.
+
+    Parameters
+    ----------
+    names
+        The options that are offered.
+    renamed
+        Others, by the name under which users know them: ``codes="groups"``.
+    """
+    offer: Any = _Offer(part, {name: name for name in names} | renamed)
+    return offer  # type: ignore[no-any-return]  # what the trainer is given in its place is such a part
+
+
+def _declared_options(part: Any) -> dict[str, dataclasses.Field[Any]]:
+    if not dataclasses.is_dataclass(part):
+        return {}
+    return {each.name: each for each in dataclasses.fields(part) if "meaning" in each.metadata}
+
+
+class _Options:
+    """The flat options of a trainer: those of its parts, and its own."""
+
+    def __init__(self, compose: Callable[..., Trainer]) -> None:
+        self.offers: dict[str, _Offer] = {}
+        self.own: dict[str, inspect.Parameter] = {}
+        self.defaults: dict[str, Any] = {}
+        self.meanings: dict[str, str] = {}
+        for name, parameter in inspect.signature(compose).parameters.items():
+            default = parameter.default
+            offer = (
+                default
+                if isinstance(default, _Offer)
+                else _Offer(default, {n: n for n in _declared_options(default)})
+            )
+            if not offer.options:
+                self.own[name] = parameter.replace(kind=parameter.KEYWORD_ONLY)
+                self.defaults[name] = default
+                continue
+            self.offers[name] = offer
+            known = _declared_options(offer.part)
+            for option, of_part in offer.options.items():
+                value = getattr(offer.part, of_part)
+                if self.defaults.setdefault(option, value) != value:
+                    raise TypeError(f"two parts of {compose.__name__} have {option} with different defaults")
+                self.meanings[option] = known[of_part].metadata["meaning"]
+
+    def parts(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters of a trainer's function, every part made afresh, from the options that are given."""
+        made: dict[str, Any] = {name: given[name] for name in self.own if name in given}
+        for name, offer in self.offers.items():
+            told = {of_part: given[option] for option, of_part in offer.options.items() if option in given}
+            made[name] = dataclasses.replace(offer.part, **told)
+        return made
+
+    def signature(self) -> inspect.Signature:
+        """All of them as keyword parameters."""
+        kind = inspect.Parameter.KEYWORD_ONLY
+        offered = [inspect.Parameter(n, kind, default=self.defaults[n]) for n in self.meanings]
+        return inspect.Signature([*self.own.values(), *offered], return_annotation=Trainer)
+
+
+def declared(
+    *,
+    learns: str,
+    rows: str,
+    source: str,
+    predict: str = "1",
+    needs: str = "nothing of the device",
+    later: str = "",
+    fills_budget: str | None = None,
+    tuned: Mapping[str, LogRange | Choice] | None = None,
+) -> Callable[[Callable[..., Trainer]], Callable[..., Trainer]]:
+    """Declare a trainer: a function from its parts to a :class:`hwloop.Trainer`.
+
+    The function's parameters are its parts, each with a default whose options are those of the trainer, under
+    their own names; and keyword options of its own. What comes out takes all of these options as keywords. An
+    option of two parts is given to both. The docstring is completed from the declaration.
+
+    Parameters
+    ----------
+    learns, rows, predict, needs, source, later
+        See :class:`Declaration`.
+    fills_budget, tuned
+        See :func:`hwloop.training.tuning.tunable`.
+    """
+    declaration = Declaration(learns, rows, predict, needs, source, later)
+
+    def declare(compose: Callable[..., Trainer]) -> Callable[..., Trainer]:
+        options = _Options(compose)
+        signature = options.signature()
+
+        def build(**given: Any) -> Trainer:
+            signature.bind(**given)
+            return compose(**options.parts(given))
+
+        build.__name__, build.__qualname__, build.__module__ = (
+            compose.__name__,
+            compose.__qualname__,
+            compose.__module__,
+        )
+        build.__doc__ = _documented(compose, declaration, options)
+        for name, value in (("__signature__", signature), ("declaration", declaration)):
+            setattr(build, name, value)
+        return tunable(fills_budget=fills_budget, **tuned or {})(build)
+
+    return declare
+
+
+def _documented(compose: Callable[..., Trainer], declaration: Declaration, options: _Options) -> str:
+    """The docstring with rows, needs, source, and the options of the parts."""
+    lines = [inspect.getdoc(compose) or "", ""]
+    later = f"; in each later one {declaration.later}" if declaration.later else ""
+    rows = f"Rows: {declaration.rows} a sample a stage{later}; {declaration.predict} a stage to predict"
+    lines += [f"{rows}. Needs {declaration.needs}.", ""]
+    lines += [f"Source: {declaration.source}.", "", "Options of its parts", "--------------------"]
+    for name, meaning in options.meanings.items():
+        lines += [f"{name} = {options.defaults[name]!r}", f"    {meaning}"]
+    return "\n".join(lines)

@@ -35,11 +35,11 @@ class Line:
     banner_seconds
         For so long after connecting, whatever comes unasked is thrown away: a greeting, a board that starts anew.
     marker
-        The question that brings a doubtful link into step, and goes with every question on a socket or a serial
-        port: ``{n}`` stands for a number, 1 to 255, that the reply must be. ``None`` for ``"*ESE {n};*ESE?"``,
-        and where that is not answered ``"*IDN?"``, on the links that need it; a marker that is named here is
-        asked on every link that is opened anew. An empty one is never asked: then nothing tells a second copy of
-        a reply from the answer to the next question.
+        The question that brings a doubtful link into step, and goes with every question: ``{n}`` stands for a
+        number, 1 to 255, that the reply must be. ``None`` for ``"*ESE {n};*ESE?"``, and where that is not
+        answered ``"*IDN?"``; a marker that is named here must be answered on every link that is opened anew. An
+        empty one is never asked: then nothing tells a second copy of a reply from the answer to the next
+        question.
     error_query
         The question for the oldest entry of the error queue; empty for an instrument that has none.
 

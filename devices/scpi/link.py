@@ -403,17 +403,16 @@ class ScpiLink:
     def _bring_into_step(self, transport: Transport) -> None:
         """Empty what may hold replies to earlier questions; then ask for a sign that none can come any more.
 
-        At first also find out how a marker can go with every question: no bus tells whose a reply on a stream is.
+        At first also find out how a marker can go with every question.
         """
         if not transport.fresh:
             transport.clear(Deadline.after(self.timeout_seconds))
-        stream = isinstance(transport, StreamTransport)
         needed = not transport.fresh or bool(self.line.marker)
-        if not self.line.markers or not (needed or (stream and not self._check_known)):
+        if not self.line.markers or (self._check_known and not needed):
             return
         try:
             self._marker.bring_into_step(transport)
-            if stream and not self._check_known:
+            if not self._check_known:
                 self._check, self._check_known = self._find_check(transport), True
             self._reconnects = False
         except (DeviceTimeout, DeviceDisconnected):

@@ -280,7 +280,7 @@ def whole(text: str) -> int | None:
 
 
 class ReplyCheck:
-    """Shows that a reply is its question's. This one leaves it to the bus, or to the connection."""
+    """Shows that a reply is its question's. This one leaves it to the connection."""
 
     def message(self, question: str) -> str:
         """What is sent to ask."""

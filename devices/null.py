@@ -36,7 +36,7 @@ class Zeros(_NullPhysics):
         return np.zeros((len(inputs), self.spec.n_outputs))
 
     def pull_back(self, stimuli: Float64Array, gradients: Float64Array) -> Float64Array:
-        """See :class:`hwloop.device.differentiable.Differentiable`: nothing depends on the stimuli."""
+        """See :class:`hwloop.device.spec.Differentiable`: nothing depends on the stimuli."""
         return np.zeros_like(stimuli)
 
 
@@ -71,5 +71,5 @@ class LinearProjection(_NullPhysics):
         return self._project(inputs)
 
     def pull_back(self, stimuli: Float64Array, gradients: Float64Array) -> Float64Array:
-        """See :class:`hwloop.device.differentiable.Differentiable`."""
+        """See :class:`hwloop.device.spec.Differentiable`."""
         return np.asarray(gradients @ self.projection)

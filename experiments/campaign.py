@@ -18,7 +18,7 @@ from hwloop.experiment.rigs import PlannedRig
 from hwloop.journal import DiskJournal, InMemoryJournal, Journal
 from hwloop.journal.durable_files import atomic_write, make_folder, refuse_links, sync_folder
 from hwloop.journal.lock import WriterLock
-from hwloop.session.same_device import in_words
+from hwloop.session.same_device import joined
 
 Result = TypeVar("Result")
 DEVICES = "devices"
@@ -125,7 +125,7 @@ class FinishedLines(Generic[Result]):
             if different:
                 raise ConfigError(
                     f"{self.folder} holds a {self._kind} on another device, see {path.name} there; what was "
-                    f"recorded, and what is: {in_words(different)}. Set that back, or give another folder"
+                    f"recorded, and what is: {joined(different)}. Set that back, or give another folder"
                 )
 
     def _settings(self, path: Path) -> Mapping[str, Any]:

@@ -106,7 +106,7 @@ class OpticalFibre(Substrate):
         return cls(matrix=transmission_matrix.read(path, index), **settings)
 
     def pull_back(self, stimuli: Float64Array, gradients: Float64Array) -> Float64Array:
-        """See :class:`hwloop.device.differentiable.Differentiable`; of the fibre before any drift.
+        """See :class:`hwloop.device.spec.Differentiable`; of the fibre before any drift.
 
         With u the field at the camera and I = abs(u)**2 times its gain: dI = 2 gain Re(u* du), and behind it the
         slope of the saturation.

@@ -62,6 +62,6 @@ class ReluLayer(Device):
         return np.maximum(self._product(inputs) + self.bias, 0.0)
 
     def pull_back(self, stimuli: Float64Array, gradients: Float64Array) -> Float64Array:
-        """See :class:`hwloop.device.differentiable.Differentiable`."""
+        """See :class:`hwloop.device.spec.Differentiable`."""
         active = stimuli @ self.weight.T + self.bias > 0
         return np.asarray((gradients * active) @ self.weight)

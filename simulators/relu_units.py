@@ -44,5 +44,5 @@ class ReluUnits(Device):
         return np.maximum(inputs, 0.0)
 
     def pull_back(self, stimuli: Float64Array, gradients: Float64Array) -> Float64Array:
-        """See :class:`hwloop.device.differentiable.Differentiable`."""
+        """See :class:`hwloop.device.spec.Differentiable`."""
         return gradients * (stimuli > 0)

@@ -14,7 +14,7 @@ import numpy as np
 from hwloop.blocks import BLOCK_ROWS
 from hwloop.device import Device, DeviceSpec
 from hwloop.device.converters import Converter
-from hwloop.device.made_of import plain_settings
+from hwloop.device.description import plain_settings
 from hwloop.device.settings import Declarations, SettingsGroup, choice, declared_in, noise, whole
 from hwloop.device.spec import Float64Array
 from hwloop.device.streams import NoiseStream

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device import Device, DeviceSpec
-from hwloop.device.made_of import plain_settings
-from hwloop.device.plain_numbers import NotPlainError, plain_numbers
+from hwloop.device.checks import NotPlainError, plain_numbers
+from hwloop.device.description import plain_settings
 from hwloop.device.plain_value import PlainValues, qualified
 from hwloop.device.settings import real_number, whole_number
 from hwloop.device.spec import Float64Array

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hwloop.device.made_of import plain_settings
+from hwloop.device.description import plain_settings
 from hwloop.devices.adapters.channels import (
     ChannelDevice,
     Gettable,

@@ -21,8 +21,8 @@ from hwloop.layers.network import as_rows
 from hwloop.reference import Responses
 from hwloop.reference.drift import change
 from hwloop.session import Session
-from hwloop.session.budget import is_whole
-from hwloop.session.same_device import in_words
+from hwloop.session.account import is_whole
+from hwloop.session.same_device import joined
 from hwloop.torch_state import own_torch_state
 from hwloop.training.history import require_finite
 from hwloop.training.labels import as_classes
@@ -180,7 +180,7 @@ class Adapter:
             if then is not None and now is not None and (different := then.differences(now)):
                 warnings.warn(
                     f"stage {number}: the anchors were recorded on another device than this one; recorded, and "
-                    f"now: {in_words(different)}. What has changed counts as drift, and is mended as "
+                    f"now: {joined(different)}. What has changed counts as drift, and is mended as "
                     "far as the policy can; check it on test rows, or train again",
                     HwloopWarning,
                     stacklevel=3,

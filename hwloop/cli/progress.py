@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from hwloop.events import EarlierRowsFound, Event, Noticed, RowsMeasured, StageStarted, ValidationScored
 from hwloop.experiment import results
 from hwloop.experiment.events import MethodScored, RunForecast, SeedFinished, SeedStarted, SeedTakenUp
-from hwloop.session.forecast import readable_time
+from hwloop.session.account import readable_time
 
 
 class RunProgress:

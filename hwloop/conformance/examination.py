@@ -19,7 +19,7 @@ from hwloop.device.spec import Float64Array
 from hwloop.errors import BudgetExceeded, DeviceDisconnected, DeviceError
 from hwloop.journal import InMemoryJournal, Journal
 from hwloop.session import Session
-from hwloop.session.row_measurer import rows_a_call
+from hwloop.session.measurement import rows_a_call
 
 Result = TypeVar("Result")
 JournalOf = Callable[[str], Journal]

@@ -13,11 +13,9 @@ import numpy as np
 
 from hwloop.device.checks import checked_stimuli, copy_readings
 from hwloop.device.copies import deep, shallow
-from hwloop.device.description import DeviceDescription
-from hwloop.device.guards import asking, closing, guard, opening
+from hwloop.device.description import DeviceDescription, MadeOf, made_of
 from hwloop.device.handling import RowHandling
-from hwloop.device.hold import called, changing_itself
-from hwloop.device.made_of import LiveSettings, MadeOf, look, made_of
+from hwloop.device.hold import LiveSettings, asking, called, closing, guard, look, opening
 from hwloop.device.plain_value import UNDESCRIBED, qualified
 from hwloop.device.spec import DeviceSpec, Float64Array
 from hwloop.errors import DeviceDisconnected, DeviceError, DeviceTimeout, HwloopError
@@ -143,7 +141,7 @@ class Device(ABC):
     def described_settings(self) -> dict[str, Any]:
         """Every setting that changes an answer, as plain values; by default the arguments of the constructor.
 
-        A class that can say more of itself overrides this, with :func:`hwloop.device.made_of.plain_settings`.
+        A class that can say more of itself overrides this, with :func:`hwloop.device.description.plain_settings`.
         """
         if self._made_of is None:
             return {"settings": {UNDESCRIBED: f"what {type(self).__name__} was built from"}}
@@ -306,40 +304,28 @@ class Device(ABC):
         DeviceChanged
             Another unit answers since a call failed, or ``spec`` is another than when the device was opened.
         """
-        spec, name = self.spec, type(self).__name__
+        spec, inside, name = self.spec, self.devices_inside, type(self).__name__
         stimuli = checked_stimuli(inputs, spec, name)
         rows = len(stimuli)
         responses = np.empty((rows, spec.n_outputs))
         step = min(spec.max_rows or max(rows, 1), self.rows_together or max(rows, 1))
-        with called(self) as hold, changing_itself(self):
+        with called(self, inside) as hold:
             hold.check_spec(self, spec)
             doubtful, hold.doubtful = hold.doubtful, True
             for start in range(0, rows, step):
                 part = slice(start, start + step)
-                copy_readings(self._call_driver(stimuli[part]), responses[part], spec, name)
+                try:
+                    reply = self._measure(stimuli[part])
+                except HwloopError:
+                    raise
+                except Exception as error:
+                    raise _driver_error(name, error, len(stimuli[part])) from error
+                copy_readings(reply, responses[part], spec, name)
                 self._rows_answered += len(responses[part])
             if doubtful and hold.identity is not None:
                 hold.recognise(self)
             hold.doubtful = False
         return responses
-
-    def _call_driver(self, stimuli: Float64Array) -> Any:
-        """Call ``_measure``; whatever a driver's library raises becomes a :class:`DeviceError`."""
-        try:
-            return self._measure(stimuli)
-        except HwloopError:
-            raise
-        except Exception as error:
-            kind: type[DeviceError] = DeviceError
-            if isinstance(error, TimeoutError):
-                kind = DeviceTimeout
-            elif isinstance(error, ConnectionError | EOFError):
-                kind = DeviceDisconnected
-            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            raise kind(
-                f"{type(self).__name__} failed while measuring {len(stimuli)} rows ({what}); "
-                "check the device and its connection, then run again"
-            ) from error
 
     def __copy__(self) -> Device:
         return shallow(self)
@@ -355,6 +341,19 @@ class Device(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _driver_error(name: str, error: Exception, rows: int) -> DeviceError:
+    """What becomes of an error that a driver's library raises."""
+    kind: type[DeviceError] = DeviceError
+    if isinstance(error, TimeoutError):
+        kind = DeviceTimeout
+    elif isinstance(error, ConnectionError | EOFError):
+        kind = DeviceDisconnected
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return kind(
+        f"{name} failed while measuring {rows} rows ({what}); check the device and its connection, then run again"
+    )
 
 
 def _noting_base(cls: type[Device], constructor: Any) -> Any:

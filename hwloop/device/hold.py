@@ -1,22 +1,27 @@
-"""Whose a device is: one owner, one call at a time, one process, and one unit that answers."""
+"""Holds a device: one owner, one call at a time, one process, one unit that answers, settings that stay."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from hwloop.device.made_of import look, settle
+import numpy as np
+
+from hwloop.device.plain_value import PlainValues
 from hwloop.errors import BadReading, DeviceChanged, DeviceError
 
 if TYPE_CHECKING:
     from hwloop.device.base import Device
     from hwloop.device.spec import DeviceSpec
+
 
 T = TypeVar("T")
 
@@ -58,6 +63,8 @@ class Hold:
         What it said of itself when it was opened; ``None`` while nobody answers.
     spec
         What it promised at its first call since then.
+    settings_changed
+        Settings that were others when the device, or one inside of it, was built; as of its last call.
     doubtful
         A call has failed since then, and the driver may have connected to something else.
     """
@@ -71,6 +78,7 @@ class Hold:
         self.identity: str | None = None
         self.spec: DeviceSpec | None = None
         self.asking_seconds = math.inf  # what identify() took last
+        self.settings_changed: dict[str, Any] = {}
         self.doubtful = False
         self.opening: int | None = None  # the thread that is in its open()
 
@@ -134,7 +142,7 @@ class Hold:
             raise
         self.asking_seconds = time.perf_counter() - began
         if self.identity is None:
-            self.identity = found
+            self.identity, self.spec = found, device.spec
         if found != self.identity:
             try:
                 self._refuse(device, found, self.identity)
@@ -157,7 +165,7 @@ class Hold:
             return  # closed, or never opened
         if self.spec is None:
             self.spec = spec
-        different = spec.differences(self.spec)
+        different = [] if spec is self.spec else spec.differences(self.spec)
         if different:
             raise DeviceChanged(
                 f"{type(device).__name__} is another than when it was opened: {'; '.join(different)}. Nothing was "
@@ -206,12 +214,13 @@ def hold_of(device: Device) -> Hold:
 
 
 @contextmanager
-def called(device: Device) -> Iterator[Hold]:
-    """A call of a device: by its holder alone, and one at a time."""
+def called(device: Device, inside: Sequence[Device]) -> Iterator[Hold]:
+    """A call of a device, and of those ``inside`` of it: by its holder alone, and one at a time."""
     hold = hold_of(device)
     hold.admit(device)
-    with hold.lock:
+    with hold.lock, changing_itself(device, inside) as every:
         hold.admit(device)  # it may have been taken meanwhile
+        hold.settings_changed = _settings_changed(every)
         _here.calls += 1
         try:
             yield hold
@@ -230,17 +239,21 @@ def working_for(holder: Holder | None) -> Iterator[None]:
 
 
 @contextmanager
-def changing_itself(device: Device) -> Iterator[None]:
-    """A call of a device, within which it may change itself and the devices inside of it."""
+def changing_itself(device: Device, inside: Sequence[Device]) -> Iterator[list[Device]]:
+    """A call of a device, within which it may change itself and those ``inside`` of it; gives all of them."""
     within = _here.changing
+    every = [device, *_all_inside(inside, (device,))]
     if not within:
-        look(device)
+        for each in every:
+            look(each)
     _here.changing = True
     try:
-        yield
+        yield every
     finally:
         _here.changing = within
-        settle(device)
+        for each in every:
+            if each._live_settings is not None:
+                each._live_settings.settle(each)
 
 
 def handed_on(step: Callable[[], T]) -> Callable[[], T]:
@@ -274,7 +287,8 @@ def opened(device: Device, open_it: Callable[[], None]) -> None:
         hold.admit(device)
         hold.opening, hold.process = threading.get_ident(), os.getpid()
         try:
-            with changing_itself(device):
+            with changing_itself(device, device.devices_inside) as every:
+                hold.settings_changed = _settings_changed(every)
                 open_it()
         finally:
             hold.opening = None
@@ -293,7 +307,7 @@ def closed(device: Device, close_it: Callable[[], None]) -> None:
         return
     _give_up_call(device, hold)
     try:
-        with changing_itself(device):
+        with changing_itself(device, device.devices_inside):
             close_it()
     finally:
         if not _here.calls:  # else it is opened again for the rows of the same call
@@ -328,3 +342,126 @@ def _renew_locks() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_locks)
+
+
+class LiveSettings:
+    """Sees what somebody changes on a device that is built already, such as ``device.gain = 5.0``.
+
+    It compares the attributes that bear the name of a constructor's argument, with or without an underscore:
+    numbers and text by value, arrays by which object they are. What changes them within a call of the device
+    (``open``, ``close``, ``identify``, ``measure``) is its own state. What changes them between two calls has
+    changed a setting, and is part of the device's description from then on.
+
+    Attributes
+    ----------
+    changed
+        The settings that are others than when the device was built, as plain values by attribute.
+    """
+
+    def __init__(self, device: Device, names: Iterable[str]) -> None:
+        self._names = tuple(place for name in names for place in (name, f"_{name}"))
+        self._built = self._last = self._now(device)
+        self.changed: dict[str, Any] = {}
+
+    def _now(self, device: Device) -> dict[str, Any]:
+        values = vars(device)
+        return {name: values[name] for name in self._names if isinstance(values.get(name, _ABSENT), WATCHED)}
+
+    def look(self, device: Device) -> None:
+        """Take down what has changed since the last call."""
+        now = self._now(device)
+        for name in now.keys() | self._last.keys():
+            value = now.get(name, _ABSENT)
+            if _same(value, self._last.get(name, _ABSENT)):
+                continue
+            if _same(value, self._built.get(name, _ABSENT)):
+                self.changed.pop(name, None)
+            else:
+                self.changed[name] = "deleted" if value is _ABSENT else PlainValues().of(value)
+        self._last = now
+
+    def settle(self, device: Device) -> None:
+        """What a call of the device has changed is its own state."""
+        self._last = self._now(device)
+
+
+WATCHED = (bool, int, float, str, type(None), np.generic, np.ndarray)
+_ABSENT = object()
+
+
+def _same(value: Any, other: Any) -> bool:
+    if isinstance(value, np.ndarray) or isinstance(other, np.ndarray):
+        return value is other
+    return bool(value == other or (value != value and other != other))  # not-a-number is itself
+
+
+def look(device: Device) -> None:
+    """See what somebody has changed on a device since its last call."""
+    if device._live_settings is not None:
+        device._live_settings.look(device)
+    elif device._made_of is not None:  # its constructor is none that could be waited for, as a dataclass's
+        object.__setattr__(device, "_live_settings", LiveSettings(device, device._made_of.names))
+
+
+def _all_inside(devices: Sequence[Device], above: tuple[Device, ...]) -> Iterator[Device]:
+    for device in devices:
+        if all(device is not each for each in above):
+            yield device
+            yield from _all_inside(device.devices_inside, (*above, device))
+
+
+def _settings_changed(devices: Sequence[Device]) -> dict[str, Any]:
+    found = {}
+    for number, each in enumerate(devices):
+        if each._live_settings is not None:
+            place = f"{type(each).__name__}{number or ''}."
+            found |= {place + name.lstrip("_"): value for name, value in each._live_settings.changed.items()}
+    return found
+
+
+Method = Callable[..., Any]
+
+
+def opening(method: Callable[[Any], None]) -> Callable[[Any], None]:
+    """An ``open`` after which the same unit must answer as before; see :mod:`hwloop.device.hold`."""
+
+    @functools.wraps(method)
+    def open(self: Device, *arguments: Any, **options: Any) -> None:
+        opened(self, lambda: method(self, *arguments, **options))
+
+    return open
+
+
+def closing(method: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A ``close`` that closes nothing of another owner's or another process's."""
+
+    @functools.wraps(method)
+    def close(self: Device, *arguments: Any, **options: Any) -> None:
+        closed(self, lambda: method(self, *arguments, **options))
+
+    return close
+
+
+def asking(method: Callable[[Any], str]) -> Callable[[Any], str]:
+    """An ``identify`` that asks while nobody else is asking or measuring."""
+
+    @functools.wraps(method)
+    def identify(self: Device, *arguments: Any, **options: Any) -> str:
+        hold = hold_of(self)
+        refuse_fork(hold.process, type(self).__name__)
+        with hold.lock, changing_itself(self, ()):
+            return method(self, *arguments, **options)
+
+    return identify
+
+
+GUARDS: dict[str, Callable[[Method], Method]] = {"open": opening, "close": closing, "identify": asking}
+
+
+def guard(kind: type[Device], guarded_bases: type[Device]) -> None:
+    """Put the guards around what a class defines of its own, or takes from a base that is no device."""
+    for name, guarded in GUARDS.items():
+        home = next(base for base in kind.__mro__ if name in base.__dict__)
+        method = home.__dict__[name]
+        if inspect.isfunction(method) and (home is kind or not issubclass(home, guarded_bases)):
+            setattr(kind, name, guarded(method))

@@ -1,9 +1,9 @@
-"""What a device promises: its channels, its physical limits and its pace."""
+"""Specifies what a device promises: its channels, its physical limits and its pace."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,3 +137,18 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
         return np.array_equal(one, other)
     return bool(one == other)
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """What a simulated device may offer beside :meth:`Device.measure`, for the yardstick that exact gradients are.
+
+    No trainer needs it but those that say that they use a model.
+    """
+
+    def pull_back(self, stimuli: Float64Array, gradients: Float64Array) -> Float64Array:
+        """Derivative of a loss by the stimuli (rows, n_inputs), from that by the responses (rows, n_outputs).
+
+        It is that of the noiseless response; converters count as the lines that they approximate.
+        """
+        ...

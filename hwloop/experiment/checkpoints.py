@@ -29,7 +29,7 @@ from hwloop.experiment.provenance import unlike
 from hwloop.experiment.results import Score
 from hwloop.layers import PhysicalNetwork
 from hwloop.session import Session
-from hwloop.session.place import Place
+from hwloop.session.account import Place
 from hwloop.training import Trainer
 from hwloop.training.state import Checkpoint, SavedState, TrainingState, keep_nothing
 

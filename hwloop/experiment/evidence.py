@@ -12,7 +12,7 @@ from hwloop.experiment import results
 from hwloop.experiment.columns import Interval, Summary, paired_difference
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.results import Score, SeedResult
-from hwloop.session.ledger import RUN_PURPOSES
+from hwloop.session.account import RUN_PURPOSES
 
 
 @dataclass(frozen=True)

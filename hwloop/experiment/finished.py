@@ -22,7 +22,7 @@ from hwloop.experiment.provenance import made_with, unlike
 from hwloop.experiment.results import DeviceResponse, Score, SeedResult, Sweep
 from hwloop.journal.durable_files import atomic_write
 from hwloop.runs.layout import journal_folders
-from hwloop.session.place import Place
+from hwloop.session.account import Place
 
 FOLDER = "finished"
 

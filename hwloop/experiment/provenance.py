@@ -19,7 +19,7 @@ from hwloop.device.description import plain_spec
 from hwloop.errors import ConfigError
 from hwloop.experiment.config import ExperimentConfig, MeasuredWith
 from hwloop.experiment.toml_text import Inline
-from hwloop.session.same_device import in_words
+from hwloop.session.same_device import joined
 
 PACKAGES = ("numpy", "scipy", "torch", "scikit-learn", "pydantic", "matplotlib", "safetensors")
 
@@ -129,7 +129,7 @@ class MeasuredDevices:
             name = f"{device.built_from} describes" if device.built_from else "This is"
             raise ConfigError(
                 f"{self._where} says with which device number {number} seed {seed} was measured. {name} another "
-                f"one now; recorded, and now: {in_words(different)}. Set that back; to measure with the device as "
+                f"one now; recorded, and now: {joined(different)}. Set that back; to measure with the device as "
                 "it is now, start a new run (with a copy of run.toml without its measured_with tables)"
             )
 

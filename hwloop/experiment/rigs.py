@@ -23,8 +23,8 @@ from hwloop.journal.record import DEVICE
 from hwloop.layers.fitting_device import open_fitting_device
 from hwloop.registry import DEVICES
 from hwloop.runs.layout import REUSED, journal_folder, journal_folders, require_run
+from hwloop.session.known_rows import fresh
 from hwloop.session.reference_monitor import RESTANDARDISED
-from hwloop.session.row_ages import fresh
 
 DEVICE_SEED_STEP = 1000  # between the seeds of a run's devices
 

@@ -41,7 +41,7 @@ from hwloop.experiment.results import (
 from hwloop.experiment.rigs import Rig, features_of_devices
 from hwloop.layers import PhysicalNetwork
 from hwloop.session import Forecast, Session
-from hwloop.session.ledger import RUN_PURPOSES
+from hwloop.session.account import RUN_PURPOSES
 from hwloop.training import History, Trainer
 from hwloop.training import trainer as make_trainer
 from hwloop.training.history import StageHistory

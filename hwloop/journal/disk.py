@@ -218,13 +218,14 @@ class DiskJournal(FolderJournal):
                 f"{self.folder} holds {self.rows} rows, so the next record cannot begin with row "
                 f"{record.first_row}; let one session write one journal"
             )
-        self._write(rows_header(record), {"stimuli": record.stimuli, "responses": record.responses})
+        header = rows_header(record)
+        self._write(header, frame.encode(header, {"stimuli": record.stimuli, "responses": record.responses}))
 
     def note(self, note: Note) -> None:
-        self._write(note_header(note), {})
+        header = note_header(note)
+        self._write(header, frame.encode(header, {}))
 
-    def _write(self, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-        buffers = frame.encode(header, arrays)
+    def _write(self, header: dict[str, Any], buffers: list[bytes | memoryview]) -> None:
         length = sum(len(buffer) for buffer in buffers)
         with self._mutex:
             if self._closed:

@@ -19,7 +19,7 @@ from hwloop.layers.rowwise import as_float64
 from hwloop.layers.stage import Stage
 from hwloop.registry import TRAINERS
 from hwloop.session import Measurement, Session
-from hwloop.session.row_measurer import rows_a_call
+from hwloop.session.measurement import rows_a_call
 from hwloop.torch_state import own_torch_state
 
 Served = tuple[Stage, Session]

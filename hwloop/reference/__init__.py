@@ -1,7 +1,6 @@
 """Reference stimuli: how far a device has moved since it was first measured, and how to know it again."""
 
 from hwloop.reference.drift import Change, Noise, Responses
-from hwloop.reference.fingerprint import Fingerprint
-from hwloop.reference.settings import Reference
+from hwloop.reference.fingerprint import Fingerprint, Reference
 
 __all__ = ["Change", "Fingerprint", "Noise", "Reference", "Responses"]

@@ -9,8 +9,7 @@ import weakref
 from typing import Any
 
 from hwloop.device import Device, DeviceDescription, DeviceSpec
-from hwloop.device.hold import Holder, hold_of
-from hwloop.device.made_of import settings_changed
+from hwloop.device.hold import Hold, Holder, hold_of
 from hwloop.errors import DeviceChanged, HwloopWarning
 from hwloop.journal import Journal, Note
 
@@ -46,6 +45,7 @@ class OneUnit:
         self._name = type(device).__name__
         self._description: DeviceDescription | None = None
         self._spec: DeviceSpec | None = None
+        self._hold: Hold | None = None
         self._settings: dict[str, Any] = {}
         self._units: list[tuple[weakref.ref[Device], str]] = []
         self._asking_seconds = float("inf")
@@ -62,13 +62,15 @@ class OneUnit:
         ------
         DeviceChanged
         """
+        self._hold = hold_of(self._device)
         if self._description is None:
             self.identity, self._description, self._spec = identity, description, description.spec
-            self._settings = settings_changed(self._device)
+            self._settings = self._hold.settings_changed
         different = description.differences(self._description)
         if different:
             raise self._changed("; ".join(different[:SHOWN_DIFFERENCES]))
-        self._compare(identity)
+        if identity != self.identity:
+            raise self._said(identity)
         found = [
             (hold.device, hold.identity) for hold in holder.holds if hold.identity is not None and hold.device()
         ]
@@ -77,7 +79,7 @@ class OneUnit:
             if now != who:
                 raise self._changed(f"{type(unit()).__name__}, inside of it, says {now!r} of itself, not {who!r}")
         self._units = found
-        self._asking_seconds = self._quickest(hold_of(self._device).asking_seconds)
+        self._asking_seconds = self._quickest(self._hold.asking_seconds)
         self._asked_at, self._rows_vouched, self.is_in_doubt = time.monotonic(), self._journal.rows, False
 
     def _quickest(self, seconds: float) -> float:
@@ -86,36 +88,33 @@ class OneUnit:
             if not FROM_MEMORY_SECONDS < seconds < DOUBTFUL_SECONDS:
                 break
             began = time.perf_counter()
-            self._compare(self._device.identify())
+            if (found := self._device.identify()) != self.identity:
+                raise self._said(found)
             seconds = min(seconds, time.perf_counter() - began)
         return seconds
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy knows the device; the objects inside of it are copied too, or not, and looked at anew."""
-        return {**self.__dict__, "_units": []}
+        return {**self.__dict__, "_units": [], "_hold": None}
 
-    def check_spec(self) -> None:
-        """Refuse a spec that is another than when the device was opened; raises as :meth:`opened`."""
-        different = [] if self._spec is None else self._device.spec.differences(self._spec)
-        if different:
-            raise self._changed("; ".join(different))
-
-    def check_settings(self) -> None:
-        """Refuse settings too that are others than then; on the thread that owns the device."""
-        self.check_spec()
-        settings = settings_changed(self._device)
-        if self._spec is not None and settings != self._settings:
+    def check_answer(self) -> None:
+        """Refuse an answer of another device before it is recorded; raises as :meth:`confirm`."""
+        spec = self._device.spec
+        settings = self._settings if self._hold is None else self._hold.settings_changed
+        if self._spec is not None and spec is not self._spec:
+            different = spec.differences(self._spec)
+            if different:
+                raise self._changed("; ".join(different))
+        if settings != self._settings:
             names = [name for name in settings | self._settings if settings.get(name) != self._settings.get(name)]
             raise self._changed(
                 "; ".join(f"{name} was set to {settings.get(name, 'what it was built with')}" for name in names)
             )
-
-    def check_answer(self) -> None:
-        """Refuse an answer of another device before it is recorded; raises as :meth:`confirm`."""
-        self.check_settings()
         self.is_in_doubt = False
         if self._asking_seconds <= FROM_MEMORY_SECONDS:
-            self._compare(self._device.identify())
+            found = self._device.identify()
+            if found != self.identity:
+                raise self._said(found)
         elif time.monotonic() - self._asked_at >= max(ASKED_EVERY_SECONDS, self._asking_seconds / ASKING_SHARE):
             self._ask()
 
@@ -163,11 +162,10 @@ class OneUnit:
             if self._noted_rows != rows:
                 self._noted_rows = rows
                 self._journal.note(Note(UNVOUCHED, {"first_row": first, "end_row": rows, "identity": found}))
-        raise self._changed(f"it says {found!r} of itself, not {self.identity!r}", since)
+        raise self._said(found, since)
 
-    def _compare(self, found: str) -> None:
-        if found != self.identity:
-            raise self._changed(f"it says {found!r} of itself, not {self.identity!r}")
+    def _said(self, found: str, since: str = "") -> DeviceChanged:
+        return self._changed(f"it says {found!r} of itself, not {self.identity!r}", since)
 
     def _changed(self, difference: str, since: str = "") -> DeviceChanged:
         return DeviceChanged(

@@ -48,7 +48,7 @@ class ProgressKeeper:
             What the journal holds is of no use to this device.
         """
         try:
-            with changing_itself(self._device):
+            with changing_itself(self._device, self._device.devices_inside):
                 if self._kept:
                     self._device.resume(nested({"rows": rows, **self._kept}))
                 elif rows:

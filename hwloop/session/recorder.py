@@ -1,19 +1,23 @@
-"""Measure and record: the only place in which a session calls its device."""
+"""Measures a block and records it: the only place in which a session measures with its device."""
 
 from __future__ import annotations
 
 import contextlib
 import time
+import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from hwloop.device import Device
 from hwloop.device.spec import Float64Array
 from hwloop.errors import DeviceError, HwloopError, JournalError
-from hwloop.journal import Journal, Record
-from hwloop.session.ledger import Ledger
+from hwloop.events import Event, MayStand
+from hwloop.journal import Journal, Note, Record
+from hwloop.journal.record import POSITION
+from hwloop.session.account import Ledger
 from hwloop.session.one_unit import OneUnit
 from hwloop.session.progress import ProgressKeeper
 
@@ -101,7 +105,8 @@ class Recorder:
         DeviceError
             The device failed, or another one answers.
         """
-        self._refuse_if_halted()
+        if self._halted:
+            raise self._was_halted()
         answer = self._replayed(stimuli, purpose) if self.is_replaying else self._measured(stimuli, purpose)
         self._position += len(answer.responses)
         return answer
@@ -157,7 +162,6 @@ class Recorder:
             self._progress.check()
             self._progress.resume(self._position)
             self._continued = True
-        self.unit.check_settings()
         started, begin = time.time(), time.perf_counter()
         try:
             responses = self.device.measure(stimuli)
@@ -167,7 +171,8 @@ class Recorder:
                 self._progress.failed()
             raise
         end = time.perf_counter()
-        self._refuse_if_halted()
+        if self._halted:
+            raise self._was_halted()
         self.unit.check_answer()
         self.ledger.count_measured(purpose, len(stimuli), end - begin)  # spent, even if the journal fails
         first = self.journal.rows
@@ -175,12 +180,49 @@ class Recorder:
         self.journal.append(
             Record(purpose, self.settings, first, started, end - begin, stimuli, responses, self.step, changed)
         )
-        self._progress.recorded(changed)
+        if changed:
+            self._progress.recorded(changed)
         return Answer(responses, first, busy=(begin, end))
 
-    def _refuse_if_halted(self) -> None:
-        if self._halted:
-            raise DeviceError(
-                "the device was closed at once while rows were still to be measured; those in flight are not "
-                "recorded. Make a new session to go on"
-            )
+    def _was_halted(self) -> DeviceError:
+        return DeviceError(
+            "the device was closed at once while rows were still to be measured; those in flight are not "
+            "recorded. Make a new session to go on"
+        )
+
+
+class Told(Protocol):
+    """Takes what a device tells."""
+
+    def device_event(self, event: Event) -> None:
+        """Record it, and pass it on."""
+
+
+class WeakSessionListener:
+    """A device's listener that keeps no session alive; a copied device tells nobody until it is opened.
+
+    Where hardware may stand goes to the journal, on the disk, even if the session is lost and only its device is
+    still being closed: whoever opens the device next must know.
+    """
+
+    def __init__(self, session: Told | None, journal: Journal | None) -> None:
+        self._session = None if session is None else weakref.ref(session)
+        self._journal = None if journal is None else weakref.ref(journal)
+
+    def __call__(self, event: Event) -> None:
+        """Tell the session, if it is still there."""
+        if isinstance(event, MayStand):
+            self._keep(event)
+            return
+        session = None if self._session is None else self._session()
+        if session is not None:
+            session.device_event(event)
+
+    def _keep(self, event: MayStand) -> None:
+        journal = None if self._journal is None else self._journal()
+        if journal is not None:
+            journal.note(Note(POSITION, asdict(event)))
+            journal.sync()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WeakSessionListener, (None, None)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
 
 from hwloop.device.spec import Float64Array
+from hwloop.errors import DeviceDrifted, HwloopWarning
 from hwloop.events import ReferenceMeasured
 from hwloop.journal import Note
 from hwloop.reference import Change, Fingerprint, Noise, Reference, Responses
-from hwloop.reference.correction import Correction
-from hwloop.reference.drift import averaged, change, noise_of
-from hwloop.reference.fingerprint import stimuli_hash
-from hwloop.reference.settings import reference_stimuli
-from hwloop.session.drift_policy import POLICIES, warn_of_noise
+from hwloop.reference.drift import DriftCorrection, averaged, change, fitted_correction, noise_of
+from hwloop.reference.fingerprint import reference_stimuli, stimuli_hash
+from hwloop.session.measurement import Monitor
 from hwloop.session.recorder import Answer, Recorder
 
-Answerer = Callable[[Float64Array], Answer]
 PAUSED, RESTANDARDISED = "paused", "restandardised"  # kinds of notes in the journal
 
 
-class ReferenceMonitor:
+class ReferenceMonitor(Monitor):
     """Row counts and responses alone decide, never the clock: a run that is executed again does the same.
 
     Parameters
@@ -35,10 +35,8 @@ class ReferenceMonitor:
 
     Attributes
     ----------
-    curve
-        Every measurement so far.
-    name, device
-        The device's class, and what it says of itself once it is open.
+    name
+        The device's class.
     first, latest
         The first responses, and the latest, both as the device gave them; with them ``noise``.
     """
@@ -48,14 +46,14 @@ class ReferenceMonitor:
     noise: Noise
 
     def __init__(self, reference: Reference, recorder: Recorder, forget: Callable[[], None]) -> None:
+        super().__init__(type(recorder.device).__name__)
         self.reference = reference
-        self.curve: list[ReferenceMeasured] = []
-        self.name = self.device = type(recorder.device).__name__
+        self.name = self.device
         self._policy = POLICIES[reference.on_drift]
         self._stimuli = reference_stimuli(recorder.device.spec, reference.stimuli, reference.seed)
         self._recorder = recorder
         self._forget = forget
-        self._correction: Correction | None = None
+        self._correction: DriftCorrection | None = None
         self._answered: list[Float64Array] = []  # of the measurement in progress, which may be interrupted
         self._next_row = 0
         self._rows_since = 0
@@ -96,7 +94,7 @@ class ReferenceMonitor:
 
     # -- measuring -------------------------------------------------------------------------------------
 
-    def measure(self, answer: Answerer) -> ReferenceMeasured:
+    def measure(self, answer: Callable[[Float64Array], Answer]) -> ReferenceMeasured:
         """Measure the reference; ``answer`` gives responses to the first of the stimuli that it is asked for.
 
         A measurement that was interrupted goes on where it stopped, so that the order of the rows in the
@@ -131,7 +129,7 @@ class ReferenceMonitor:
         stimulus = self._recorder.next_recorded_stimulus()
         return stimulus is not None and np.array_equal(stimulus, self._stimuli[0])
 
-    def _passes(self, answer: Answerer, passes: int) -> Float64Array:
+    def _passes(self, answer: Callable[[Float64Array], Answer], passes: int) -> Float64Array:
         asked = np.tile(self._stimuli, (passes, 1))
         while (done := sum(map(len, self._answered))) < len(asked):
             given = answer(asked[done:])
@@ -193,7 +191,7 @@ class ReferenceMonitor:
         self._note_once(PAUSED, {})
         self._asked_for = True
 
-    def restandardise(self, correction: Correction) -> Change:
+    def restandardise(self, correction: DriftCorrection) -> Change:
         """Forget what was measured before, correct what follows; returns the change that this leaves."""
         self._correction = correction
         self._forget()
@@ -220,26 +218,82 @@ class ReferenceMonitor:
         return Fingerprint(self.device, self.reference.seed, stimuli_hash(self._stimuli), responses, self.noise)
 
 
-class NoMonitor(ReferenceMonitor):
-    """Nobody watches: no row is measured for it."""
+class DriftPolicy(ABC):
+    """What follows when a reference measurement lies beyond the limit.
 
-    is_due = False
-    rows_until_due = float("inf")
+    ``every_time`` says whether it follows again at the next one, if that is still beyond.
+    """
 
-    def __init__(self) -> None:
-        self.curve = []
-        self.device = ""
+    every_time = True
 
-    def rows_ahead(self, rows: int) -> int:
-        """None."""
-        return 0
+    @abstractmethod
+    def act(self, monitor: ReferenceMonitor) -> None:
+        """Do it; called on the device's thread, before the next row."""
 
-    def count(self, rows: int) -> None:
-        """Nothing to count."""
 
-    def ask(self) -> None:
-        """Nothing to measure."""
+class Warn(DriftPolicy):
+    """Goes on, with a :class:`hwloop.errors.HwloopWarning` each time the limit is crossed."""
 
-    def corrected(self, responses: Float64Array) -> Float64Array:
-        """As they are."""
-        return responses
+    every_time = False
+
+    def act(self, monitor: ReferenceMonitor) -> None:
+        """Warn of it."""
+        _warn(f"{drift_text(monitor)}. The run goes on; on_drift = pause or restandardise would act on it")
+
+
+class Pause(DriftPolicy):
+    """Stops before the next row; the reference is measured again before any other row is."""
+
+    def act(self, monitor: ReferenceMonitor) -> None:
+        """Raise :class:`hwloop.errors.DeviceDrifted`, unless an earlier run went on from here."""
+        if monitor.is_replaying:
+            return
+        monitor.pause()
+        raise DeviceDrifted(
+            f"{drift_text(monitor)}. What was measured is kept. Check warm-up, alignment and supply, then go "
+            "on: the reference is measured again first. To go on with the device as it is, set a larger limit, or "
+            "on_drift to warn or restandardise, under [reference] in run.toml"
+        )
+
+
+class CorrectDrift(DriftPolicy):
+    """Takes the change of every output's gain and offset out of the rows from here on."""
+
+    def act(self, monitor: ReferenceMonitor) -> None:
+        """Fit a new correction, always from raw responses to the first ones; warn if it leaves too much."""
+        left = monitor.restandardise(fitted_correction(monitor.first, monitor.latest, monitor.noise))
+        if left.drift > monitor.reference.limit and not monitor.curve[-2].action:
+            _warn(
+                f"{drift_text(monitor)}. Gains and offsets explain part of it only: {100 * left.drift:.3g} % "
+                "is left after restandardising. Train again, or set on_drift to pause"
+            )
+
+
+def warn_of_noise(monitor: ReferenceMonitor) -> None:
+    """Say so if the device is too noisy for the limit to mean anything."""
+    floor, limit = monitor.curve[0].noise_floor, monitor.reference.limit
+    if floor > limit:
+        _warn(
+            f"{monitor.name} is too noisy to see a drift of {100 * limit:.3g} %, the limit: noise alone "
+            f"may change the responses by {100 * floor:.2g} % of their spread, and only a larger drift is "
+            "seen. Average more readings, or set a larger limit"
+        )
+
+
+POLICIES: dict[str, DriftPolicy] = {"warn": Warn(), "pause": Pause(), "restandardise": CorrectDrift()}
+
+
+def drift_text(monitor: ReferenceMonitor) -> str:
+    """How far the device has moved, and since when."""
+    point, before = monitor.curve[-1], monitor.curve[-2]
+    since = "as before" if before.action else f"at row {before.row:,} it was still within it"
+    return (
+        f"{monitor.name} has drifted: at row {point.row:,} its responses to the reference stimuli differ from the "
+        f"first ones by {100 * point.remaining:.3g} % of their spread, and the limit is "
+        f"{100 * monitor.reference.limit:.3g} % ({since}; common gain {point.gain:.3f}, "
+        f"noise explains at most {100 * point.noise_floor:.2g} %)"
+    )
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, HwloopWarning, stacklevel=2)

@@ -18,29 +18,27 @@ from hwloop.device import Device, DeviceDescription
 from hwloop.device.checks import checked_stimuli
 from hwloop.device.hold import changing_itself, refuse_fork
 from hwloop.device.spec import Float64Array
-from hwloop.errors import ConfigError, HwloopError, HwloopWarning, JournalError
+from hwloop.errors import ConfigError, HwloopError, HwloopWarning
 from hwloop.events import DeviceDoubted, EarlierRowsFound, Event, Listener, ReferenceMeasured
 from hwloop.journal import InMemoryJournal, Journal, Note
 from hwloop.open_devices import abort
 from hwloop.reference import Fingerprint, Reference
 from hwloop.registry import nearest
-from hwloop.session.budget import Budget
-from hwloop.session.device_note import note_device, recorded_device
-from hwloop.session.forecast import Forecast
-from hwloop.session.known_rows import KnownRows
-from hwloop.session.ledger import PURPOSES, Ledger
-from hwloop.session.measurement import Measurement
-from hwloop.session.memory import Freshness, RowMemory
+from hwloop.session.account import PURPOSES, Budget, Forecast, Ledger, MeasuringPhase, Place
+from hwloop.session.known_rows import Freshness, KnownRows, RowMemory, row_keys
+from hwloop.session.measurement import Measurement, Monitor, RowMeasurer
 from hwloop.session.one_unit import unvouched_rows
 from hwloop.session.owner import DeviceOwner, User
-from hwloop.session.phase import MeasuringPhase
-from hwloop.session.place import Place
-from hwloop.session.recorder import Recorder
-from hwloop.session.reference_monitor import NoMonitor, ReferenceMonitor
-from hwloop.session.row_index import row_keys
-from hwloop.session.row_measurer import RowMeasurer
-from hwloop.session.same_device import DeviceAtHand, in_words
-from hwloop.session.tell_session import TellSession
+from hwloop.session.recorder import Recorder, WeakSessionListener
+from hwloop.session.reference_monitor import ReferenceMonitor
+from hwloop.session.same_device import (
+    CurrentDevice,
+    earlier_rows,
+    joined,
+    note_device,
+    note_same_device,
+    recorded_device,
+)
 
 ROWS_REMEMBERED_AT_ONCE = 4096
 
@@ -82,6 +80,8 @@ class Session:
         What the device is, see :meth:`hwloop.Device.describe`; ``None`` before it was opened.
     ledger, memory
         What was measured: how much, and the responses.
+    earlier
+        Journal of earlier runs, as it was given.
     """
 
     def __init__(
@@ -103,10 +103,11 @@ class Session:
         self._budget = Budget(budget, self.ledger)
         self._rows_counted_on = 0
         self.memory = RowMemory(self.journal, freshness)
-        self._known = KnownRows(self.memory, earlier)
+        self.earlier = earlier
+        self._known = KnownRows(self.memory)
         self._recorder = Recorder(device, self.journal, self.ledger)
         self._monitor = (
-            NoMonitor() if reference is None else ReferenceMonitor(reference, self._recorder, self._known.forget)
+            Monitor() if reference is None else ReferenceMonitor(reference, self._recorder, self._known.forget)
         )
         self.description: DeviceDescription | None = None
         self._measurer = RowMeasurer(self._recorder, self._known, self._monitor, self._budget, self._emit)
@@ -116,7 +117,7 @@ class Session:
         self._opening = threading.RLock()  # held while the device is opened or closed
         self._process = os.getpid()
         self._owner: DeviceOwner | None = None
-        self._user = User(self._recorder, TellSession(self, self.journal))
+        self._user = User(self._recorder, WeakSessionListener(self, self.journal))
         # Closes the device of a session that is lost.
         self._left_open: weakref.finalize[..., Session] | None = None
         self._users = 0
@@ -162,14 +163,17 @@ class Session:
 
     def _identified(self, identity: str, owner: DeviceOwner) -> None:
         """Who answers is known: say so in the journal, and look for what earlier runs measured on it."""
-        device = DeviceAtHand.of(self.device, identity)
+        device = CurrentDevice.of(self.device, identity)
         recorded = recorded_device(self._recorder, device)
         self._recorder.unit.opened(identity, device.description, owner)
         self._monitor.device = identity
         decided = None if recorded is None else recorded.earlier_fingerprints
-        found = self._known.find_earlier(device, decided)
+        found = None
+        if self.earlier is not None and self._known.earlier is None:
+            found = earlier_rows(self.earlier, device, decided, self.memory.freshness)
+            self._known.earlier = found.memory
         note_device(self._recorder, device, recorded, () if found is None else found.fingerprints)
-        with changing_itself(self.device):
+        with changing_itself(self.device, self.device.devices_inside):
             self.device.stood(self.journal.positions())
         self.description = device.description
         if recorded is not None:
@@ -184,9 +188,9 @@ class Session:
     def _doubt(self, doing: str, rows: int, doubts: Sequence[str]) -> None:
         """Say why recorded rows may be another device's, if they may be."""
         if rows and doubts:
-            self.device_event(DeviceDoubted(doing, self.identity, rows, in_words(doubts)))
+            self.device_event(DeviceDoubted(doing, self.identity, rows, joined(doubts)))
             warnings.warn(
-                f"{doing}: {rows:,} recorded rows stand for {self.identity} from here on, but {in_words(doubts)}. "
+                f"{doing}: {rows:,} recorded rows stand for {self.identity} from here on, but {joined(doubts)}. "
                 "Make sure by hand that it is the same device",
                 HwloopWarning,
                 stacklevel=2,
@@ -314,14 +318,14 @@ class Session:
     def _checked(self, stimuli: Any, purpose: str) -> Float64Array:
         if purpose not in PURPOSES:
             raise ConfigError(f"unknown purpose {purpose!r}: {nearest(purpose, PURPOSES)}")
-        self._recorder.unit.check_spec()
         return checked_stimuli(stimuli, self.device.spec, type(self.device).__name__)
 
     def _submitted(self, stimuli: Float64Array, purpose: str, fresh: bool) -> Measurement:
-        measurement = Measurement(len(stimuli), self.device.spec.n_outputs)
         with self._lock:
-            self._opened().submit(self._user, self._measurer.measure, stimuli, purpose, fresh, measurement)
-        return measurement
+            owner = self._opened()
+            measurement = Measurement(len(stimuli), self.device.spec.n_outputs)
+            owner.submit(self._user, self._measurer.measure, stimuli, purpose, fresh, measurement)
+            return measurement
 
     def _emit(self, event: Event) -> None:
         for listener in self.listeners:
@@ -391,7 +395,7 @@ class Session:
                     owner = self._owner
                     owner.call(self._user, lambda: self._identified(self.identity, owner))
             else:
-                _note_same_device(own, disk)
+                note_same_device(own, disk)
                 own.mirror = disk
 
     def remember_recorded(self) -> None:
@@ -432,11 +436,6 @@ class Session:
         return self._monitor.fingerprint()
 
     # -- cost ------------------------------------------------------------------------------------------
-
-    @property
-    def earlier(self) -> Journal | None:
-        """Journal of earlier runs, as it was given."""
-        return self._known.earlier
 
     @property
     def budget(self) -> int | None:
@@ -500,17 +499,3 @@ class Session:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._start_closed()
-
-
-def _note_same_device(own: Journal, disk: Journal) -> None:
-    """Say in a journal which device answers, and refuse one that was recorded on another."""
-    [*_, mine] = [note for note in own.notes() if note.kind == "device"]
-    theirs = [note for note in disk.notes() if note.kind == "device"]
-    if theirs and theirs[-1].details["settings"] != mine.details["settings"]:
-        raise JournalError(
-            f"the journal was recorded on {theirs[-1].details['identity']}, but this is "
-            f"{mine.details['identity']}; go on with the device and the settings that it was "
-            "recorded on, or into another journal"
-        )
-    if not theirs:
-        disk.note(mine)

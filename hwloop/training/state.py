@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from hwloop.errors import CheckpointError
 from hwloop.layers import PhysicalNetwork
-from hwloop.session.place import Place
+from hwloop.session.account import Place
 
 # What a learning-rate schedule changes in a parameter group.
 SCHEDULED = ("lr", "betas", "momentum")

@@ -206,7 +206,7 @@ class SettledOscillators(Substrate):
         )
 
     def pull_back(self, stimuli: Float64Array, gradients: Float64Array) -> Float64Array:
-        """See :class:`hwloop.device.differentiable.Differentiable`; of the ring before any drift.
+        """See :class:`hwloop.device.spec.Differentiable`; of the ring before any drift.
 
         With H the second derivative of E at rest, dq = H^-1 df, and H is symmetric.
         """

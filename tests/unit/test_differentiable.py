@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import hwloop
-from hwloop.device.differentiable import Differentiable
+from hwloop.device.spec import Differentiable
 from hwloop.devices.null import LinearProjection, Zeros
 from hwloop.layers import Encoder
 from hwloop.simulators.optical_fibre import OpticalFibre

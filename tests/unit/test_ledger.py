@@ -6,8 +6,7 @@ import pytest
 
 import hwloop
 from hwloop.session import Forecast, Ledger, Session
-from hwloop.session.forecast import readable_time
-from hwloop.session.phase import MeasuringPhase
+from hwloop.session.account import MeasuringPhase, readable_time
 
 
 def test_rows_and_seconds_add_up_by_purpose():

@@ -7,7 +7,7 @@ import pytest
 
 import hwloop
 from hwloop import Device, DeviceSpec, Session
-from hwloop.device.made_of import settings_changed
+from hwloop.device.hold import hold_of
 from hwloop.devices.averaged import Averaged
 from hwloop.journal import InMemoryJournal
 
@@ -73,18 +73,21 @@ def test_what_a_device_changes_itself_is_its_state():
         for k in range(5):
             session.measure(ROWS / (k + 1))
     assert device.calls == 5
-    assert settings_changed(device) == {}
+    assert hold_of(device).settings_changed == {}
     assert device.describe().differences(Amplifier(2.0).describe()) == []
 
 
 def test_private_attributes_none_and_copies():
     device = Amplifier(2.0)
     device._label = "new"
-    assert settings_changed(device) == {"Amplifier.label": "new"}
+    device.measure(ROWS)
+    assert hold_of(device).settings_changed == {"Amplifier.label": "new"}
     copied = copy.deepcopy(device)
-    assert settings_changed(copied) == {"Amplifier.label": "new"}
+    copied.measure(ROWS)
+    assert hold_of(copied).settings_changed == {"Amplifier.label": "new"}
     device._label = None
-    assert settings_changed(device) == {}
+    device.measure(ROWS)
+    assert hold_of(device).settings_changed == {}
 
 
 class Matrix(Device):

@@ -13,8 +13,7 @@ from hypothesis.extra.numpy import arrays
 from hwloop.device import Device, DeviceSpec
 from hwloop.journal import InMemoryJournal, Record
 from hwloop.session import Freshness, RowMemory, Session
-from hwloop.session.row_ages import fresh
-from hwloop.session.row_index import UNKNOWN, RowIndex, row_keys
+from hwloop.session.known_rows import UNKNOWN, RowIndex, fresh, row_keys
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -12,9 +12,8 @@ import hwloop
 from hwloop.device import Device, DeviceSpec
 from hwloop.errors import ConfigError
 from hwloop.reference import Noise, Responses
-from hwloop.reference.correction import fitted_correction
-from hwloop.reference.drift import averaged, change, noise_of
-from hwloop.reference.settings import reference_stimuli
+from hwloop.reference.drift import averaged, change, fitted_correction, noise_of
+from hwloop.reference.fingerprint import reference_stimuli
 
 OUTPUTS = 40
 STILL = Noise(0.0, 1.0, 4)

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwloop.device.differentiable import Differentiable
-from hwloop.device.spec import Float64Array
+from hwloop.device.spec import Differentiable, Float64Array
 from hwloop.errors import ConfigError
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.session import Session

@@ -15,7 +15,7 @@ from hwloop.device.spec import Float64Array
 from hwloop.errors import DeviceError
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.session import Measurement, Session
-from hwloop.session.row_measurer import rows_a_call
+from hwloop.session.measurement import rows_a_call
 from hwloop.training.options import Part, Range, option
 from hwloop.training.rules import LocalRule, StageRows
 from hwloop.training.schedules import Fit, Schedule

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from hwloop.simulators.bench.generator import settings
 from hwloop.simulators.bench.generator.outputs import Outputs
-from hwloop.simulators.bench.scpi.command import CommandCall, Setting, command
+from hwloop.simulators.bench.scpi.command import BenchSetting, CommandCall, command
 from hwloop.simulators.bench.scpi.status import ScpiError
 from hwloop.simulators.bench.scpi.values import Integer, Keyword, Raw
 
@@ -24,7 +24,7 @@ MEMORIES = 5
 class Saved:
     """Settings in one of the instrument's memories."""
 
-    values: dict[tuple[Setting, int], Any]
+    values: dict[tuple[BenchSetting, int], Any]
     source_vpp: dict[int, float]
     source_offset: dict[int, float]
 
@@ -123,7 +123,7 @@ class VirtualKeysight33500(Outputs):
         channel = call.suffix
         function = self.get(settings.FUNCTION, channel)
         first = settings.ARB_RATE if function == "ARB" else settings.FREQUENCY
-        numbers = (first.value(self, channel), self.amplitude(channel), self.offset_volts(channel))
+        numbers = (first.value(self, channel), self.amplitude(channel), self.offset(channel))
         return f'"{function} {",".join(f"{number:+.15E}" for number in numbers)}"'
 
     @command("*SAV", parameters=(Integer(),))

@@ -98,7 +98,7 @@ class GeneratorLevels(CommonCommands):
             self.from_vpp(channel, highest * self.shown(channel)),
         )
 
-    def offset_volts(self, channel: int) -> float:
+    def offset(self, channel: int) -> float:
         """Offset in volts at the load."""
         return self._source_offset[channel] * self.shown(channel)
 
@@ -114,21 +114,21 @@ class GeneratorLevels(CommonCommands):
         shown = self.shown(channel)
         return min(0.0, low + half) * shown, max(0.0, high - half) * shown
 
-    def high_volts(self, channel: int) -> float:
+    def high(self, channel: int) -> float:
         """Upper voltage at the load."""
         return (self._source_offset[channel] + 0.5 * self._source_vpp[channel]) * self.shown(channel)
 
-    def low_volts(self, channel: int) -> float:
+    def low(self, channel: int) -> float:
         """Lower voltage at the load."""
         return (self._source_offset[channel] - 0.5 * self._source_vpp[channel]) * self.shown(channel)
 
     def set_high(self, channel: int, volts: float) -> None:
         """Set the upper voltage, keeping the lower one below it."""
-        self._set_ends(channel, min(self.low_volts(channel), volts - self._least_vpp(channel)), volts)
+        self._set_ends(channel, min(self.low(channel), volts - self._least_vpp(channel)), volts)
 
     def set_low(self, channel: int, volts: float) -> None:
         """Set the lower voltage, keeping the upper one above it."""
-        self._set_ends(channel, volts, max(self.high_volts(channel), volts + self._least_vpp(channel)))
+        self._set_ends(channel, volts, max(self.high(channel), volts + self._least_vpp(channel)))
 
     def high_limits(self, channel: int) -> tuple[float, float]:
         """Limits of the upper voltage."""
@@ -158,11 +158,11 @@ class GeneratorLevels(CommonCommands):
 
     def limit_high_limits(self, channel: int) -> tuple[float, float]:
         """The upper output limit lies above what is played now."""
-        return self.high_volts(channel), MAX_SOURCE_VOLTS * self.shown(channel)
+        return self.high(channel), MAX_SOURCE_VOLTS * self.shown(channel)
 
     def limit_low_limits(self, channel: int) -> tuple[float, float]:
         """The lower output limit lies below what is played now."""
-        return -MAX_SOURCE_VOLTS * self.shown(channel), self.low_volts(channel)
+        return -MAX_SOURCE_VOLTS * self.shown(channel), self.low(channel)
 
     def _least_vpp(self, channel: int) -> float:
         return MIN_SOURCE_VPP * self.shown(channel)

@@ -12,7 +12,7 @@ from typing import ClassVar
 from hwloop.simulators.bench.oscilloscope import settings
 from hwloop.simulators.bench.oscilloscope.acquisition import Acquisition, first_crossing
 from hwloop.simulators.bench.oscilloscope.readout import Transfer
-from hwloop.simulators.bench.scpi.command import BenchCommand, CommandCall, Setting, command
+from hwloop.simulators.bench.scpi.command import BenchCommand, BenchSetting, CommandCall, command
 from hwloop.simulators.bench.scpi.instrument import BenchClock, ClientConnection
 from hwloop.simulators.bench.scpi.status import ScpiError
 from hwloop.simulators.bench.scpi.values import Keyword
@@ -189,7 +189,7 @@ class InfiniiVisionDSO(Transfer):
 
     # Who waits
 
-    def before(self, session: ClientConnection, entry: Setting | BenchCommand) -> None:
+    def before(self, session: ClientConnection, entry: BenchSetting | BenchCommand) -> None:
         """After DIGitize everything waits for the record, but for what breaks in from another connection."""
         breaks_in = isinstance(entry, BenchCommand) and entry.method in _BREAK_IN and session is not self._armed_by
         while self._armed_by is not None and not breaks_in:

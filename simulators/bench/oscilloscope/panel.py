@@ -11,7 +11,7 @@ import numpy as np
 
 from hwloop.simulators.bench.oscilloscope import settings
 from hwloop.simulators.bench.oscilloscope.acquisition import Inputs
-from hwloop.simulators.bench.scpi.command import CommandCall, Setting, command
+from hwloop.simulators.bench.scpi.command import BenchSetting, CommandCall, command
 from hwloop.simulators.bench.scpi.messages import short_form
 from hwloop.simulators.bench.scpi.status import ScpiError
 from hwloop.simulators.bench.scpi.values import Block, Keyword, Raw, block
@@ -73,7 +73,7 @@ WAVEFORM_SETUP = (
 class Panel(Inputs):
     """The part of the oscilloscope that a person would see."""
 
-    def _described(self, header: str, setup: Iterable[tuple[str, Setting]], suffix: int = 1) -> str:
+    def _described(self, header: str, setup: Iterable[tuple[str, BenchSetting]], suffix: int = 1) -> str:
         parts = [f"{name} {entry.parameter.print(entry.value(self, suffix))}" for name, entry in setup]
         return f":{header}:{';'.join(parts)}"
 
@@ -126,7 +126,7 @@ class Panel(Inputs):
         self.execute(call.session, call.arguments[0])
 
     @staticmethod
-    def _plain(setting: Setting) -> bool:
+    def _plain(setting: BenchSetting) -> bool:
         """Whether a setting is not another one in other words."""
         return not setting.read or setting in (settings.TRIGGER_LEVEL, settings.POINTS)
 
@@ -209,7 +209,7 @@ class Panel(Inputs):
                 self.put(setting, setting.default)
 
 
-def _header(setting: Setting, suffix: int) -> str:
+def _header(setting: BenchSetting, suffix: int) -> str:
     """The short header of a setting, without what may be left out."""
     pattern = setting.pattern.partition("|")[0]
     while "[" in pattern:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,7 +44,7 @@ class CommandCall:
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class BenchSetting:
     """A value that a command sets and its query reads.
 
     Parameters
@@ -56,10 +57,13 @@ class Setting:
         After ``*RST``.
     doc
         One line: what it controls.
+    via
+        Where the value is not simply kept: NAME of the instrument's methods ``NAME(suffix)``, which reads it, and
+        ``set_NAME(suffix, value)``; and ``NAME_limits(suffix)`` where the parameter has no limits of its own.
     limits
         Name of a method of the instrument, (suffix) -> (low, high), where limits depend on other settings.
     read, write
-        Names of methods, (suffix) -> value and (suffix, value), where the value is not simply kept.
+        Names of methods, where one of the two is not simply kept, or both have other names.
     changed
         Name of a method, (suffix), called after the value was set.
     query_only, set_only
@@ -70,6 +74,7 @@ class Setting:
     parameter: Parameter
     default: Any
     doc: str
+    via: str = ""
     limits: str = ""
     read: str = ""
     write: str = ""
@@ -80,6 +85,11 @@ class Setting:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "header", HeaderPattern(self.pattern))
+        if self.via:
+            object.__setattr__(self, "read", self.via)
+            object.__setattr__(self, "write", f"set_{self.via}")
+            if isinstance(self.parameter, Number) and math.isinf(self.parameter.low) and not self.limits:
+                object.__setattr__(self, "limits", f"{self.via}_limits")
 
     def bounds(self, instrument: Instrument, suffix: int) -> tuple[float, float]:
         """Limits as they are now."""
@@ -236,6 +246,6 @@ def commands_of(kind: type) -> tuple[BenchCommand, ...]:
     return tuple(entry for entries in found.values() for entry in entries)
 
 
-def settings_of(table: Mapping[str, Any]) -> tuple[Setting, ...]:
+def settings_of(table: Mapping[str, Any]) -> tuple[BenchSetting, ...]:
     """The settings that a module defines."""
-    return tuple(value for value in table.values() if isinstance(value, Setting))
+    return tuple(value for value in table.values() if isinstance(value, BenchSetting))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from hwloop.errors import HwloopError
-from hwloop.simulators.bench.scpi.command import BenchCommand, CommandCall, Reply, Setting, commands_of
+from hwloop.simulators.bench.scpi.command import BenchCommand, BenchSetting, CommandCall, Reply, commands_of
 from hwloop.simulators.bench.scpi.messages import absolute, check_mnemonics, split_header, split_outside
 from hwloop.simulators.bench.scpi.status import InstrumentStatus, ScpiError
 
@@ -116,7 +116,7 @@ class Instrument:
 
     IDENTITY: ClassVar[str]
     OPTIONS: ClassVar[str] = "0"
-    SETTINGS: ClassVar[tuple[Setting, ...]] = ()
+    SETTINGS: ClassVar[tuple[BenchSetting, ...]] = ()
     CLIPS_OUT_OF_RANGE: ClassVar[bool] = False  # whether a value out of range is clipped (and reported) or refused
     MAX_CLIENTS: ClassVar[int] = 4
 
@@ -126,16 +126,16 @@ class Instrument:
         self.changed = threading.Condition(self.lock)
         self.status = InstrumentStatus()
         self._commands = commands_of(type(self))
-        self._known: dict[bytes, tuple[Setting | BenchCommand, tuple[int, ...], bool]] = {}
-        self._values: dict[tuple[Setting, int], Any] = {}
+        self._known: dict[bytes, tuple[BenchSetting | BenchCommand, tuple[int, ...], bool]] = {}
+        self._values: dict[tuple[BenchSetting, int], Any] = {}
 
     # State
 
-    def get(self, setting: Setting, suffix: int = 1) -> Any:
+    def get(self, setting: BenchSetting, suffix: int = 1) -> Any:
         """Value of a setting."""
         return self._values.get((setting, suffix), setting.default)
 
-    def put(self, setting: Setting, value: Any, suffix: int = 1) -> None:
+    def put(self, setting: BenchSetting, value: Any, suffix: int = 1) -> None:
         """Keep the value of a setting."""
         self._values[setting, suffix] = value
 
@@ -184,7 +184,7 @@ class Instrument:
             if reply is not None:
                 replies.append(reply if isinstance(reply, bytes) else reply.encode("latin-1"))
 
-    def _dispatch(self, entry: Setting | BenchCommand, call: CommandCall, is_query: bool) -> Reply:
+    def _dispatch(self, entry: BenchSetting | BenchCommand, call: CommandCall, is_query: bool) -> Reply:
         if isinstance(entry, BenchCommand):
             return entry.run(self, call)
         if is_query:
@@ -192,7 +192,7 @@ class Instrument:
         entry.execute(self, call)
         return None
 
-    def _find(self, header: bytes, path: str) -> tuple[Setting | BenchCommand, tuple[int, ...], bool, str]:
+    def _find(self, header: bytes, path: str) -> tuple[BenchSetting | BenchCommand, tuple[int, ...], bool, str]:
         """What executes a header, its numeric suffixes, whether it is a query, and the path that it leaves."""
         try:
             whole, path = absolute(header.decode("ascii").upper(), path)
@@ -204,7 +204,7 @@ class Instrument:
             self._known[key] = self._look_up(whole)
         return *self._known[key], path
 
-    def _look_up(self, header: str) -> tuple[Setting | BenchCommand, tuple[int, ...], bool]:
+    def _look_up(self, header: str) -> tuple[BenchSetting | BenchCommand, tuple[int, ...], bool]:
         is_query = header.endswith("?")
         for entry in self._commands:
             if (suffixes := entry.header.match(header)) is not None:
@@ -214,7 +214,7 @@ class Instrument:
                 return setting, suffixes, is_query
         raise ScpiError(-113)
 
-    def before(self, session: ClientConnection, entry: Setting | BenchCommand) -> None:
+    def before(self, session: ClientConnection, entry: BenchSetting | BenchCommand) -> None:
         """Called before a unit is executed; an instrument that is busy waits here."""
 
     def session_closed(self, session: ClientConnection) -> None:

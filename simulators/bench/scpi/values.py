@@ -128,7 +128,7 @@ class Number:
     unit
         Base unit in upper case, such as ``"HZ"``; ``""`` where no suffix is allowed.
     low, high
-        Limits; those of a :class:`~.command.Setting` win.
+        Limits; those of a :class:`~.command.BenchSetting` win.
     infinite
         Whether ``INFinity`` is a value.
     form

@@ -31,12 +31,7 @@ def unheard(epoch: int, epochs: int, loss: float) -> None:
 
 @own_torch_state()
 def fit_nodes(
-    trainer: Trainer,
-    network: GraphNetwork,
-    features: Any,
-    nodes: Any,
-    labels: Any,
-    report: StageReport = unheard,
+    trainer: Trainer, network: GraphNetwork, features: Any, nodes: Any, labels: Any, report: StageReport = unheard
 ) -> None:
     """Train every stage on the labelled nodes; all nodes are measured, for each is somebody's neighbour.
 

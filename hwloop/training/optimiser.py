@@ -18,22 +18,31 @@ from hwloop.training.options import COUNT, NOT_NEGATIVE, POSITIVE, Part, Setting
 
 @dataclass(frozen=True)
 class AdamSettings(Settings):
-    """How a stage's digital map is trained by AdamW (Loshchilov & Hutter 2019) on stored features."""
+    """How a stage's digital map is trained by AdamW (Loshchilov & Hutter 2019) on stored features.
 
-    epochs: int = option(30, "Passes over the training rows.", COUNT)
-    min_steps: int = option(300, "Steps that even a small training set gets.", COUNT)
-    batch_samples: int = option(128, "Training samples a step.", COUNT)
-    lr: float = option(0.01, "Peak learning rate of the one-cycle schedule (Smith & Topin 2018).", POSITIVE)
-    weight_decay: float = option(
-        1.0, "Decoupled decay, multiplied by the learning rate in each step.", NOT_NEGATIVE
-    )
-    response_noise: float = option(
-        0.4,
-        "Standard deviation of the noise added to stored, standardised responses while training. It stands for "
-        "the device's noise and more, and costs no row.",
-        NOT_NEGATIVE,
-        unit="standard deviations of a channel",
-    )
+    Attributes
+    ----------
+    epochs
+        Passes over the training rows.
+    min_steps
+        Steps that even a small training set gets.
+    batch_samples
+        Training samples a step.
+    lr
+        Peak learning rate of the one-cycle schedule (Smith & Topin 2018).
+    weight_decay
+        Decoupled decay, multiplied by the learning rate in each step.
+    response_noise
+        Standard deviation of the noise added to stored, standardised responses while training, in units of a
+        channel's standard deviation. It stands for the device's noise and more, and costs no row.
+    """
+
+    epochs: int = option(30, COUNT)
+    min_steps: int = option(300, COUNT)
+    batch_samples: int = option(128, COUNT)
+    lr: float = option(0.01, POSITIVE)
+    weight_decay: float = option(1.0, NOT_NEGATIVE)
+    response_noise: float = option(0.4, NOT_NEGATIVE)
 
     def steps(self, samples: int) -> int:
         """Steps of a whole training."""
@@ -111,9 +120,15 @@ class Updater(ABC):
 
 @dataclass(frozen=True)
 class Update(Part, ABC):
-    """Makes the updater of every map."""
+    """Makes the updater of every map.
 
-    lr: float = option(3e-3, "Peak learning rate of the maps' one-cycle schedule (Smith & Topin 2018).", POSITIVE)
+    Attributes
+    ----------
+    lr
+        Peak learning rate of the maps' one-cycle schedule (Smith & Topin 2018).
+    """
+
+    lr: float = option(0.003, POSITIVE)
 
     @abstractmethod
     def start(self, linear: nn.Linear, steps: int) -> Updater:
@@ -146,11 +161,15 @@ class _BySign(_ByOptimiser):
 
 @dataclass(frozen=True)
 class Adam(Update):
-    """AdamW."""
+    """AdamW.
 
-    weight_decay: float = option(
-        1.0, "Decoupled decay, multiplied by the learning rate in each step.", NOT_NEGATIVE
-    )
+    Attributes
+    ----------
+    weight_decay
+        Decoupled decay, multiplied by the learning rate in each step.
+    """
+
+    weight_decay: float = option(1.0, NOT_NEGATIVE)
 
     def start(self, linear: nn.Linear, steps: int) -> Updater:
         """AdamW on weight and bias."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping
@@ -66,7 +67,7 @@ NOT_NEGATIVE = Range("not be negative", lambda value: 0 <= value < math.inf)
 FINITE_NOT_NEGATIVE = Range("be finite and not negative", NOT_NEGATIVE.holds)
 SHARE = Range("lie within [0, 1]", lambda value: 0 <= value <= 1)
 INNER_SHARE = Range("lie between 0 and 1", lambda value: 0 < value < 1)
-ANY = Range("be given", lambda value: True)
+ANY = Range("", lambda value: True)
 
 
 def one_of(known: Iterable[str]) -> Range:
@@ -87,21 +88,30 @@ def chosen(name: str, value: str, known: Mapping[str, Value]) -> Value:
     return known[value]
 
 
-def option(default: Any, meaning: str, takes: Range = ANY, unit: str = "") -> Any:
-    """A field of a dataclass that users can set by its name.
+def option(default: Any, takes: Range = ANY) -> Any:
+    """A field of a dataclass that users can set by its name; the class's docstring says what it means.
 
     Parameters
     ----------
     default
         Its value where it is not given.
-    meaning
-        One plain sentence for the documentation.
     takes
         Its values, see :func:`check_options`.
-    unit
-        Of the value; empty for a pure number.
     """
-    return field(default=default, metadata={"meaning": meaning, "takes": takes, "unit": unit})
+    return field(default=default, metadata={"takes": takes})
+
+
+def meanings_of(part: Any) -> dict[str, str]:
+    """What the docstring of a part says of each of its options, in the sections Attributes and Parameters."""
+    found: dict[str, str] = {}
+    for kind in reversed(type(part).__mro__):
+        names: list[str] = []
+        for line in inspect.cleandoc(kind.__doc__ or "").splitlines():
+            if line and not line.startswith(" "):
+                names = line.split(", ")
+            elif line and names:
+                found |= {name: f"{found.get(name, '')} {line.strip()}".strip() for name in names}
+    return found
 
 
 def check_options(part: Any, error: type[Exception] = ConfigError) -> None:

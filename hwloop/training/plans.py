@@ -207,15 +207,19 @@ class HardLabels(LabelOverlay):
 
 @dataclass(frozen=True)
 class WrongLabels(Part):
-    """Which wrong labels stand beside the true one."""
+    """Which wrong labels stand beside the true one.
 
-    negatives: str = option(
-        "random",
-        "'random' (wrong_labels of them a sample), 'all' wrong labels, or 'hard': drawn by how probable the first "
-        "stage finds them, for which it measures one more row a sample.",
-        one_of(NEGATIVES),
-    )
-    wrong_labels: int | None = option(1, "Wrong labels a sample where they are random.")
+    Attributes
+    ----------
+    negatives
+        'random' (wrong_labels of them a sample), 'all' wrong labels, or 'hard': drawn by how probable the first
+        stage finds them, for which it measures one more row a sample.
+    wrong_labels
+        Wrong labels a sample where they are random.
+    """
+
+    negatives: str = option("random", one_of(NEGATIVES))
+    wrong_labels: int | None = option(1)
 
     def overlay(self) -> LabelOverlay:
         """The plan."""
@@ -263,16 +267,17 @@ class Hybrids(Part, UnlabelledContrast):
 
     The mask is white noise, blurred along every axis with [1/4, 1/2, 1/4] and cut at its median, so that each
     sample gives half: long-range correlations are wrong in a hybrid, short-range ones right.
+
+    Attributes
+    ----------
+    image_shape
+        Lengths of the axes that a sample's features run over, the last one fastest; none for one axis.
+    blurs
+        How often the noise is blurred; regions are about 2 sqrt(blurs) features long.
     """
 
-    image_shape: Sequence[int] | None = option(
-        None, "Lengths of the axes that a sample's features run over, the last one fastest; none for one axis."
-    )
-    blurs: int = option(
-        6,
-        "How often the noise is blurred; regions are about 2 sqrt(blurs) features long.",
-        Range("not be negative", lambda value: value >= 0),
-    )
+    image_shape: Sequence[int] | None = option(None)
+    blurs: int = option(6, Range("not be negative", lambda value: value >= 0))
 
     def fit(self, inputs: Tensor) -> None:
         """The features must fill the image."""

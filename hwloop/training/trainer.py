@@ -53,11 +53,7 @@ class Trainer:
     """
 
     def __init__(
-        self,
-        plan: StimulusPlan,
-        schedule: Schedule,
-        new_readout: Callable[[], ReadoutBuilder],
-        seed: int = 0,
+        self, plan: StimulusPlan, schedule: Schedule, new_readout: Callable[[], ReadoutBuilder], seed: int = 0
     ) -> None:
         self.plan = plan
         self.schedule = schedule

@@ -18,8 +18,6 @@ from hwloop.layers.rowwise import exact_linear, exact_product, rowwise
 from hwloop.training.objectives import LocalObjective, StageObjective
 from hwloop.training.options import COUNT, POSITIVE, SHARE, Part, option
 
-SMOOTHING = "Share of a target that is spread over all classes."
-
 
 class ClassScores(OfKind, StageObjective):
     """Cross-entropy of class scores that a stage computes from its own outputs."""
@@ -102,9 +100,14 @@ class LocalHeads(Part, LocalObjective):
     """Cross-entropy of a linear head a stage.
 
     Mono-Forward (Gong et al., 2025) and deeply supervised nets (Lee et al., AISTATS 2015).
+
+    Attributes
+    ----------
+    label_smoothing
+        Share of a target that is spread over all classes.
     """
 
-    label_smoothing: float = option(0.1, SMOOTHING, SHARE)
+    label_smoothing: float = option(0.1, SHARE)
 
     resumable = True
 
@@ -150,10 +153,18 @@ class ChannelGroups(ClassScores):
 
 @dataclass(eq=False)
 class ChannelCompetition(Part, LocalObjective):
-    """Groups of channels that compete, one a class (CwComp; Papachristodoulou et al., AAAI 2024)."""
+    """Groups of channels that compete, one a class (CwComp; Papachristodoulou et al., AAAI 2024).
 
-    slope: float = option(1.0, "Log-odds a unit of a group's mean square activity.", POSITIVE)
-    label_smoothing: float = option(0.1, SMOOTHING, SHARE)
+    Attributes
+    ----------
+    slope
+        Log-odds a unit of a group's mean square activity.
+    label_smoothing
+        Share of a target that is spread over all classes.
+    """
+
+    slope: float = option(1.0, POSITIVE)
+    label_smoothing: float = option(0.1, SHARE)
 
     resumable = True
 
@@ -207,10 +218,18 @@ class ClassPrototypes(ClassScores):
 
 @dataclass(eq=False)
 class Prototypes(Part, LocalObjective):
-    """Fixed orthonormal class vectors a stage, random ones where there are more classes than channels."""
+    """Fixed orthonormal class vectors a stage, random ones where there are more classes than channels.
 
-    slope: float = option(8.0, "Log-odds a unit of the cosine.", POSITIVE)
-    label_smoothing: float = option(0.1, SMOOTHING, SHARE)
+    Attributes
+    ----------
+    slope
+        Log-odds a unit of the cosine.
+    label_smoothing
+        Share of a target that is spread over all classes.
+    """
+
+    slope: float = option(8.0, POSITIVE)
+    label_smoothing: float = option(0.1, SHARE)
 
     resumable = True
 
@@ -250,10 +269,17 @@ class AuxiliaryHeads(Part, LocalObjective):
     A linear head asks that z itself separates the classes, and a linear map keeps of the responses what a readout
     could have taken from them directly: a next stage finds nothing new. A head with a nonlinearity asks for what
     the next device needs.
+
+    Attributes
+    ----------
+    hidden
+        Units of the head's hidden layer.
+    label_smoothing
+        Share of a target that is spread over all classes.
     """
 
-    hidden: int = option(200, "Units of the head's hidden layer.", COUNT)
-    label_smoothing: float = option(0.1, SMOOTHING, SHARE)
+    hidden: int = option(200, COUNT)
+    label_smoothing: float = option(0.1, SHARE)
 
     resumable = True
 

@@ -153,12 +153,7 @@ class LabelScan(Readout):
         """Kind, classes, the label's amplitude, and each stage's goodness."""
         goodnesses = [cast(Goodness, goodness).settings() for goodness in self.goodnesses]
         amplitude = self.overlay.amplitude
-        return {
-            "kind": self.kind,
-            "n_classes": self.passes,
-            "amplitude": amplitude,
-            "goodnesses": goodnesses,
-        }
+        return {"kind": self.kind, "n_classes": self.passes, "amplitude": amplitude, "goodnesses": goodnesses}
 
     @classmethod
     def from_settings(cls, network: PhysicalNetwork, settings: Mapping[str, Any]) -> Self:

@@ -92,10 +92,6 @@ TWINS: dict[str, tuple[Candidate, ...]] = {c.name: (c,) for c in (*default_candi
     "best": default_candidates()
 }
 
-TWIN = (
-    "'linear', 'modulus' (coherent waves), 'intensity' (the same on a camera that saturates), 'mlp', or 'best' of "
-    "linear, modulus and mlp on held-out rows."
-)
 
 # An epoch that is a power of this ends with a new fit: soon while the maps move fast, seldom when they hardly do.
 REFITTED = 4
@@ -158,10 +154,18 @@ class TwinGradient(Part, OutputGradients):
 
     The twins are fitted to the rows that training measured, after epochs 1, 4, 16 and so on: as the maps move,
     so do the stimuli. In the first epoch the output head learns alone.
+
+    Attributes
+    ----------
+    twin
+        ``'linear'``, ``'modulus'`` (coherent waves), ``'intensity'`` (the same on a camera that saturates),
+        ``'mlp'``, or ``'best'`` of linear, modulus and mlp on held-out rows.
+    twin_rows
+        The last rows of a stage that its twin is fitted to.
     """
 
-    twin: str = option("modulus", TWIN, one_of(TWINS))
-    twin_rows: int = option(2000, "The last rows of a stage that its twin is fitted to.", whole_number(MIN_ROWS))
+    twin: str = option("modulus", one_of(TWINS))
+    twin_rows: int = option(2000, whole_number(MIN_ROWS))
 
     resumable = True
     uses_model = "a twin of each device, fitted to the rows that training measured"
@@ -201,6 +205,7 @@ class TwinGradient(Part, OutputGradients):
                 seen.refit()
 
 
+NUDGE_SHARE = Range("be a share of the nudges' range, above 0 and at most 1", lambda value: 0 < value <= 1)
 # By name: at which nudges, in units of beta, states are measured; a single one is contrasted with the free state.
 STATES: dict[str, tuple[float, ...]] = {"symmetric": (1.0, -1.0), "one-sided": (1.0,)}
 
@@ -252,21 +257,19 @@ class NudgedStates(Part, OutputGradients):
     Each device after the first is measured free, as a part of the network; then, from the last to the second,
     with the loss's derivative by its outputs for nudges. What a derivative would tell is measured: nothing is
     known of a device but that it is reciprocal.
+
+    Attributes
+    ----------
+    size
+        The largest nudge of a row, from which beta follows row by row: small against the device's curvature,
+        large against its noise, in units of its limit.
+    states
+        'symmetric': at +beta and -beta; 'one-sided': beta against the free state, one row less, and an error
+        that grows as beta.
     """
 
-    size: float = option(
-        0.2,
-        "The largest nudge of a row, from which beta follows row by row: small against the device's curvature, "
-        "large against its noise.",
-        Range("be a share of the nudges' range, above 0 and at most 1", lambda value: 0 < value <= 1),
-        unit="its limit",
-    )
-    states: str = option(
-        "symmetric",
-        "'symmetric': at +beta and -beta; 'one-sided': beta against the free state, one row less, and an error "
-        "that grows as beta.",
-        one_of(STATES),
-    )
+    size: float = option(0.2, NUDGE_SHARE)
+    states: str = option("symmetric", one_of(STATES))
 
     resumable = True
 

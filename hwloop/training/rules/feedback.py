@@ -35,15 +35,20 @@ class ProductFeedback(Part, OutputGradients):
 
     With ``decay`` both R C and the weights that a gradient step -rate e z^T would grow forget where they began, so
     that R C comes to point along their transpose, without any weight ever being copied.
+
+    Attributes
+    ----------
+    units
+        Feedback units between the output and a stage, the inner size of the product.
+    rate
+        Learning rate of R, a batch, with z in units of its standard deviation.
+    decay
+        Share of R that is forgotten, a batch.
     """
 
-    units: int = option(
-        100, "Feedback units between the output and a stage, the inner size of the product.", COUNT
-    )
-    rate: float = option(0.1, "Learning rate of R, a batch, with z in units of its standard deviation.", POSITIVE)
-    decay: float = option(
-        0.01, "Share of R that is forgotten, a batch.", Range("lie within [0, 1)", lambda value: 0 <= value < 1)
-    )
+    units: int = option(100, COUNT)
+    rate: float = option(0.1, POSITIVE)
+    decay: float = option(0.01, Range("lie within [0, 1)", lambda value: 0 <= value < 1))
 
     resumable = True
 
@@ -81,13 +86,15 @@ class ProductFeedback(Part, OutputGradients):
 
 @dataclass(eq=False)
 class DirectFeedback(Part, OutputGradients):
-    """dL/dz_l is taken to be (B_l e) g(z_l), e the output's error and B_l fixed, Gaussian, drawn once a fit."""
+    """dL/dz_l is taken to be (B_l e) g(z_l), e the output's error and B_l fixed, Gaussian, drawn once a fit.
 
-    slope: str = option(
-        "none",
-        "g, fixed, in place of the device's derivative: 'none' (1), 'tanh', 'sine' or 'step'.",
-        one_of(SLOPES),
-    )
+    Attributes
+    ----------
+    slope
+        g, fixed, in place of the device's derivative: 'none' (1), 'tanh', 'sine' or 'step'.
+    """
+
+    slope: str = option("none", one_of(SLOPES))
 
     resumable = True
 
@@ -110,14 +117,16 @@ class DirectFeedback(Part, OutputGradients):
 
 @dataclass(eq=False)
 class InputModulation(Part, OutputGradients):
-    """dL/dz_l is taken to be what the error, added to the input, changes about the activity a(z_l)."""
+    """dL/dz_l is taken to be what the error, added to the input, changes about the activity a(z_l).
 
-    size: float = option(
-        0.1,
-        "Root mean square of an entry of F, so of the modulation F e for an error of length 1.",
-        POSITIVE,
-        unit="the largest input's magnitude, or the widest range of a feature where that is less",
-    )
+    Attributes
+    ----------
+    size
+        Root mean square of an entry of F, so of the modulation F e for an error of length 1, in units of the
+        largest input's magnitude, or the widest range of a feature where that is less.
+    """
+
+    size: float = option(0.1, POSITIVE)
 
     second_variants = 1
     second_from_the_start = True

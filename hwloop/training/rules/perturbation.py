@@ -49,22 +49,20 @@ class WeightPerturbation(Part, ErrorRule):
     ----------
     codes
         How a change is drawn.
+    size
+        Standard deviation of a weight's change, in units of that of a freshly drawn weight,
+        n_features^-1/2.
+    pairs
+        Changes that every sample is measured with, each with both signs.
+    groups
+        Parts of a batch that have changes of their own: more directions for the same rows, each known less well;
+        0 for one a sample.
     """
 
     codes: Codes
-    size: float = option(
-        0.3,
-        "Standard deviation of a weight's change.",
-        POSITIVE,
-        unit="standard deviations of a freshly drawn weight, n_features^-1/2",
-    )
-    pairs: int = option(1, "Changes that every sample is measured with, each with both signs.", COUNT)
-    groups: int = option(
-        1,
-        "Parts of a batch that have changes of their own: more directions for the same rows, each known less "
-        "well; 0 for one a sample.",
-        whole_number(0),
-    )
+    size: float = option(0.3, POSITIVE)
+    pairs: int = option(1, COUNT)
+    groups: int = option(1, whole_number(0))
 
     resumable = True
 
@@ -166,9 +164,14 @@ class ClientPerturbation(WeightPerturbation):
     """All clients measure the same changes, each on samples of its own; their losses are averaged.
 
     Client c holds the samples c, c + clients, ...; every batch takes as many from each as it can.
+
+    Attributes
+    ----------
+    clients
+        Among whom the samples are divided.
     """
 
-    clients: int = option(4, "Among whom the samples are divided.", COUNT)
+    clients: int = option(4, COUNT)
 
     def order(self, samples: int, rng: torch.Generator) -> Tensor:
         """Each client's samples in an order of their own, one from each client in turn."""
@@ -266,20 +269,20 @@ DIRECTIONS: dict[str, type[Directions]] = {"random": RandomDirections, "local": 
 
 @dataclass(eq=False)
 class NodePerturbation(Part, OutputGradients):
-    """Central differences of each sample's loss along one direction of every stage's outputs at once."""
+    """Central differences of each sample's loss along one direction of every stage's outputs at once.
 
-    directions: str = option(
-        "random",
-        "'random': a random sign for every channel of every sample; 'local': half of it the gradient of a local "
-        "head's loss (local-loss guesses).",
-        one_of(DIRECTIONS),
-    )
-    size: float = option(
-        0.2,
-        "Root mean square of the change: small against the device's curvature, large against its noise.",
-        POSITIVE,
-        unit="standard deviations of the outputs over the batch",
-    )
+    Attributes
+    ----------
+    directions
+        'random': a random sign for every channel of every sample; 'local': half of it the gradient of a local
+        head's loss (local-loss guesses).
+    size
+        Root mean square of the change: small against the device's curvature, large against its noise, in units of
+        the outputs' standard deviation over the batch.
+    """
+
+    directions: str = option("random", one_of(DIRECTIONS))
+    size: float = option(0.2, POSITIVE)
 
     variants = 2
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hwloop.layers import Stage
 from hwloop.session import Measurement, Session
-from hwloop.training.objectives.class_scores import SMOOTHING, BlockHead, BlockHeads
+from hwloop.training.objectives.class_scores import BlockHead, BlockHeads
 from hwloop.training.optimiser import AdamSettings
 from hwloop.training.options import COUNT, SHARE, Part, option
 from hwloop.training.rules import GradientRule, StageRows
@@ -22,11 +22,21 @@ from hwloop.training.state import SavedState, TrainingState, named
 
 @dataclass(frozen=True)
 class BlockSettings(Part):
-    """The size of a block and how often it is gone through."""
+    """The size of a block and how often it is gone through.
 
-    stages: int = option(2, "Stages of a block.", COUNT)
-    sweeps: int = option(1, "Times that the stages of a block are trained in turn.", COUNT)
-    label_smoothing: float = option(0.1, SMOOTHING, SHARE)
+    Attributes
+    ----------
+    stages
+        Stages of a block.
+    sweeps
+        Times that the stages of a block are trained in turn.
+    label_smoothing
+        Share of a target that is spread over all classes.
+    """
+
+    stages: int = option(2, COUNT)
+    sweeps: int = option(1, COUNT)
+    label_smoothing: float = option(0.1, SHARE)
 
 
 @dataclass

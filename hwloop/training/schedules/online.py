@@ -19,12 +19,24 @@ from hwloop.training.state import TrainingState, named, optimiser_values, restor
 
 @dataclass(frozen=True)
 class OnlineSettings(Settings):
-    """How maps are trained on rows that are measured in every epoch."""
+    """How maps are trained on rows that are measured in every epoch.
 
-    epochs: int = option(200, "Passes over the training samples, each of which is measured.", COUNT)
-    batch_samples: int = option(256, "Training samples a batch.", COUNT)
-    inner_steps: int = option(10, "Adam steps on each measured batch.", COUNT)
-    lr: float = option(1e-3, "Learning rate of Adam.", POSITIVE)
+    Attributes
+    ----------
+    epochs
+        Passes over the training samples, each of which is measured.
+    batch_samples
+        Training samples a batch.
+    inner_steps
+        Adam steps on each measured batch.
+    lr
+        Learning rate of Adam.
+    """
+
+    epochs: int = option(200, COUNT)
+    batch_samples: int = option(256, COUNT)
+    inner_steps: int = option(10, COUNT)
+    lr: float = option(0.001, POSITIVE)
 
 
 @dataclass

@@ -101,33 +101,43 @@ UNDER_WAY = 2
 
 @dataclass(frozen=True)
 class OutputErrorSettings(Settings):
-    """How output head and maps are trained."""
+    """How output head and maps are trained.
 
-    epochs: int = option(64, "Passes over the training samples, each of which is measured.", COUNT)
-    batch_samples: int = option(64, "Training samples an update.", COUNT)
-    head_lr: float = option(0.01, "Peak learning rate of the output head's AdamW.", POSITIVE)
-    weight_decay: float = option(
-        1.0, "Decoupled decay, multiplied by the learning rate in each step.", NOT_NEGATIVE
-    )
-    response_noise: float = option(
-        0.2,
-        "Standard deviation of the noise added to the features that the output head sees in training.",
-        NOT_NEGATIVE,
-        unit="standard deviations of a channel",
-    )
+    Attributes
+    ----------
+    epochs
+        Passes over the training samples, each of which is measured.
+    batch_samples
+        Training samples an update.
+    head_lr
+        Peak learning rate of the output head's AdamW.
+    weight_decay
+        Decoupled decay, multiplied by the learning rate in each step.
+    response_noise
+        Standard deviation of the noise added to the features that the output head sees in training, in units of a
+        channel's standard deviation.
+    """
+
+    epochs: int = option(64, COUNT)
+    batch_samples: int = option(64, COUNT)
+    head_lr: float = option(0.01, POSITIVE)
+    weight_decay: float = option(1.0, NOT_NEGATIVE)
+    response_noise: float = option(0.2, NOT_NEGATIVE)
 
 
 @dataclass(frozen=True)
 class InterfaceNoise(Settings):
-    """Noise that maps see in training."""
+    """Noise that maps see in training.
 
-    interface_noise: float = option(
-        0.0,
-        "Standard deviation of the noise added to the features that maps and output head see in training; later "
-        "stages are measured on what the maps make of it, so it costs no row.",
-        FINITE_NOT_NEGATIVE,
-        unit="standard deviations of a channel",
-    )
+    Attributes
+    ----------
+    interface_noise
+        Standard deviation of the noise added to the features that maps and output head see in training; later
+        stages are measured on what the maps make of it, so it costs no row, in units of a channel's standard
+        deviation.
+    """
+
+    interface_noise: float = option(0.0, FINITE_NOT_NEGATIVE)
 
 
 class OutputError(Schedule):

@@ -39,43 +39,46 @@ from hwloop.twin.fitting import MIN_ROWS
 
 @dataclass(frozen=True)
 class RehearsalSettings(Settings):
-    """How a map is trained against a twin."""
+    """How a map is trained against a twin.
 
-    share: float = option(
-        0.2,
-        "Share of the training rows that a later stage is measured with for its twin, on the outputs of a random "
-        f"map; {MIN_ROWS} rows at least.",
-        INNER_SHARE,
-    )
-    twin_rows: int = option(
-        1200, "The last rows of a device, to which its twin is fitted.", whole_number(MIN_ROWS)
-    )
-    epochs: int = option(120, "Passes over the training rows, through the twin; they cost no row.", COUNT)
-    batch_samples: int = option(128, "Training samples an update.", COUNT)
-    lr: float = option(0.02, "Peak learning rate of the map's AdamW.", POSITIVE)
-    head_lr: float = option(0.01, "Peak learning rate of the head's AdamW.", POSITIVE)
-    weight_decay: float = option(
-        1.0, "Decoupled decay, multiplied by the learning rate in each step.", NOT_NEGATIVE
-    )
-    input_noise: float = option(
-        0.4,
-        "Standard deviation of the noise added to the inputs in training; the twins of the stages say what they "
-        "would have answered. 0: the measured responses are used as they are.",
-        FINITE_NOT_NEGATIVE,
-        unit="that of all inputs",
-    )
-    interface_noise: float = option(
-        0.2,
-        "Standard deviation of the noise added to the features that the map sees in training.",
-        FINITE_NOT_NEGATIVE,
-        unit="standard deviations of a channel",
-    )
-    response_noise: float = option(
-        0.2,
-        "Standard deviation of the noise added to the features that the head sees in training.",
-        NOT_NEGATIVE,
-        unit="standard deviations of a channel",
-    )
+    Attributes
+    ----------
+    share
+        Share of the training rows that a later stage is measured with for its twin, on the outputs of a random
+        map; 20 rows at least.
+    twin_rows
+        The last rows of a device, to which its twin is fitted.
+    epochs
+        Passes over the training rows, through the twin; they cost no row.
+    batch_samples
+        Training samples an update.
+    lr
+        Peak learning rate of the map's AdamW.
+    head_lr
+        Peak learning rate of the head's AdamW.
+    weight_decay
+        Decoupled decay, multiplied by the learning rate in each step.
+    input_noise
+        Standard deviation of the noise added to the inputs in training; the twins of the stages say what they
+        would have answered, in units of that of all inputs. 0: the measured responses are used as they are.
+    interface_noise
+        Standard deviation of the noise added to the features that the map sees in training, in units of a
+        channel's standard deviation.
+    response_noise
+        Standard deviation of the noise added to the features that the head sees in training, in units of a
+        channel's standard deviation.
+    """
+
+    share: float = option(0.2, INNER_SHARE)
+    twin_rows: int = option(1200, whole_number(MIN_ROWS))
+    epochs: int = option(120, COUNT)
+    batch_samples: int = option(128, COUNT)
+    lr: float = option(0.02, POSITIVE)
+    head_lr: float = option(0.01, POSITIVE)
+    weight_decay: float = option(1.0, NOT_NEGATIVE)
+    input_noise: float = option(0.4, FINITE_NOT_NEGATIVE)
+    interface_noise: float = option(0.2, FINITE_NOT_NEGATIVE)
+    response_noise: float = option(0.2, NOT_NEGATIVE)
 
 
 @dataclass

@@ -27,13 +27,15 @@ MAP_SHARE = Range("be above 0 and at most 1", lambda value: not isinstance(value
 
 @dataclass(frozen=True)
 class Streaming(Part):
-    """How much of a stage's rows its map waits for."""
+    """How much of a stage's rows its map waits for.
 
-    map_share: float = option(
-        1.0,
-        "Share of the samples that a map is trained on; below 1 stages on several devices measure at once.",
-        MAP_SHARE,
-    )
+    Attributes
+    ----------
+    map_share
+        Share of the samples that a map is trained on; below 1 stages on several devices measure at once.
+    """
+
+    map_share: float = option(1.0, MAP_SHARE)
 
 
 class StageByStage(Schedule):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from hwloop.training.options import meanings_of
 from hwloop.training.trainer import Trainer
 from hwloop.training.tuning import Choice, LogRange, tunable
 
@@ -26,19 +27,13 @@ class Declaration:
     rows, predict
         Device rows a training sample and a prediction, as the tables print them.
     later
-        The same as ``rows`` in every stage but the first, where it differs.
-    needs
-        What it needs of the device or the network.
-    source
-        Publications.
+        The same as ``rows`` in every stage but the first; empty where it is the same.
     """
 
     learns: str
     rows: str
+    later: str
     predict: str
-    needs: str
-    source: str
-    later: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ def offering(part: PartType, *names: str, **renamed: str) -> PartType:
 def _declared_options(part: Any) -> dict[str, dataclasses.Field[Any]]:
     if not dataclasses.is_dataclass(part):
         return {}
-    return {each.name: each for each in dataclasses.fields(part) if "meaning" in each.metadata}
+    return {each.name: each for each in dataclasses.fields(part) if "takes" in each.metadata}
 
 
 class _Options:
@@ -89,12 +84,14 @@ class _Options:
                 self.defaults[name] = default
                 continue
             self.offers[name] = offer
-            known = _declared_options(offer.part)
+            known, meanings = _declared_options(offer.part), meanings_of(offer.part)
             for option, of_part in offer.options.items():
                 value = getattr(offer.part, of_part)
                 if self.defaults.setdefault(option, value) != value:
                     raise TypeError(f"two parts of {compose.__name__} have {option} with different defaults")
-                self.meanings[option] = known[of_part].metadata["meaning"]
+                self.meanings[option] = (
+                    f"{meanings.get(of_part, '')} It must {known[of_part].metadata['takes'].must}."
+                )
 
     def parts(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters of a trainer's function, every part made afresh, from the options that are given."""
@@ -115,10 +112,8 @@ def declared(
     *,
     learns: str,
     rows: str,
-    source: str,
-    predict: str = "1",
-    needs: str = "nothing of the device",
     later: str = "",
+    predict: str = "1",
     fills_budget: str | None = None,
     tuned: Mapping[str, LogRange | Choice] | None = None,
 ) -> Callable[[Callable[..., Trainer]], Callable[..., Trainer]]:
@@ -130,12 +125,12 @@ def declared(
 
     Parameters
     ----------
-    learns, rows, predict, needs, source, later
+    learns, rows, later, predict
         See :class:`Declaration`.
     fills_budget, tuned
         See :func:`hwloop.training.tuning.tunable`.
     """
-    declaration = Declaration(learns, rows, predict, needs, source, later)
+    declaration = Declaration(learns, rows, later, predict)
 
     def declare(compose: Callable[..., Trainer]) -> Callable[..., Trainer]:
         options = _Options(compose)
@@ -159,12 +154,10 @@ def declared(
 
 
 def _documented(compose: Callable[..., Trainer], declaration: Declaration, options: _Options) -> str:
-    """The docstring with rows, needs, source, and the options of the parts."""
-    lines = [inspect.getdoc(compose) or "", ""]
+    """The docstring, completed by the rows and the options of the parts."""
     later = f"; in each later one {declaration.later}" if declaration.later else ""
-    rows = f"Rows: {declaration.rows} a sample a stage{later}; {declaration.predict} a stage to predict"
-    lines += [f"{rows}. Needs {declaration.needs}.", ""]
-    lines += [f"Source: {declaration.source}.", "", "Options of its parts", "--------------------"]
+    rows = f"Rows: {declaration.rows} a sample a stage{later}; {declaration.predict} a stage to predict."
+    lines = [inspect.getdoc(compose) or "", "", rows, "", "Options of its parts", "--------------------"]
     for name, meaning in options.meanings.items():
         lines += [f"{name} = {options.defaults[name]!r}", f"    {meaning}"]
     return "\n".join(lines)

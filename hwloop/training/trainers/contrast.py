@@ -34,15 +34,12 @@ READOUTS: dict[str, Callable[[LabelOverlay], ReadoutBuilder]] = {
 SLOPES = {"squared": 4.0, "cosine": 16.0}
 CONTRAST = AdamSettings(epochs=100, min_steps=1000, weight_decay=0.0, response_noise=0.3)
 QUIET_CONTRAST = AdamSettings(epochs=100, min_steps=1000, weight_decay=0.0, response_noise=0.1)
-LABEL_ROOM = "room for the label"
 
 
 @declared(
     learns="true label against wrong ones, cosine of abs(z) with a fixed vector",
     rows="2; 2 an epoch online",
     predict="K",
-    needs=LABEL_ROOM,
-    source="Momeni, Rahmani, Malléjac, del Hougne and Fleury, Science 382, 1297 (2023)",
     tuned={
         "lr": LogRange(1e-3, 3e-2),
         "theta": LogRange(1.0, 16.0),
@@ -74,6 +71,10 @@ def phyll(
     1 + wrong_labels rows a sample a stage, times the epochs where online; to predict, one a class a stage
     (``readout="softmax"``: one a stage, and one more a sample a stage to train).
 
+    Needs room for the label.
+
+    Source: Momeni, Rahmani, Malléjac, del Hougne and Fleury, Science 382, 1297 (2023).
+
     Parameters
     ----------
     schedule
@@ -104,13 +105,7 @@ def phyll(
     return Trainer(overlay, chosen("schedule", schedule, schedules)(), lambda: new_readout(overlay), seed)
 
 
-@declared(
-    learns="true label against wrong ones, squared activity against a threshold",
-    rows="2",
-    predict="K",
-    needs=LABEL_ROOM,
-    source='Hinton, "The forward-forward algorithm: some preliminary investigations" (2022)',
-)
+@declared(learns="true label against wrong ones, squared activity against a threshold", rows="2", predict="K")
 def ff(
     wrong: WrongLabels = WrongLabels(),
     settings: AdamSettings = CONTRAST,
@@ -125,6 +120,10 @@ def ff(
     A sample is measured with its true label overlaid (positive) and with a wrong one (negative). Goodness g is the
     mean square of the stage's activation; loss softplus(slope (theta - g_positive)) + softplus(slope (g_negative -
     theta)). A label's goodness is summed over the stages to predict. 1 + wrong_labels rows a sample a stage.
+
+    Needs room for the label.
+
+    Source: Hinton, "The forward-forward algorithm: some preliminary investigations" (2022).
     """
     contrast = GoodnessContrast(squared_activity, slope, each_by_itself, theta)
     overlay = wrong.overlay()
@@ -132,14 +131,7 @@ def ff(
     return Trainer(overlay, schedule, lambda: LabelScanBuilder(overlay), seed)
 
 
-@declared(
-    learns="the same, without a threshold: the difference of the two",
-    rows="2",
-    predict="K",
-    needs=LABEL_ROOM,
-    source='Lee and Song, "SymBa: symmetric backpropagation-free contrastive learning with forward-forward '
-    'algorithm for optimizing convergence" (2023)',
-)
+@declared(learns="the same, without a threshold: the difference of the two", rows="2", predict="K")
 def symba(
     wrong: WrongLabels = WrongLabels(), settings: AdamSettings = CONTRAST, *, alpha: float = 8.0, seed: int = 0
 ) -> Trainer:
@@ -147,20 +139,18 @@ def symba(
 
     As ``ff``, but the two rows of a sample are compared with each other and no threshold is set:
     loss softplus(-alpha (g_positive - g_negative)), g the mean square of the stage's activation.
+
+    Needs room for the label.
+
+    Source: Lee and Song, "SymBa: symmetric backpropagation-free contrastive learning with forward-forward
+    algorithm for optimizing convergence" (2023).
     """
     rule = GradientRule(GoodnessContrast(squared_activity, alpha), settings)
     overlay = wrong.overlay()
     return Trainer(overlay, StageByStage(rule), lambda: LabelScanBuilder(overlay), seed)
 
 
-@declared(
-    learns="the same, counting the goodness of the stages before",
-    rows="2",
-    predict="K",
-    needs=LABEL_ROOM,
-    source='Lorberbom, Gat, Adi, Schwing and Hazan, "Layer collaboration in the forward-forward algorithm", AAAI '
-    "2024",
-)
+@declared(learns="the same, counting the goodness of the stages before", rows="2", predict="K")
 def collaboration(
     wrong: WrongLabels = WrongLabels(),
     settings: AdamSettings = CONTRAST,
@@ -175,6 +165,11 @@ def collaboration(
     As ``ff``, but with log-odds that are slope (g - theta) summed over stages 1 to l, of which those before l
     are constants, times ``trust``. So a stage learns what those before it get wrong. The paper adds the later
     stages too: it runs every row through the whole network in every epoch, here each is measured once.
+
+    Needs room for the label.
+
+    Source: Lorberbom, Gat, Adi, Schwing and Hazan, "Layer collaboration in the forward-forward algorithm",
+    AAAI 2024.
     """
     contrast = Collaborative(GoodnessContrast(squared_activity, slope, each_by_itself, theta), trust)
     overlay = wrong.overlay()
@@ -183,13 +178,7 @@ def collaboration(
     )
 
 
-@declared(
-    learns="cross-entropy over the goodnesses of all labels",
-    rows="K",
-    predict="K",
-    needs=LABEL_ROOM,
-    source="goodness of Hinton (2022) and of Momeni et al., Science 382, 1297 (2023), with every label shown",
-)
+@declared(learns="cross-entropy over the goodnesses of all labels", rows="K", predict="K")
 def all_labels(
     settings: AdamSettings = AdamSettings(epochs=50, min_steps=1000, weight_decay=0.0, response_noise=0.1),
     *,
@@ -203,6 +192,10 @@ def all_labels(
     stage's activation (``goodness="squared"``) or its magnitude's cosine with a fixed vector (``"cosine"``). The
     rows are those that a label scan asks for anyway: a training sample costs what a prediction costs.
     ``slope`` is 4 for squared activity, 16 for the cosine, unless it is given.
+
+    Needs room for the label.
+
+    Source: goodness of Hinton (2022) and of Momeni et al., Science 382, 1297 (2023), with every label shown.
     """
     measure = chosen("goodness", goodness, MEASURES)
     contrast = GoodnessContrast(measure, SLOPES[goodness] if slope is None else slope, among_all)
@@ -212,12 +205,7 @@ def all_labels(
     )
 
 
-@declared(
-    learns="no labels: a sample against its mean with another one; softmax readout",
-    rows="2",
-    source='Chen, Liu, Laydevant and Grollier, "Self-contrastive forward-forward algorithm", Nat. Commun. 16, '
-    "5978 (2025)",
-)
+@declared(learns="no labels: a sample against its mean with another one; softmax readout", rows="2")
 def scff(
     settings: AdamSettings = QUIET_CONTRAST, *, theta: float = 8.0, slope: float = 4.0, seed: int = 0
 ) -> Trainer:
@@ -226,16 +214,17 @@ def scff(
     A sample with itself is positive, with another one negative: rows x and (x + x') / 2. Goodness and loss are
     those of ``ff``. Labels serve the readout alone: a softmax on the pattern of all stages' activities in the
     positive rows, which are measured already.
+
+    Needs nothing of the device.
+
+    Source: Chen, Liu, Laydevant and Grollier, "Self-contrastive forward-forward algorithm", Nat. Commun. 16,
+    5978 (2025).
     """
     rule = GradientRule(GoodnessContrast(squared_activity, slope, each_by_itself, theta), settings)
     return Trainer(SelfContrast(), StageByStage(rule), lambda: PositiveSoftmaxBuilder(2), seed)
 
 
-@declared(
-    learns="no labels: a sample against a hybrid of two; softmax readout",
-    rows="2",
-    source='Hinton, "The forward-forward algorithm: some preliminary investigations", section 3.2 (2022)',
-)
+@declared(learns="no labels: a sample against a hybrid of two; softmax readout", rows="2")
 def ff_unsupervised(
     hybrids: Hybrids = Hybrids(),
     settings: AdamSettings = CONTRAST,
@@ -249,6 +238,10 @@ def ff_unsupervised(
     A negative row takes some regions from one sample and the rest from another, by a random mask with long
     regions. Goodness and loss are those of ``ff``. Labels serve the readout alone: a softmax on the pattern of all
     stages' activities in the samples' own rows, which are measured already.
+
+    Needs nothing of the device.
+
+    Source: Hinton, "The forward-forward algorithm: some preliminary investigations", section 3.2 (2022).
     """
     rule = GradientRule(GoodnessContrast(squared_activity, slope, each_by_itself, theta), settings)
     return Trainer(hybrids, StageByStage(rule), lambda: PositiveSoftmaxBuilder(2), seed)

@@ -18,7 +18,6 @@ from hwloop.training.tuning import Choice, LogRange
     learns="the error through a fixed random matrix; `slope` in the place of the device's derivative",
     rows="1",
     later="E + 1",
-    source="Nøkland, NeurIPS 2016; on physical layers Nakajima et al., Nature Communications 13, 7847 (2022)",
     fills_budget="epochs",
     tuned={"lr": LogRange(3e-4, 3e-2), "slope": Choice(tuple(SLOPES))},
 )
@@ -32,6 +31,10 @@ def dfa(
 
     e is the output's error, softmax minus target, and B_l a fixed random matrix for each stage: the maps and the
     head learn to agree with it. ``slope`` is g, fixed too, in place of the device's derivative.
+
+    Needs nothing of the device.
+
+    Source: Nøkland, NeurIPS 2016; on physical layers Nakajima et al., Nature Communications 13, 7847 (2022).
     """
     schedule = OutputError(feedback, update, settings)
     return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
@@ -41,7 +44,6 @@ def dfa(
     learns="the error through a fixed and a learned matrix",
     rows="1",
     later="E + 1",
-    source='Li and Benna, "Deep learning without weight symmetry" (2024), here straight from the output',
     fills_budget="epochs",
     tuned={"lr": LogRange(3e-4, 3e-2), "decay": Choice((0.001, 0.01, 0.1))},
 )
@@ -57,6 +59,10 @@ def product_feedback(
     R -= rate z (C e)^T + decay R. In a digital layer R C comes to point along the transposed forward weight.
     Through a device, whose weights nobody knows, it points along the linear map from z to the output that gradient
     descent would learn in its place.
+
+    Needs nothing of the device.
+
+    Source: Li and Benna, "Deep learning without weight symmetry" (2024), here straight from the output.
     """
     schedule = OutputError(feedback, update, settings)
     return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
@@ -67,7 +73,6 @@ def product_feedback(
     "linear)",
     rows="E + 1",
     later="2 E + 1",
-    source="Dellaferrera and Kreiman, ICML 2022",
     fills_budget="epochs",
     tuned={"lr": LogRange(1e-4, 1e-2), "size": Choice((0.03, 0.1, 0.3))},
 )
@@ -82,6 +87,10 @@ def pepita(
     A batch is measured twice, as it is and with its error e, by a fixed random matrix F, added to the input. What
     that changes about a stage's activity a is taken for the gradient, times the modulated features. With a linear
     interface a is the output z itself; with a relu one an idle channel learns nothing, as in the paper.
+
+    Needs nothing of the device.
+
+    Source: Dellaferrera and Kreiman, ICML 2022.
     """
     schedule = OutputError(modulation, update, settings)
     return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)

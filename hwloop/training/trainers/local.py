@@ -22,12 +22,7 @@ ADAM: dict[str, LogRange | Choice] = {
 }
 
 
-@declared(
-    learns="a linear head on its own outputs",
-    rows="1",
-    source='Gong, Li and Abdulla, "Mono-Forward" (2025); Lee et al., "Deeply-supervised nets", AISTATS 2015',
-    tuned=ADAM,
-)
+@declared(learns="a linear head on its own outputs", rows="1", tuned=ADAM)
 def local(
     heads: LocalHeads = LocalHeads(),
     settings: AdamSettings = AdamSettings(),
@@ -38,6 +33,10 @@ def local(
 
     Each stage's map W and head V minimise cross-entropy(V a(W f)) on measured features f; z = W f goes on to
     the next stage. No label is overlaid, no gradient crosses a device.
+
+    Needs nothing of the device.
+
+    Source: Gong, Li and Abdulla, "Mono-Forward" (2025); Lee et al., "Deeply-supervised nets", AISTATS 2015.
     """
     return Trainer(
         PlainRows(), StageByStage(GradientRule(heads, settings), streaming.map_share), HeadSumBuilder, seed
@@ -47,8 +46,6 @@ def local(
 @declared(
     learns="the same, told what the stages before predict: it learns what they get wrong",
     rows="1",
-    source='Friedman, Hastie and Tibshirani, Ann. Statist. 28, 337 (2000); Huang et al., "Learning deep ResNet '
-    'blocks sequentially using boosting theory", ICML 2018',
     tuned=ADAM | {"trust": Choice((0.0, 0.5, 1.0))},
 )
 def collab(
@@ -63,6 +60,11 @@ def collab(
 
     Stage l's map W and head V minimise cross-entropy(V a(W f) + trust * log-probabilities of stages 1 to l - 1),
     those being constants: additive logistic regression with a physical layer a term. The sum predicts.
+
+    Needs nothing of the device.
+
+    Source: Friedman, Hastie and Tibshirani, Ann. Statist. 28, 337 (2000); Huang et al., "Learning deep ResNet
+    blocks sequentially using boosting theory", ICML 2018.
     """
     rule = GradientRule(Collaborative(heads, trust), settings)
     return Trainer(PlainRows(), StageByStage(rule, streaming.map_share), HeadSumBuilder, seed)
@@ -71,8 +73,6 @@ def collab(
 @declared(
     learns="one head on all stages of a block, one map changing at a time",
     rows="1 (`sweeps` for a block's later stages)",
-    source="the blocks of the Scalable Forward-Forward algorithm (Krutsylo 2025), whose gradients cross the "
-    "layers inside a block; here the layers are physical, so block coordinate descent takes their place",
     tuned=ADAM,
 )
 def block(
@@ -85,6 +85,11 @@ def block(
     gradient goes from the head into that map, digitally; none goes through a device: what a new map does to the
     later stages is measured in the next sweep. Blocks are trained one after the other, and their predictions
     summed.
+
+    Needs nothing of the device.
+
+    Source: the blocks of the Scalable Forward-Forward algorithm (Krutsylo 2025), whose gradients cross the
+    layers inside a block; here the layers are physical, so block coordinate descent takes their place.
     """
     return Trainer(PlainRows(), Blocks(blocks, settings), BlockHeadsBuilder, seed)
 
@@ -92,9 +97,6 @@ def block(
 @declared(
     learns="groups of channels, one a class, that compete by their mean square",
     rows="1",
-    needs="nothing of the device, but a width of K or more",
-    source='Papachristodoulou, Kyrkou, Timotheou and Theocharides, "Convolutional channel-wise competitive '
-    'learning for the forward-forward algorithm", AAAI 2024',
     tuned=ADAM | {"slope": Choice((1.0, 2.0, 4.0, 8.0))},
 )
 def channel_competition(
@@ -106,17 +108,17 @@ def channel_competition(
 
     The channels of z belong to the K classes in turn. A class's goodness is the mean square activation of its
     group; loss -log softmax(slope goodness)[true class]. No label is overlaid, no wrong row is needed.
+
+    Needs nothing of the device, but a width of K or more.
+
+    Source: Papachristodoulou, Kyrkou, Timotheou and Theocharides, "Convolutional channel-wise competitive
+    learning for the forward-forward algorithm", AAAI 2024.
     """
     return Trainer(PlainRows(), StageByStage(GradientRule(groups, settings)), HeadSumBuilder, seed)
 
 
 @declared(
-    learns="the cosine with fixed vectors, one a class",
-    rows="1",
-    source='FFzero ("Local learning for stable backpropagation-free neural network training towards physical '
-    "learning\", arXiv 2603.24790, 2026); it estimates its gradients by directional derivatives, here the stage's "
-    "map is digital and has a gradient",
-    tuned=ADAM | {"slope": Choice((4.0, 8.0, 16.0))},
+    learns="the cosine with fixed vectors, one a class", rows="1", tuned=ADAM | {"slope": Choice((4.0, 8.0, 16.0))}
 )
 def prototypes(
     vectors: Prototypes = Prototypes(), settings: AdamSettings = AdamSettings(), seed: int = 0
@@ -125,6 +127,12 @@ def prototypes(
 
     Loss -log softmax(slope cos(a(z), p_k))[true class], p_k a fixed random vector for each class, orthonormal
     where the stage is wide enough, drawn anew for each stage. No label is overlaid, no head is trained.
+
+    Needs nothing of the device.
+
+    Source: FFzero ("Local learning for stable backpropagation-free neural network training towards physical
+    learning", arXiv 2603.24790, 2026); it estimates its gradients by directional derivatives, here the stage's
+    map is digital and has a gradient.
     """
     return Trainer(PlainRows(), StageByStage(GradientRule(vectors, settings)), HeadSumBuilder, seed)
 
@@ -132,8 +140,6 @@ def prototypes(
 @declared(
     learns="a two-layer head that is thrown away; a ridge readout sees all responses ([depth](depth.md))",
     rows="1",
-    source='the auxiliary problems of Belilovsky, Eickenberg and Oyallon, "Greedy layerwise learning can scale to '
-    'ImageNet", ICML 2019, with physical stages and one closed-form readout',
     tuned=ADAM | {"hidden": Choice((50, 100, 200, 400))},
 )
 def greedy(
@@ -148,20 +154,25 @@ def greedy(
     with ``hidden`` units. Then the head is thrown away: z = W f goes on, and the next device takes the place of
     the head's nonlinearity. At the end one ridge readout, its strength by leave-one-out, sees the responses of
     all stages. So every nonlinearity of a prediction is physical, and a second stage is worth its row.
+
+    Needs nothing of the device.
+
+    Source: the auxiliary problems of Belilovsky, Eickenberg and Oyallon, "Greedy layerwise learning can scale
+    to ImageNet", ICML 2019, with physical stages and one closed-form readout.
     """
     return Trainer(
         PlainRows(), StageByStage(GradientRule(heads, settings), streaming.map_share), RidgeBuilder, seed
     )
 
 
-@declared(
-    learns="nothing: random maps, ridge readout on all responses",
-    rows="1",
-    source="Huang, Zhu and Siew, Neurocomputing 70, 489 (2006)",
-)
+@declared(learns="nothing: random maps, ridge readout on all responses", rows="1")
 def readout(seed: int = 0) -> Trainer:
     """Extreme learning machine: random maps, ridge readout on all responses; 1 row a sample a stage.
 
     The ridge strength is chosen by leave-one-out on the training rows.
+
+    Needs nothing of the device.
+
+    Source: Huang, Zhu and Siew, Neurocomputing 70, 489 (2006).
     """
     return Trainer(PlainRows(), StageByStage(RandomInterface()), RidgeBuilder, seed)

@@ -22,10 +22,6 @@ NOISES = (0.1, 0.2, 0.4, 0.8)
     '`states="one-sided"`: a row less',
     rows="1",
     later="3 E + 1; one-sided 2 E + 1",
-    needs="devices with nudges (``DeviceSpec.n_nudges``) in all stages but the first",
-    source="Scellier and Bengio, Frontiers in Computational Neuroscience 11, 24 (2017); symmetric: Laborieux et "
-    "al., Frontiers in Neuroscience 15, 633674 (2021); in oscillators: Wang, Wanjura and Marquardt, Neuromorphic "
-    "Computing and Engineering 4, 034014 (2024)",
     fills_budget="epochs",
     tuned={"lr": LogRange(3e-4, 3e-2), "size": Choice((0.1, 0.2, 0.4))},
 )
@@ -42,6 +38,12 @@ def eqprop(
     move is the gradient by the forces u that drive them, dL/du = (y(+beta) - y(-beta)) / 2 beta there, and
     dW = E^T dL/du f^T, E the encoder. Its error grows as beta^2, that from the noise of readings as 1 / beta.
     g is the error at the output, carried back by the transposed weights of head and maps.
+
+    Needs devices with nudges (``DeviceSpec.n_nudges``) in all stages but the first.
+
+    Source: Scellier and Bengio, Frontiers in Computational Neuroscience 11, 24 (2017); symmetric: Laborieux et
+    al., Frontiers in Neuroscience 15, 633674 (2021); in oscillators: Wang, Wanjura and Marquardt, Neuromorphic
+    Computing and Engineering 4, 034014 (2024).
     """
     schedule = OutputError(nudges, update, settings)
     return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
@@ -51,9 +53,6 @@ def eqprop(
     learns="backpropagation with the simulated device's own derivative: **uses a model**",
     rows="1",
     later="E + 1",
-    needs="a device that tells its derivative, as only a simulation can. It uses a model, and every output says "
-    "so",
-    source="Rumelhart, Hinton and Williams, Nature 323, 533 (1986)",
     fills_budget="epochs",
     tuned={
         "lr": LogRange(3e-4, 3e-2),
@@ -73,6 +72,11 @@ def exact_gradient(
 
     Forward through the device, noise and all; backward dL/dz_l = E^T J^T W'^T dL/dz_(l+1), J the derivative of the
     noiseless response and E of the encoder; dW = dL/dz f^T.
+
+    Needs a device that tells its derivative, as only a simulation can. It uses a model, and every output says
+    so.
+
+    Source: Rumelhart, Hinton and Williams, Nature 323, 533 (1986).
     """
     schedule = OutputError(ExactGradient(), update, settings, noise)
     return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
@@ -82,8 +86,6 @@ def exact_gradient(
     learns="backpropagation through a twin fitted to the run's own rows: **uses a model**",
     rows="1",
     later="E + 1",
-    needs="a device that a twin can follow. It uses a model, and every output says so",
-    source="Wright et al., Nature 601, 549 (2022)",
     fills_budget="epochs",
     tuned={"lr": LogRange(3e-4, 3e-2), "twin": Choice(("linear", "modulus"))},
 )
@@ -99,6 +101,10 @@ def physics_aware(
     dL/dz_l = E^T J^T W'^T dL/dz_(l+1) as in backpropagation, with J the derivative of a twin (:mod:`hwloop.twin`)
     at the measured stimuli. The twin is fitted to the run's own rows and again as the stimuli move, after epochs
     1, 4, 16, ...; it costs no row.
+
+    Needs a device that a twin can follow. It uses a model, and every output says so.
+
+    Source: Wright et al., Nature 601, 549 (2022).
     """
     schedule = OutputError(twins, update, settings, noise)
     return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
@@ -108,10 +114,6 @@ def physics_aware(
     learns="a linear head on the next device's responses, as a twin fitted to the run's own rows has them "
     "(**uses a model**)",
     rows="1",
-    needs="a device that a twin can follow, and ``share`` of the training rows to be several times as many as the "
-    "device's inputs. It uses a model, and every output says so",
-    source="physics-aware training, Wright et al., Nature 601, 549 (2022), whose forward pass is measured in "
-    "every epoch; here it is the twin's too, and one map at a time looks no further than the next device",
     tuned={
         "lr": LogRange(1e-3, 3e-2),
         "weight_decay": LogRange(0.03, 3.0),
@@ -130,5 +132,11 @@ def lookahead(
     features measured so far and n noise, by backpropagation through the twin, for as many epochs as it takes: they
     cost no row. The other rows are measured with the trained map, and a softmax readout sees the responses of
     all stages. So every nonlinearity of a prediction is physical. ``twin`` is as for ``physics-aware``.
+
+    Needs a device that a twin can follow, and ``share`` of the training rows to be several times as many as
+    the device's inputs. It uses a model, and every output says so.
+
+    Source: physics-aware training, Wright et al., Nature 601, 549 (2022), whose forward pass is measured in
+    every epoch; here it is the twin's too, and one map at a time looks no further than the next device.
     """
     return Trainer(PlainRows(), Rehearsal(twin, settings), partial(FeatureSoftmaxBuilder, seed), seed)

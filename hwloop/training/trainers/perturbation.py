@@ -31,10 +31,7 @@ STRATEGIES: dict[str, tuple[Strategy, float]] = {
     "sign": (lambda changes, lr, decay: (changes, SignDescent(lr)), 1e-3),
     "adam": (lambda changes, lr, decay: (changes, Adam(lr, decay)), 3e-3),
     "conservative": (
-        lambda changes, lr, decay: (
-            ConservativePerturbation(changes.codes, changes.size, lr=lr),
-            FixedStep(lr),
-        ),
+        lambda changes, lr, decay: (ConservativePerturbation(changes.codes, changes.size, lr=lr), FixedStep(lr)),
         0.1,
     ),
 }
@@ -45,8 +42,6 @@ STRATEGIES: dict[str, tuple[Strategy, float]] = {
     "gradient",
     rows="1",
     later="2 E + 1",
-    source="Williams, Machine Learning 8, 229 (1992); forward gradients: Ren, Kornblith, Liao and Hinton, ICLR "
-    "2023; guesses: Fournier et al., ICML 2023",
     fills_budget="epochs",
     tuned={"lr": LogRange(3e-4, 3e-2), "size": Choice((0.1, 0.2, 0.4))},
 )
@@ -61,6 +56,11 @@ def node_perturbation(
     Every device after the first is asked with its inputs moved by +u and by -u, in all stages at once; a sample's
     dL/dz_l is estimated as (L+ - L-) / 2 u_l / |u_l|^2 (times the width), and dW = dL/dz f^T. Batch and pair see
     the same maps, and the noise of the device is all that is between them.
+
+    Needs nothing of the device.
+
+    Source: Williams, Machine Learning 8, 229 (1992); forward gradients: Ren, Kornblith, Liao and Hinton, ICLR
+    2023; guesses: Fournier et al., ICML 2023.
     """
     schedule = OutputError(changes, update, settings)
     return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
@@ -70,7 +70,6 @@ def node_perturbation(
     learns="the loss at weights moved by random signs there and back",
     rows="1",
     later="2 E + 1",
-    source="Spall, IEEE Trans. Automatic Control 37, 332 (1992)",
     fills_budget="epochs",
     tuned={
         "lr": LogRange(3e-4, 3e-2),
@@ -90,6 +89,10 @@ def spsa(
     A batch is measured with all maps changed by +c D and by -c D, D of random signs; the difference of the two
     losses is the derivative along D, and D times it an unbiased estimate of the gradient, for Adam. ``size`` is c,
     and ``groups`` is 1 as published.
+
+    Needs nothing of the device.
+
+    Source: Spall, IEEE Trans. Automatic Control 37, 332 (1992).
     """
     schedule = OutputError(changes, update, settings)
     return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
@@ -99,7 +102,6 @@ def spsa(
     learns="the same with signs of its own for every sample, integrated over a batch",
     rows="1",
     later="2 E + 1",
-    source="McCaughan et al., APL Machine Learning 1, 026118 (2023)",
     fills_budget="epochs",
     tuned={"lr": LogRange(1e-3, 1.0), "size": Choice((0.1, 0.3, 1.0))},
 )
@@ -115,6 +117,10 @@ def mgd(
     loss, one number, is correlated with every code; the correlations are integrated over a batch, and W descends
     along them, with momentum. The perturbation's time constant is a sample, the update's a batch. ``size`` is c,
     ``codes`` are the codes a batch, and ``weight_decay`` is the head's.
+
+    Needs nothing of the device.
+
+    Source: McCaughan et al., APL Machine Learning 1, 026118 (2023).
     """
     schedule = OutputError(changes, update, settings)
     return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
@@ -124,9 +130,6 @@ def mgd(
     learns='Gaussian changes; `update="sgd"`, `"sign"`, `"adam"` or `"conservative"`',
     rows="1",
     later="2 `pairs` E + 1; conservative 5 E + 1",
-    source='Ghadimi and Lan, SIAM J. Optim. 23, 2341 (2013); Liu et al., "signSGD via zeroth-order oracle", ICLR '
-    '2019; Chen et al., "ZO-AdaMM", NeurIPS 2019; Zhang et al., ICML 2024, for the conservative update; Feng et '
-    'al., "ZeroFlow" (2025), for the set',
     fills_budget="epochs",
     tuned={"update": Choice(tuple(STRATEGIES)), "size": Choice((0.1, 0.3, 1.0))},
 )
@@ -141,6 +144,12 @@ def zo(
     """Zeroth order: G = (L(W + c U) - L(W - c U)) / 2c U, U Gaussian; 2 pairs epochs + 1 rows a later stage.
 
     ``size`` is c; every pair of directions U a batch costs two rows a sample.
+
+    Needs nothing of the device.
+
+    Source: Ghadimi and Lan, SIAM J. Optim. 23, 2341 (2013); Liu et al., "signSGD via zeroth-order oracle",
+    ICLR 2019; Chen et al., "ZO-AdaMM", NeurIPS 2019; Zhang et al., ICML 2024, for the conservative update;
+    Feng et al., "ZeroFlow" (2025), for the set.
 
     Parameters
     ----------
@@ -165,7 +174,6 @@ def zo(
     learns="`pairs` Gaussian changes that all clients measure, losses averaged",
     rows="1",
     later="2 `pairs` E + 1",
-    source='Feng et al., "BAFFLE: a baseline of backpropagation-free federated learning", ECCV 2024',
     fills_budget="epochs",
     tuned={"lr": LogRange(3e-4, 3e-2), "pairs": Choice((1, 2, 4))},
 )
@@ -181,6 +189,10 @@ def baffle(
     their own samples' losses; the server averages these. K is ``pairs``, and ``size`` is c. One device measures
     for all clients, as many rows as theirs together, or each client's rows go to a device of its own, all at once:
     ``PhysicalNetwork(session, layers, clients=[...])``. The devices must be equal: they share the maps.
+
+    Needs nothing of the device.
+
+    Source: Feng et al., "BAFFLE: a baseline of backpropagation-free federated learning", ECCV 2024.
     """
     schedule = OutputError(changes, update, settings)
     return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)

@@ -154,6 +154,29 @@ def open_device(name: str | Path, **settings: Any) -> Device:
     return device
 
 
+def device_factory(name: str, settings: Mapping[str, Any]) -> Callable[[], Device]:
+    """What makes a device again and again, as :func:`open_device` does.
+
+    Raises
+    ------
+    ConfigError
+        From the call: the name is unknown, its module cannot be imported, or its class cannot be called.
+    """
+
+    def make_device() -> Device:
+        try:
+            return open_device(name, **settings)
+        except HwloopError:
+            raise
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise ConfigError(
+                f"the device {name!r} cannot be made ({what}); look there first: --debug shows the line"
+            ) from error
+
+    return make_device
+
+
 def _from_toml(path: Path, overrides: Mapping[str, Any]) -> Device:
     table = read_toml(path)
     for key in table:

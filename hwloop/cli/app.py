@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+import os
 from typing import Annotated
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from hwloop.cli.arena_command import arena
 from hwloop.cli.bench_command import bench
 from hwloop.cli.calibrate_command import calibrate
 from hwloop.cli.check_command import check
+from hwloop.cli.command import Debug, reporting
+from hwloop.cli.console import PipedConsole
 from hwloop.cli.drift_command import drift
-from hwloop.cli.exit_codes import reported
-from hwloop.cli.export_command import export
 from hwloop.cli.predict_command import predict
-from hwloop.cli.recorded_commands import replay, resume
-from hwloop.cli.runs_command import runs
+from hwloop.cli.run_command import replay, resume, run
+from hwloop.cli.runs_command import export, runs, verify
 from hwloop.cli.serve_command import serve
-from hwloop.cli.verify_command import verify
 from hwloop.cli.worker_command import worker
+
+# The matrices of every command are small: a second thread gains little, and on busy cores it made training six
+# times slower by waiting for the first. It is read when numpy and torch are first imported; a user's value wins.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 app = typer.Typer(
     name="hwloop",
@@ -48,7 +52,7 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def options(
     context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
     ] = False,
@@ -57,59 +61,36 @@ def options(
     context.obj = {"debug": debug}
 
 
-@app.command()
-def run(
-    context: typer.Context,
-    experiment: Annotated[
-        str, typer.Argument(metavar="[NAME|FILE.toml]", help="An experiment of 'hwloop list', or a file.")
-    ] = "digits-optical",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change an entry, such as device.settings.n_outputs=200."),
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Number of seeds.", metavar="N")] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the run; new or empty.", metavar="DIR", show_default="runs/<time>-<name>"),
-    ] = None,
-    reuse: Annotated[
-        list[Path] | None,
-        typer.Option(help="Earlier run on the same device, whose rows are not measured again.", metavar="DIR"),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object, the last line of stdout.")
-    ] = False,
-    floors: Annotated[
-        bool | None, typer.Option("--floors/--no-floors", help="Score floors and ceiling too.", show_default=False)
-    ] = None,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write curves for TensorBoard into the run's folder.")
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> None:
-    """Train a physical network, and show what the physics is worth."""
-    with reported(debug or context.obj["debug"]) as progress_kept:
-        from hwloop.cli.run_command import run_and_show
-
-        extra = [f"seeds={seeds}"] if seeds is not None else []
-        extra += ["run.tensorboard=true"] if tensorboard else []
-        extra += [f"evidence.floors={str(floors).lower()}"] if floors is not None else []
-        extra += [f"reuse.runs={json.dumps([str(run.absolute()) for run in reuse])}"] if reuse else []
-        run_and_show(experiment, [*(settings or []), *extra], out, as_json, progress_kept)
-
-
-@app.command("list")
-def list_everything(
-    context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> None:
+@reporting
+def list_everything() -> None:
     """Experiments, devices, trainers, adaptation policies and datasets, each with a line."""
-    with reported(debug or context.obj["debug"]):
-        from hwloop.cli.list_command import show_everything
+    from hwloop.experiments.datasets import shipped_experiments
+    from hwloop.registry import ADAPTERS, DATASETS, DEVICES, SCHEMES, TRAINERS, read_toml
 
-        show_everything()
+    experiments = {
+        name: str(read_toml(path).get("description", "")) for name, path in shipped_experiments().items()
+    }
+    console = PipedConsole(highlight=False)
+    for title, described in (
+        ("Experiments", experiments),
+        ("Devices", DEVICES.describe()),
+        ("Devices elsewhere", {f"{name}:…": line for name, line in SCHEMES.describe().items()}),
+        ("Trainers", TRAINERS.describe()),
+        ("Adaptation policies", ADAPTERS.describe()),
+        ("Datasets", DATASETS.describe()),
+    ):
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+        table.add_column(no_wrap=True)
+        table.add_column()
+        for name, line in described.items():
+            table.add_row(Text(name, style="bold"), Text(line))
+        console.print(Text(title, style="bold underline"))
+        console.print(table)
+        console.print()
 
 
+app.command()(run)
+app.command("list")(list_everything)
 for command in (arena, drift, check, calibrate, bench, serve, resume, replay, predict, runs, verify, export):
     app.command()(command)
 app.add_typer(worker, name="worker")

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
-from hwloop.cli.exit_codes import reported
+from hwloop.cli.command import ProgressKept, reporting, set_option
+from hwloop.cli.console import new_console
+from hwloop.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hwloop.experiment.config import ExperimentConfig
+    from hwloop.experiments.arena import ArenaSettings, Standings
+    from hwloop.experiments.arena.variation import Variation
 
 
+@reporting
 def arena(
-    context: typer.Context,
+    kept: ProgressKept,
     experiment: Annotated[
         str | None,
         typer.Argument(metavar="[NAME|FILE.toml]", help="An experiment whose device, data and network are taken."),
@@ -31,8 +45,7 @@ def arena(
         int, typer.Option(metavar="N", help="Settings tried for each trainer and budget; 1 for its defaults.")
     ] = 8,
     settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change an entry, such as device.settings.n_outputs=200."),
+        list[str] | None, set_option("Change an entry, such as device.settings.n_outputs=200.")
     ] = None,
     vary: Annotated[
         str | None,
@@ -48,18 +61,158 @@ def arena(
     scheduler: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="A running Dask scheduler, in place of processes here.")
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Compare trainers at equal device rows: one table, one plot."""
-    with reported(debug or context.obj["debug"]) as kept:
-        from hwloop.cli.arena_run import ArenaRequest, compare_and_show
+    request = ArenaRequest(
+        experiment, device, dataset, budget, trainers, seeds, trials, tuple(settings or ()), out
+    )
+    if vary is None:
+        _compare(request, workers, scheduler, kept)
+    else:
+        _vary(request, vary, workers, scheduler, kept)
 
-        request = ArenaRequest(
-            experiment, device, dataset, budget, trainers, seeds, trials, tuple(settings or ()), out
+
+@dataclass(frozen=True)
+class ArenaRequest:
+    """What was asked for on the command line."""
+
+    experiment: str | None
+    device: str | None
+    dataset: str | None
+    budget: str
+    trainers: str
+    seeds: int
+    trials: int
+    settings: tuple[str, ...]
+    out: Path | None
+
+
+def _compare(request: ArenaRequest, n_workers: int, scheduler: str | None, kept: ProgressKept) -> None:
+    """Run the arena and show its table on standard output; progress goes to standard error."""
+    settings = _arena_settings(request)
+    folder = request.out or _new_folder(settings.experiment.name)
+
+    from hwloop.experiments.arena.jobs import workers
+    from hwloop.experiments.arena.report import write_arena_report
+    from hwloop.experiments.arena.run import run_arena
+
+    errors = new_console(stderr=True)
+    with kept.in_folder(folder), workers(n_workers, scheduler) as where, shown_progress(errors) as progress:
+        standings = run_arena(settings, folder, where, progress)
+    report = write_arena_report(standings, folder)
+    _show_standings(standings, new_console())
+    errors.print(f"report: {report}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def shown_progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each kind of work, as ``run_arena`` reports it."""
+    from rich.progress import Progress, TimeElapsedColumn
+
+    with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=console) as shown:
+        tasks: dict[str, Any] = {}
+
+        def progress(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = shown.add_task(what, total=of)
+            shown.update(tasks[what], completed=done)
+
+        yield progress
+
+
+def _arena_settings(request: ArenaRequest) -> ArenaSettings:
+    """The arena that was asked for, everything in it known.
+
+    Raises
+    ------
+    ConfigError
+    """
+    from hwloop.experiment.config import check_names
+    from hwloop.experiments.arena.settings import ArenaSettings, named_trainers, parsed_budgets
+
+    budgets, experiment = parsed_budgets(request.budget), _experiment(request)
+    check_names(experiment)
+    return ArenaSettings(experiment, named_trainers(request.trainers), budgets, request.trials)
+
+
+def _experiment(request: ArenaRequest) -> ExperimentConfig:
+    """The experiment that is named, with what the options change; or one of a device and a dataset alone."""
+    from hwloop.experiment.config import load_experiment, validated
+    from hwloop.experiments.arena.settings import with_validation
+    from hwloop.experiments.datasets import experiment_file
+
+    changes = [
+        f"{key}={value}" for key, value in (("device", request.device), ("dataset", request.dataset)) if value
+    ]
+    changes += [f"seeds={request.seeds}", *request.settings]
+    if request.experiment is not None:
+        config = load_experiment(experiment_file(request.experiment), changes)
+        return validated(with_validation(config.as_table()), config.name)
+    if request.device is None or request.dataset is None:
+        raise ConfigError("name an experiment, or give both --device and --dataset; see hwloop list")
+    from hwloop.experiment.toml_text import with_overrides
+
+    table = {"name": f"{request.dataset}-{Path(request.device).stem}", "trainer": "local"}
+    return validated(with_validation(with_overrides(table, changes)), "arena")
+
+
+def _new_folder(name: str) -> Path:
+    """``runs/<time>-arena-<name>``."""
+    from hwloop.experiment.run_folder import free_folder
+
+    return free_folder(f"arena-{name}", None)
+
+
+def _show_standings(standings: Standings, console: Console) -> None:
+    """The table: the best first, floors and ceiling below."""
+    from hwloop.experiments.arena.report import entry_line, reference_lines
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading, justify in (("trainer", "left"), ("test accuracy", "right"), ("rows a sample", "right"),
+                             ("rows a prediction", "right"), ("digital time", "right"), ("", "left")):  # fmt: skip
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for entry in standings.ranking:
+        line = entry_line(entry, standings)
+        front = "Pareto front" if line["front"] else ""
+        table.add_row(line["trainer"], line["accuracy"], line["rows"], line["prediction"], line["seconds"], front)
+    table.add_section()
+    for reference in reference_lines(standings):
+        table.add_row(reference["method"], reference["accuracy"])
+    console.print(table)
+    for line in standings.as_json()["refused"]:
+        console.print(
+            f"{line['trainer']} at {line['budget']:g}: {line['reason']}", highlight=False, soft_wrap=True
         )
-        if vary is None:
-            compare_and_show(request, workers, scheduler, kept)
-        else:
-            from hwloop.cli.arena_variation import vary_and_show
 
-            vary_and_show(request, vary, workers, scheduler, kept)
+
+def _vary(request: ArenaRequest, vary: str, n_workers: int, scheduler: str | None, kept: ProgressKept) -> None:
+    """Run one arena a value and show one table on standard output; progress goes to standard error."""
+    from hwloop.experiments.arena.jobs import workers
+    from hwloop.experiments.arena.variation import parsed_variation, run_variation, write_variation
+
+    variation = parsed_variation(vary)
+
+    def with_setting(setting: str) -> ArenaSettings:
+        return _arena_settings(replace(request, settings=(*request.settings, setting)))
+
+    first = with_setting(variation.settings[0])
+    folder = request.out or _new_folder(first.experiment.name)
+    errors = new_console(stderr=True)
+    with kept.in_folder(folder), workers(n_workers, scheduler) as where, shown_progress(errors) as progress:
+        found = run_variation(variation, with_setting, folder, where, progress)
+    report = write_variation(variation, found, folder)
+    _show_variation(variation, found, new_console())
+    errors.print(f"report: {report}", highlight=False, soft_wrap=True)
+
+
+def _show_variation(variation: Variation, found: dict[str, Standings], console: Console) -> None:
+    """A line a trainer at a budget, a column a value."""
+    from hwloop.experiments.arena.variation import variation_rows
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column(variation.key)
+    for value in variation.values:
+        table.add_column(value, justify="right")
+    for name, figures in variation_rows(found):
+        table.add_row(name, *figures)
+    console.print(table)

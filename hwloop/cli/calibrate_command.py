@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from hwloop.cli.exit_codes import reported
+from hwloop.cli.command import LAST_LINE, ProgressKept, json_option, reporting, set_option
+from hwloop.cli.console import new_console
+from hwloop.events import Event, RowsMeasured
+
+if TYPE_CHECKING:
+    from hwloop.calibration import Calibration, Plan
+    from hwloop.cli.calibration_request import CalibrationRequest
+    from hwloop.runs.recording_folder import RecordingFolder
+    from hwloop.session import Forecast
 
 
+@reporting
 def calibrate(
-    context: typer.Context,
+    kept: ProgressKept,
     target: Annotated[
         str,
         typer.Argument(metavar="DEVICE", help="A device of 'hwloop list', package.module:Class, or a TOML file."),
@@ -29,9 +44,7 @@ def calibrate(
         Path | None,
         typer.Option(metavar="DIR", help="Folder for report.html and its plots.", show_default="FILE.html alone"),
     ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the device.")
-    ] = None,
+    settings: Annotated[list[str] | None, set_option("Change a setting of the device.")] = None,
     settling: Annotated[
         str | None,
         typer.Option(
@@ -40,15 +53,173 @@ def calibrate(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the random order of stimuli.", min=0)] = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the calibration as one JSON object, the last line of stdout.")
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    as_json: Annotated[bool, json_option(f"Print the calibration as one JSON object, {LAST_LINE}.")] = False,
 ) -> None:
     """Measure a device: gain, nonlinearity, noise, memory, cross-talk, drift, rank and pace, with intervals."""
-    with reported(debug or context.obj["debug"]) as kept:
-        from hwloop.cli.calibration_files import CalibrationRequest
-        from hwloop.cli.calibration_run import calibrate_and_show
+    from hwloop.cli.calibration_request import CalibrationRequest
 
-        request = CalibrationRequest(target, out, budget, report, tuple(settings or ()), settling, seed)
-        calibrate_and_show(request, as_json, kept)
+    request = CalibrationRequest(target, out, budget, report, tuple(settings or ()), settling, seed)
+    _calibrate(request, as_json, kept)
+
+
+def _calibrate(request: CalibrationRequest, as_json: bool, kept: ProgressKept) -> None:
+    """Calibrate, write TOML, JSON and report, and show the figures.
+
+    Standard output carries the figures, or with ``as_json`` nothing but one JSON object; all else goes to standard
+    error.
+    """
+    from hwloop.calibration import calibrate as calibrated
+    from hwloop.calibration import plan_rows, sweep_settling
+    from hwloop.cli.calibration_request import (
+        SettlingOption,
+        check_output,
+        device_table,
+        main_budget,
+        open_as_asked,
+        rows_folder,
+        write_files,
+    )
+    from hwloop.runs.recording_folder import RecordingFolder
+
+    check_output(request)
+    table = device_table(request)
+    device = open_as_asked(request.target, table)
+    errors = new_console(stderr=True)
+    sweep = SettlingOption.of(request, table, device)
+    budget = main_budget(request, sweep, device)
+    plan_rows(device.spec, budget)  # a budget that is too small shows before a folder is made
+    asked = {
+        "calibrate": table,
+        "budget": request.budget,
+        "seed": request.seed,
+        "settling": None if sweep is None else [sweep.setting, *sweep.seconds],
+    }
+    what = f"calibration of {request.target}"
+    with (
+        RecordingFolder(rows_folder(request.out), what, str(table.get("device", request.target)), asked) as folder,
+        _RowsProgress(errors, kept, folder) as progress,
+    ):
+        found = None
+        if sweep is not None:
+            # First: what it recommends is what is calibrated.
+            progress.announce_sweep(sweep.setting, sweep.seconds)
+            found = sweep_settling(
+                sweep.open_with,
+                sweep.setting,
+                sweep.seconds,
+                request.seed,
+                [progress],
+                lambda number: folder.journal(f"settling-{number}"),
+            )
+            if found.recommended is not None:
+                device, table = sweep.open_with(found.recommended), sweep.table_with(found.recommended)
+        journal = folder.journal("calibration")
+        calibration = calibrated(
+            device,
+            budget,
+            seed=request.seed,
+            listeners=[progress],
+            announce=progress.announce,
+            journal=journal,
+        )
+        calibration = replace(calibration, sweep=found)
+        files = write_files(calibration, table, request)
+        folder.finish()
+    kept.note = ""
+    _show_calibration(calibration, errors if as_json else new_console())
+    for what, path in {**files, "measured rows": folder.path}.items():
+        errors.print(f"{what}: {path}", highlight=False, soft_wrap=True)
+    if as_json:
+        print(json.dumps({**calibration.as_dict(), "files": {what: str(path) for what, path in files.items()}}))
+
+
+class _RowsProgress:
+    """Rows measured of those planned, on standard error; where that is no terminal the forecast alone."""
+
+    def __init__(self, console: Console, kept: ProgressKept, folder: RecordingFolder) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._console, self._kept, self._folder = console, kept, folder
+        self._measured, self._before = 0, 0
+        self._bar = Progress(
+            TextColumn("calibrating"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f} rows"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=None)
+
+    def __enter__(self) -> _RowsProgress:
+        if self._folder.set_aside is not None:
+            self._say(f"what an earlier calibration measured is kept in {self._folder.set_aside}")
+        self._bar.start()
+        return self
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def announce_sweep(self, setting: str, seconds: Sequence[float]) -> None:
+        from hwloop.calibration.settling_sweep import ROWS_PER_VALUE
+
+        rows = ROWS_PER_VALUE * len(seconds)
+        self._say(f"settling sweep: {rows:,} rows, {len(seconds)} values of {setting}")
+        self._bar.update(self._task, total=rows)
+        self._before = rows
+
+    def announce(self, plan: Plan, forecast: Forecast) -> None:
+        text = (
+            f"forecast: {forecast} ({plan.first_look:,} to look first, "
+            f"{plan.main - plan.reference:,} of stimuli in random order, {plan.reference:,} of "
+            "references between them)"
+        )
+        self._say(text)
+        recorded = self._folder.journal("calibration").rows
+        if recorded:
+            self._say(f"goes on with {recorded:,} rows that were measured before it was interrupted")
+        self._bar.update(self._task, total=self._before + plan.rows)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RowsMeasured):
+            self._measured += event.rows
+            self._kept.note = (
+                f"{self._measured:,} rows are kept in {self._folder.path}: the same command goes on with them"
+            )
+            self._bar.update(self._task, completed=self._measured)
+
+
+def _show_calibration(calibration: Calibration, console: Console) -> None:
+    """Print every figure with its interval, the warnings, and the recommended settings with their reasons."""
+    from hwloop.calibration.figure_table import figure_lines
+
+    table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left")
+    table.add_column("")
+    for heading in ("median ± 95 %", "least", "greatest"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    group = ""
+    for line in figure_lines(calibration.figures):
+        if line.group != group:
+            group = line.group
+            table.add_row(Text(group, style="bold"))
+        table.add_row(Text(f"  {line.title}"), line.value, line.least, line.greatest, line.unit)
+    console.print(table)
+    recommended = calibration.recommended
+    settings = {
+        "range": "narrowed" if recommended.input_low else "as it is",
+        "averages": recommended.averages,
+        "settling_rows": recommended.settling_rows,
+        "rows_per_call": recommended.rows_per_call,
+        "correction": "none" if recommended.correction is None else recommended.correction["kind"],
+    }
+    console.print(Text("\nRecommended", style="bold"))
+    advice = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+    for name, value in settings.items():
+        advice.add_row(name.replace("_", " "), str(value), recommended.reasons[name])
+    console.print(advice)
+    for warning in calibration.warnings:
+        console.print(Text(f"note: {warning}", style="yellow"))

@@ -4,34 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
+import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
 
-from hwloop.cli.exit_codes import BROKEN_PROMISE, ProgressKept, reported
+from hwloop.cli.command import (
+    BROKEN_PROMISE,
+    DeviceTarget,
+    ProgressKept,
+    device_settings,
+    json_option,
+    reporting,
+    set_option,
+)
+from hwloop.cli.console import PipedConsole, plain, recorded_console
 
 if TYPE_CHECKING:
     from hwloop.conformance import Report
-    from hwloop.device import Device
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when numpy is first imported; a user's value wins
+    from hwloop.session import Forecast
 
 
+@reporting
 def check(
-    context: typer.Context,
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="TARGET", help="A device's TOML file, a device of 'hwloop list', or package.module:Class."
-        ),
-    ],
+    kept: ProgressKept,
+    target: DeviceTarget,
     settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the device, such as port=/dev/ttyUSB0."),
+        list[str] | None, set_option("A setting of the device, such as port=/dev/ttyUSB0.")
     ] = None,
     rows: Annotated[int, typer.Option(metavar="N", min=1, help="Rows that the check may measure.")] = 1000,
     only: Annotated[
@@ -47,25 +53,18 @@ def check(
             "--out", metavar="DIR", help="Folder for the measured rows.", show_default="runs/<time>-check-<device>"
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> None:
+    as_json: Annotated[bool, json_option("Print one JSON object.")] = False,
+) -> int:
     """Check what a device promises, with evidence. Exit code 0 if it keeps all promises, 1 if it breaks any.
 
     Nothing beyond the device's limits is sent to it. Within them, outputs are driven to their limits.
     """
-    with reported(debug or context.obj["debug"]) as kept:
-        report = _checked(target, settings or [], rows, only or [], seed, timeout, out, kept)
-        if as_json:
-            import json
-
-            print(json.dumps({"target": target, **report.as_dict()}, allow_nan=False))
-        else:
-            from hwloop.cli.check_report import show_report
-
-            show_report(target, report)
-    if not report.passed:
-        raise typer.Exit(BROKEN_PROMISE)
+    report = _checked(target, settings or [], rows, only or [], seed, timeout, out, kept)
+    if as_json:
+        print(json.dumps({"target": target, **report.as_dict()}, allow_nan=False))
+    else:
+        _show_report(target, report)
+    return 0 if report.passed else BROKEN_PROMISE
 
 
 def _checked(
@@ -78,17 +77,17 @@ def _checked(
     out: Path | None,
     kept: ProgressKept,
 ) -> Report:
-    from hwloop.cli.check_progress import CheckProgress
     from hwloop.conformance import check_device
     from hwloop.experiment.run_folder import run_in_free_folder
+    from hwloop.registry import device_factory
     from hwloop.runs.recording_folder import RecordingFolder
 
-    make_device = device_factory(target, settings)
+    make_device = device_factory(target, device_settings(settings))
     name = f"check-{re.sub('[^A-Za-z0-9_-]+', '-', target).strip('-')[-40:]}"
     request = {"check": target, "settings": settings, "rows": rows, "only": only, "seed": seed}
     with (
         run_in_free_folder(name, out) as path,
-        CheckProgress() as progress,
+        _CheckProgress() as progress,
         _kept_rows_named(path, kept),
         contextlib.ExitStack() as stack,
     ):
@@ -122,39 +121,73 @@ def _kept_rows_named(path: Path, kept: ProgressKept) -> Iterator[None]:
             kept.note = f"what was measured is kept in {path}"
 
 
-def device_factory(target: str, settings: list[str]) -> Callable[[], Device]:
-    """What makes the device, in any of the three forms; modules in the working folder are found too.
+class _CheckProgress:
+    """The forecast on a line of its own; on a terminal also which promise is being checked."""
 
-    Raises
-    ------
-    ConfigError
-        From the call: the target is unknown, its module cannot be imported, or its class cannot be called.
-    """
-    import sys
+    def __init__(self) -> None:
+        from rich.status import Status
 
-    from hwloop.errors import ConfigError, HwloopError
-    from hwloop.experiment.toml_text import parse_setting
-    from hwloop.registry import open_device
+        self._console = PipedConsole(stderr=True, highlight=False, markup=False)
+        self._status = Status("opening the device", console=self._console)
 
-    chosen: dict[str, Any] = {}
-    for setting in settings:
-        path, value = parse_setting(setting)
-        if len(path) > 1:
-            raise ConfigError(f"--set {setting!r}: a device's setting is one word, such as n_inputs=16")
-        chosen[path[0]] = value
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    def forecast(self, forecast: Forecast) -> None:
+        """Say what the check will take."""
+        self._console.print(f"checking: {forecast}, more where a result has to be confirmed", soft_wrap=True)
 
-    def make_device() -> Device:
-        try:
-            return open_device(target, **chosen)
-        except HwloopError:
-            raise
-        except Exception as error:
-            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            raise ConfigError(
-                f"the device {target!r} cannot be made ({what}); look there first: --debug shows the line"
-            ) from error
+    def promise(self, question: str, number: int, count: int) -> None:
+        """Say what is being checked."""
+        self._status.update(f"{number}/{count} {question}")
 
-    return make_device
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._status.stop()
+
+
+def _show_report(target: str, report: Report) -> None:
+    """Print a line a promise with its evidence, then what to do about those that are broken or noted."""
+    from hwloop.conformance import Status
+
+    styles = {Status.PASS: "green", Status.FAIL: "bold red", Status.NOTE: "yellow"}
+    out = recorded_console()
+    out.print(Text(f"{plain(target)}: {plain(report.identity)}", style="bold"), soft_wrap=True)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("promise", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("evidence", overflow="fold")
+    table.add_column("p", justify="right", no_wrap=True)
+    for result in report.results:
+        finding = result.finding
+        table.add_row(
+            result.promise,
+            Text(str(finding.status), style=styles[finding.status]),
+            plain(finding.summary),
+            "" if finding.p_value is None else f"{finding.p_value:.2g}",
+        )
+    out.print(table)
+    for status, heading in ((Status.FAIL, "To do"), (Status.NOTE, "Worth knowing")):
+        advice: dict[str, list[str]] = {}  # several promises may come with the same advice
+        for result in report.results:
+            if result.finding.status is status and result.finding.next_step:
+                advice.setdefault(result.finding.next_step, []).append(result.promise)
+        if advice:
+            out.print(Text(heading, style="bold"))
+        for step, promises in advice.items():
+            out.print(Text.assemble("  ", (", ".join(promises), "bold"), f": {plain(step)}"), soft_wrap=True)
+    out.print(_verdict(report), soft_wrap=True)
+
+
+def _verdict(report: Report) -> Text:
+    from hwloop.conformance import Status
+
+    counts = {status: sum(r.finding.status is status for r in report.results) for status in Status}
+    notes = f", {counts[Status.NOTE]} noted or not checked" if counts[Status.NOTE] else ""
+    cost = f" ({report.rows:,} rows, {report.seconds:.1f} s)"
+    if report.passed:
+        return Text(f"no promise broken: {counts[Status.PASS]} kept{notes}{cost}", style="green")
+    return Text(f"broken: {', '.join(report.broken)}; {counts[Status.PASS]} kept{notes}{cost}", style="bold red")

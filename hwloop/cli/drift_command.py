@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
+from rich.table import Table
 
-from hwloop.cli.exit_codes import reported
+from hwloop.cli.arena_command import shown_progress
+from hwloop.cli.command import ExperimentName, ProgressKept, reporting, set_option
+from hwloop.cli.console import new_console
+from hwloop.errors import ConfigError
 
 
+@reporting
 def drift(
-    context: typer.Context,
-    experiment: Annotated[
-        str, typer.Argument(metavar="[NAME|FILE.toml]", help="An experiment of 'hwloop list', or a file.")
-    ] = "digits-fibre",
+    kept: ProgressKept,
+    experiment: ExperimentName = "digits-fibre",
     through: Annotated[
         str,
         typer.Option(metavar="KEY=FIRST..LAST|KEY=A,B,…", help="The setting that moves, and its values."),
@@ -26,21 +30,34 @@ def drift(
     rows: Annotated[int, typer.Option(metavar="N", help="Device rows a step, all stages, at most.")] = 200,
     gate: Annotated[float, typer.Option(metavar="X", help="Measured drift up to which nothing is done.")] = 0.1,
     seeds: Annotated[int, typer.Option(metavar="N", help="Number of seeds.")] = 3,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change an entry, such as network.width=50."),
-    ] = None,
+    settings: Annotated[list[str] | None, set_option("Change an entry, such as network.width=50.")] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             help="Folder; the same again goes on.", metavar="DIR", show_default="runs/<time>-drift-<name>"
         ),
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Train once, let the device move, and keep the network alive: one table, one plot."""
-    with reported(debug or context.obj["debug"]) as kept:
-        from hwloop.cli.drift_run import follow_and_show
+    from hwloop.experiment.config import check_names, load_experiment
+    from hwloop.experiment.run_folder import free_folder
+    from hwloop.experiments.datasets import experiment_file
+    from hwloop.experiments.drift.report import HEADINGS, course_line, write_drift_report
+    from hwloop.experiments.drift.run import DriftSettings, parsed_positions, run_drift
 
-        changes = [f"seeds={seeds}", *(settings or [])]
-        follow_and_show(experiment, changes, through, policies, rows, gate, out, kept)
+    config = load_experiment(experiment_file(experiment), [f"seeds={seeds}", *(settings or [])])
+    check_names(config)
+    names = tuple(dict.fromkeys(name.strip() for name in policies.split(",") if name.strip()))
+    if not names:
+        raise ConfigError("--policies names none; give at least one, such as none,recall")
+    asked = DriftSettings(config, *parsed_positions(through), names, rows, gate)
+    folder = out or free_folder(f"drift-{config.name}", None)
+    errors = new_console(stderr=True)
+    with kept.in_folder(folder), shown_progress(errors) as progress:
+        result = run_drift(asked, folder, progress)
+    plot = write_drift_report(result, folder)
+    table = Table(*HEADINGS, box=box.SIMPLE_HEAD)
+    for course in result.courses:
+        table.add_row(*course_line(course))
+    new_console().print(table)
+    errors.print(f"plot: {plot}", highlight=False, soft_wrap=True)

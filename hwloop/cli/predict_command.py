@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
+import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwloop.cli.exit_codes import reported
+from hwloop.cli.command import LAST_LINE, ProgressKept, json_option, reporting
+from hwloop.cli.console import new_console, plain, shown_warnings
+from hwloop.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hwloop.experiment.trained import TrainedNetwork
+    from hwloop.layers import PhysicalNetwork
+    from hwloop.runs.recording_folder import RecordingFolder
+    from hwloop.session import Session
 
 
+@reporting
 def predict(
-    context: typer.Context,
+    kept: ProgressKept,
     run: Annotated[
         Path, typer.Argument(metavar="RUN|FILE.safetensors", help="Folder of a run, or a saved classifier.")
     ],
@@ -39,18 +53,152 @@ def predict(
     device_changed: Annotated[
         str, typer.Option(metavar="refuse|warn", help="What to do about another device than it was trained on.")
     ] = "refuse",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object, the last line of stdout.")
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    as_json: Annotated[bool, json_option(f"Print the result as one JSON object, {LAST_LINE}.")] = False,
 ) -> None:
     """Predict new rows with a trained network: class names and probabilities."""
-    with reported(debug or context.obj["debug"]) as kept:
-        # The matrices are small: a second thread gains little. It is read when numpy and torch are first imported.
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        from hwloop.cli.predict_run import PredictionRequest, predict_and_show
+    request = _Request(run, rows, seed, checkpoint, budget, journal, device_changed, tuple(device or ()))
+    _predict(request, as_json, kept)
 
-        request = PredictionRequest(
-            run, rows, seed, checkpoint, budget, journal, device_changed, tuple(device or ())
-        )
-        predict_and_show(request, as_json, kept)
+
+@dataclass(frozen=True)
+class _Request:
+    """What was asked for; the options of the command."""
+
+    target: Path
+    rows: Path
+    seed: int | None = None
+    checkpoint: str | None = None
+    budget: int | None = None
+    journal: Path | None = None
+    device_changed: str = "refuse"
+    devices: tuple[str, ...] = ()
+
+
+def _predict(request: _Request, as_json: bool, kept: ProgressKept) -> None:
+    """Predict, and show classes and probabilities.
+
+    Standard output carries a line a row, or with ``as_json`` nothing but one JSON object; all else goes to
+    standard error.
+    """
+    from hwloop.checkpoint.devices import DEVICE_CHANGED
+    from hwloop.experiment.trained import TrainedNetwork, read_rows
+    from hwloop.registry import nearest
+
+    if request.device_changed not in DEVICE_CHANGED:
+        raise ConfigError(f"--device-changed: {nearest(request.device_changed, DEVICE_CHANGED)}")
+    errors = new_console(stderr=True)
+    trained = TrainedNetwork.of(request.target, request.seed, request.checkpoint)
+    who = "" if trained.seed is None else f", seed {trained.seed}"
+    errors.print(f"network: {plain(str(trained.path))}{who}", highlight=False, soft_wrap=True)
+    inputs = read_rows(request.rows, _columns(trained), trained.feature_names)
+    with shown_warnings(errors), _folder(request, trained, inputs) as folder:
+        try:
+            devices = trained.devices(request.devices)
+            network = trained.network(devices, folder, request.budget, request.device_changed)
+            _announce(trained.rows_needed(network, len(inputs)), len(inputs), errors)
+            probabilities = trained.predict(network, inputs)
+        except BaseException:
+            if folder.rows:
+                kept.note = f"the {folder.rows} rows measured are kept in {folder.path}; the same command goes on"
+            raise
+        folder.finish()
+        result = _result(request, trained, network, probabilities, folder.path)
+    if as_json:
+        print(json.dumps(result))
+    else:
+        _show(result)
+    rows = ", ".join(f"{count} {purpose}" for purpose, count in result["rows"].items() if count) or "none"
+    errors.print(
+        f"device rows: {rows}, {result['device_seconds']:.3g} s; recorded in {plain(result['journal'])}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _columns(trained: TrainedNetwork) -> int:
+    """Numbers in a row, before any device is opened."""
+    described = trained.described
+    try:
+        readout = described["readout"]
+        if readout is None:
+            raise ConfigError(
+                f"{trained.path} has no readout yet: it was saved in the middle of a fit. Take a final one"
+            )
+        overlay = readout.get("amplitude") is not None
+        classes = readout.get("n_classes", readout.get("shape", [0])[-1])
+        return int(described["n_features"]) - (int(classes) if overlay else 0)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{trained.path} is not understood ({type(error).__name__}: {error})") from error
+
+
+def _folder(request: _Request, trained: TrainedNetwork, inputs: NDArray[np.float64]) -> RecordingFolder:
+    """One for this network and these rows, so that what was stopped goes on and nothing else is touched."""
+    from hwloop.runs.recording_folder import RecordingFolder
+    from hwloop.session.kept_fit import digest_of_rows
+
+    wanted = {
+        "checkpoint": hashlib.sha256(trained.path.read_bytes()).hexdigest(),
+        "rows": digest_of_rows(inputs),
+        "device_changed": request.device_changed,
+    }
+    key = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:12]
+    base = request.journal or trained.predictions_folder()
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{base} cannot be made ({error.strerror}); choose another place with --journal"
+        ) from error
+    name = f"{request.rows.stem[:40]}-{key}"
+    return RecordingFolder(base / name, f"prediction of {request.rows}", str(trained.path), wanted)
+
+
+def _announce(needed: dict[Session, int], rows: int, errors: Any) -> None:
+    """Say what the predictions will cost; refused here if the budget does not cover it."""
+    for session, count in needed.items():
+        session.require(count)
+    first = next(iter(needed))
+    errors.print(f"{rows} rows to predict: {first.forecast(sum(needed.values()))}", highlight=False)
+
+
+def _result(
+    request: _Request,
+    trained: TrainedNetwork,
+    network: PhysicalNetwork,
+    probabilities: NDArray[np.float64],
+    journal: Path,
+) -> dict[str, Any]:
+    names = network.class_names or tuple(str(number) for number in range(probabilities.shape[1]))
+    best = probabilities.argmax(axis=1)
+    sessions = network.distinct_sessions
+    rows: dict[str, int] = {}
+    for session in sessions:
+        for purpose, count in session.ledger.rows.items():
+            rows[purpose] = rows.get(purpose, 0) + count
+    return {
+        "run": None if trained.run is None else str(trained.run),
+        "checkpoint": str(trained.path),
+        "seed": trained.seed,
+        "file": str(request.rows),
+        "classes": list(names),
+        "predictions": [
+            {
+                "row": number + 1,
+                "class": names[best[number]],
+                "probabilities": dict(zip(names, each.tolist(), strict=True)),
+            }
+            for number, each in enumerate(probabilities)
+        ],
+        "rows": rows,
+        "device_seconds": sum(session.ledger.busy_seconds for session in sessions),
+        "devices": [session.identity for session in sessions],
+        "journal": str(journal),
+    }
+
+
+def _show(result: dict[str, Any]) -> None:
+    """A line a row: its number, its class, and every class's probability."""
+    print("\t".join(["row", "class", *(plain(name) for name in result["classes"])]))
+    for each in result["predictions"]:
+        values = [f"{value:.4f}" for value in each["probabilities"].values()]
+        print("\t".join([str(each["row"]), plain(each["class"]), *values]))

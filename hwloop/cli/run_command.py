@@ -1,4 +1,4 @@
-"""``hwloop run``: from an experiment's name to its evidence."""
+"""``hwloop run``, ``resume`` and ``replay``: from an experiment, or a recorded run, to its evidence."""
 
 from __future__ import annotations
 
@@ -7,22 +7,81 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from hwloop.cli.console import new_console
-from hwloop.cli.exit_codes import ProgressKept
-from hwloop.cli.shown_warnings import shown_warnings
+import typer
+
+from hwloop.cli.command import LAST_LINE, ExperimentName, ProgressKept, json_option, reporting, set_option
+from hwloop.cli.console import new_console, shown_warnings
 
 if TYPE_CHECKING:
     from hwloop.events import Listener
     from hwloop.experiment.evidence import Evidence
 
-# The matrices of a run are small: a second thread gains little, and on busy cores it made training six times
-# slower by waiting for the first. It is read when numpy and torch are first imported; a user's value wins.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the run.")]
+AsJson = Annotated[bool, json_option("Print the evidence as one JSON object.")]
+FromStart = Annotated[
+    bool, typer.Option("--from-start", help="Execute everything again from the journal; take nothing as it is.")
+]
+WithEvidence = Annotated[bool, typer.Option("--evidence", help="Compute and compare floors and ceiling too.")]
 
 
-def run_and_show(name: str, settings: Sequence[str], out: Path | None, as_json: bool, kept: ProgressKept) -> None:
+@reporting
+def run(
+    kept: ProgressKept,
+    experiment: ExperimentName = "digits-optical",
+    settings: Annotated[
+        list[str] | None, set_option("Change an entry, such as device.settings.n_outputs=200.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds.", metavar="N")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run; new or empty.", metavar="DIR", show_default="runs/<time>-<name>"),
+    ] = None,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(help="Earlier run on the same device, whose rows are not measured again.", metavar="DIR"),
+    ] = None,
+    as_json: Annotated[bool, json_option(f"Print the result as one JSON object, {LAST_LINE}.")] = False,
+    floors: Annotated[
+        bool | None, typer.Option("--floors/--no-floors", help="Score floors and ceiling too.", show_default=False)
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write curves for TensorBoard into the run's folder.")
+    ] = False,
+) -> None:
+    """Train a physical network, and show what the physics is worth."""
+    extra = [f"seeds={seeds}"] if seeds is not None else []
+    extra += ["run.tensorboard=true"] if tensorboard else []
+    extra += [f"evidence.floors={str(floors).lower()}"] if floors is not None else []
+    extra += [f"reuse.runs={json.dumps([str(run.absolute()) for run in reuse])}"] if reuse else []
+    _run_experiment(experiment, [*(settings or []), *extra], out, as_json, kept)
+
+
+@reporting
+def resume(
+    kept: ProgressKept,
+    folder: Folder,
+    from_start: FromStart = False,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a run that was stopped; nothing is measured or finished twice."""
+    _resume(folder, from_start, as_json, kept)
+
+
+@reporting
+def replay(
+    folder: Folder,
+    with_evidence: WithEvidence = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a recorded experiment again from its journal alone, without the device."""
+    _replay(folder, with_evidence, as_json)
+
+
+def _run_experiment(
+    name: str, settings: Sequence[str], out: Path | None, as_json: bool, kept: ProgressKept
+) -> None:
     """Run an experiment and show its evidence.
 
     Standard output carries the evidence table, or with ``as_json`` nothing but one JSON object; all else goes
@@ -48,7 +107,7 @@ def run_and_show(name: str, settings: Sequence[str], out: Path | None, as_json: 
         )
 
 
-def resume_and_show(folder: Path, from_start: bool, as_json: bool, kept: ProgressKept) -> None:
+def _resume(folder: Path, from_start: bool, as_json: bool, kept: ProgressKept) -> None:
     """Go on with a run and show its evidence; ``from_start`` executes everything again."""
     from hwloop.experiment.conclusion import concluded
 
@@ -80,7 +139,7 @@ def _giving_up(folder: Path) -> Callable[[], None]:
     return give_up
 
 
-def replay_and_show(folder: Path, with_evidence: bool, as_json: bool) -> None:
+def _replay(folder: Path, with_evidence: bool, as_json: bool) -> None:
     """Replay a run, show its evidence, and say whether it is what was recorded.
 
     Floors and ceiling are computed ``with_evidence`` alone. Standard output carries the table, or with ``as_json``
@@ -91,8 +150,7 @@ def replay_and_show(folder: Path, with_evidence: bool, as_json: bool) -> None:
     JournalError
         The replay differs from the recorded run.
     """
-    from hwloop.cli.evidence_table import show_evidence
-    from hwloop.cli.progress import RunProgress
+    from hwloop.cli.run_display import RunProgress, show_evidence
     from hwloop.errors import JournalError
     from hwloop.experiment.runner import replay_experiment
     from hwloop.experiments.datasets import split
@@ -115,8 +173,7 @@ def replay_and_show(folder: Path, with_evidence: bool, as_json: bool) -> None:
 
 
 def _run_and_show(run: Callable[[list[Listener]], Evidence], as_json: bool, kept: ProgressKept) -> None:
-    from hwloop.cli.evidence_table import show_evidence
-    from hwloop.cli.progress import RunProgress
+    from hwloop.cli.run_display import RunProgress, show_evidence
     from hwloop.errors import TrainingDiverged
     from hwloop.events import Event
     from hwloop.experiment.events import RunStopped

@@ -18,10 +18,10 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from hwloop.cli.exit_codes import INTERRUPTED
 from hwloop.deadline import Deadline
 from hwloop.open_devices import OPEN_DEVICES
 
+INTERRUPTED = 130  # the exit code, as the shell gives it for a program that Ctrl-C ended
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SAFE_STATE_SECONDS = 0.6  # for the devices to reach it, after the second signal
 EXIT_SECONDS = 0.8  # for everything, after the second signal

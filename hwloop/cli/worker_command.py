@@ -8,18 +8,16 @@ from typing import Annotated
 
 import typer
 
-from hwloop.cli.exit_codes import BROKEN_PROMISE, reported
+from hwloop.cli.command import BROKEN_PROMISE, json_option, reporting
 
 worker = typer.Typer(
     no_args_is_help=True, help="Build and check the environments of devices that want another Python."
 )
 
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-
 
 @worker.command("install")
+@reporting
 def install_environment(
-    context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="lava|NAME", help="A known environment, or a name for one.")],
     python: Annotated[
         Path | None,
@@ -28,54 +26,47 @@ def install_environment(
     requirements: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What pip installs, for a name that is not known.")
     ] = None,
-    debug: Debug = False,
 ) -> None:
     """Build an environment, unless it is there and whole."""
-    with reported(debug or context.obj["debug"]):
-        from hwloop.devices.worker.installing import install, recipe_for
+    from hwloop.devices.worker.installing import install, recipe_for
 
-        recipe = recipe_for(name, requirements)
-        environment, built = install(name, recipe, python, tell=lambda line: typer.echo(line, err=True))
-        state, detail = environment.state()
-        typer.echo(f"{name}  {state}{'' if built else ', as it was'}  {detail}  {environment.python}")
+    recipe = recipe_for(name, requirements)
+    environment, built = install(name, recipe, python, tell=lambda line: typer.echo(line, err=True))
+    state, detail = environment.state()
+    typer.echo(f"{name}  {state}{'' if built else ', as it was'}  {detail}  {environment.python}")
 
 
 @worker.command("list")
+@reporting
 def list_installed(
-    context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
-    debug: Debug = False,
-) -> None:
+    as_json: Annotated[bool, json_option("Print one JSON array.")] = False,
+) -> int:
     """Every environment, and whether it works; ends with 1 if one does not."""
-    with reported(debug or context.obj["debug"]):
-        from hwloop.devices.worker.environments import State, environments_folder, list_environments
+    from hwloop.devices.worker.environments import State, environments_folder, list_environments
 
-        found = [(environment, *environment.state()) for environment in list_environments()]
-        if as_json:
-            rows = [
-                {"name": environment.name, "state": state, "detail": detail, "python": str(environment.python)}
-                for environment, state, detail in found
-            ]
-            typer.echo(json.dumps(rows))
-        elif not found:
-            where = environments_folder()
-            typer.echo(f"no environment in {where}; hwloop worker install lava builds one", err=True)
-        else:
-            width = max(len(environment.name) for environment, *_ in found)
-            for environment, state, detail in found:
-                typer.echo(f"{environment.name:{width}}  {state:10}  {detail}  {environment.python}")
-    if any(state is not State.WHOLE for _, state, _ in found):
-        raise typer.Exit(BROKEN_PROMISE)
+    found = [(environment, *environment.state()) for environment in list_environments()]
+    if as_json:
+        rows = [
+            {"name": environment.name, "state": state, "detail": detail, "python": str(environment.python)}
+            for environment, state, detail in found
+        ]
+        typer.echo(json.dumps(rows))
+    elif not found:
+        where = environments_folder()
+        typer.echo(f"no environment in {where}; hwloop worker install lava builds one", err=True)
+    else:
+        width = max(len(environment.name) for environment, *_ in found)
+        for environment, state, detail in found:
+            typer.echo(f"{environment.name:{width}}  {state:10}  {detail}  {environment.python}")
+    return BROKEN_PROMISE if any(state is not State.WHOLE for _, state, _ in found) else 0
 
 
 @worker.command("remove")
+@reporting
 def remove_environment(
-    context: typer.Context,
     name: Annotated[str, typer.Argument(help="One of 'hwloop worker list'.")],
-    debug: Debug = False,
 ) -> None:
     """Delete an environment and its log."""
-    with reported(debug or context.obj["debug"]):
-        from hwloop.devices.worker.installing import remove
+    from hwloop.devices.worker.installing import remove
 
-        remove(name)
+    remove(name)

@@ -177,7 +177,7 @@ def test_any_identity_gives_a_file_that_can_be_read(tmp_path, monkeypatch):
             return ODD_NAME
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hwloop.cli.calibration_run.open_device", lambda name, **settings: Odd(**settings))
+    monkeypatch.setattr("hwloop.cli.calibration_request.open_device", lambda name, **settings: Odd(**settings))
     done = hwloop_command("linear-instrument", "--budget", "300")
     assert done.exit_code == 0, done.stderr
     table = tomllib.loads((tmp_path / "calibrated.toml").read_text(encoding="utf-8"))

@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from hwloop.cli.exit_codes import INTERRUPTED, reported
+from hwloop.cli.command import INTERRUPTED, reported
 from hwloop.errors import was_interrupted
 
 

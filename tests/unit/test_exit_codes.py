@@ -5,7 +5,7 @@ import pytest
 import torch
 import typer
 
-from hwloop.cli.exit_codes import DEVICE_ERROR, reported
+from hwloop.cli.command import DEVICE_ERROR, reported
 
 
 def _no_memory_in_numpy():

@@ -1,4 +1,6 @@
-"""From an error to an exit code and one line: 2 the user's mistakes, 3 device or computer, 4 drift, 130 Ctrl-C.
+"""What every command shares: the options of several, and from an error to an exit code and one line.
+
+Exit codes: 2 the user's mistakes, 3 device or computer, 4 drift, 130 Ctrl-C.
 
 It is 141, without a line, where the reader of the output is gone: so a shell says that SIGPIPE ended a program.
 
@@ -7,18 +9,69 @@ It is 141, without a line, where the reader of the output is gone: so a shell sa
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-BROKEN_PROMISE, USER_ERROR, DEVICE_ERROR, DEVICE_DRIFTED, INTERRUPTED = 1, 2, 3, 4, 130
+from hwloop.cli.stop_signals import INTERRUPTED, StopSignals
+
+BROKEN_PROMISE, USER_ERROR, DEVICE_ERROR, DEVICE_DRIFTED = 1, 2, 3, 4
 BROKEN_PIPE = 141  # as the shell says of a program that SIGPIPE ended
+
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+DeviceTarget = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET", help="A device's TOML file, a device of 'hwloop list', or package.module:Class."
+    ),
+]
+ExperimentName = Annotated[
+    str, typer.Argument(metavar="[NAME|FILE.toml]", help="An experiment of 'hwloop list', or a file.")
+]
+RecordedFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run, running or not.")]
+LAST_LINE = "the last line of stdout"
+
+
+def set_option(text: str) -> Any:
+    """``--set KEY=VALUE``, which may be given several times."""
+    return typer.Option("--set", metavar="KEY=VALUE", help=text)
+
+
+def json_option(text: str) -> Any:
+    """``--json``: for programs."""
+    return typer.Option("--json", help=text)
+
+
+def device_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """The values of ``--set`` for a device; modules in the working folder can be named from now on.
+
+    Raises
+    ------
+    ConfigError
+    """
+    from hwloop.errors import ConfigError
+    from hwloop.experiment.toml_text import parse_setting
+
+    chosen: dict[str, Any] = {}
+    for setting in settings:
+        path, value = parse_setting(setting)
+        if len(path) > 1:
+            raise ConfigError(f"--set {setting!r}: a device's setting is one word, such as n_inputs=16")
+        chosen[path[0]] = value
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return chosen
 
 
 @dataclass
@@ -41,14 +94,36 @@ class ProgressKept:
                 self.note = f"what is finished is kept in {folder}; the same command with --out {folder} goes on"
 
 
+def reporting(command: Callable[..., int | None]) -> Callable[..., None]:
+    """A command with the option ``--debug``, whose errors become one line and an exit code.
+
+    The command may take ``kept``, a :class:`ProgressKept`, and may return an exit code of its own.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    wants_kept = "kept" in signature.parameters
+
+    @functools.wraps(command)
+    def reported_command(context: typer.Context, debug: bool, **options: Any) -> None:
+        with reported(debug or context.obj["debug"]) as kept:
+            code = command(kept, **options) if wants_kept else command(**options)
+        if code:
+            raise typer.Exit(code)
+
+    own = [parameter for parameter in signature.parameters.values() if parameter.name != "kept"]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    parameters = [context, *own, inspect.Parameter("debug", keyword, default=False, annotation=Debug)]
+    reported_command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    reported_command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return reported_command
+
+
 @contextmanager
 def reported(debug: bool) -> Iterator[ProgressKept]:
     """Turn an error inside into one line on standard error and its exit code; with ``debug`` a traceback too.
 
     Ctrl-C, SIGTERM and SIGHUP inside are those of :mod:`hwloop.cli.stop_signals`.
     """
-    from hwloop.cli.stop_signals import StopSignals
-
     kept = ProgressKept()
     with StopSignals(lambda: kept.give_up()), _errors_reported(kept, debug):
         yield kept

@@ -183,7 +183,7 @@ class BenchCommand:
     pattern
         The header.
     method
-        Name of the method, (call) -> reply.
+        Name of the instrument's method, (call) -> reply; or a function, (instrument, call) -> reply.
     doc
         What it does.
     parameters
@@ -195,7 +195,7 @@ class BenchCommand:
     """
 
     pattern: str
-    method: str
+    method: str | Callable[[Any, CommandCall], Reply]
     doc: str
     parameters: tuple[Parameter, ...] = ()
     required: int = 0
@@ -214,7 +214,10 @@ class BenchCommand:
             raise ScpiError(-108)
         types = self.parameters + self.parameters[-1:] * (len(tokens) - len(self.parameters))
         values = tuple(kind.parse(token) for kind, token in zip(types, tokens, strict=False))
-        reply: Reply = getattr(instrument, self.method)(CommandCall(call.session, call.suffixes, values))
+        parsed = CommandCall(call.session, call.suffixes, values)
+        if not isinstance(self.method, str):
+            return self.method(instrument, parsed)
+        reply: Reply = getattr(instrument, self.method)(parsed)
         return reply
 
 
@@ -236,10 +239,16 @@ def command(
     return mark
 
 
+def answers(pattern: str, doc: str, answer: Callable[[Any, CommandCall], Reply], **options: Any) -> BenchCommand:
+    """A row of a table ``COMMANDS``: a query that a function answers, (instrument, call) -> reply."""
+    return BenchCommand(pattern, answer, doc, **options)
+
+
 def commands_of(kind: type) -> tuple[BenchCommand, ...]:
-    """The commands that the methods of a class and its bases execute."""
+    """The commands of a class and its bases: those of their tables ``COMMANDS``, and those of their methods."""
     found: dict[str, tuple[BenchCommand, ...]] = {}
     for base in reversed(kind.__mro__):
+        found[base.__qualname__] = vars(base).get("COMMANDS", ())
         for name, method in vars(base).items():
             if hasattr(method, MARK):
                 found[name] = getattr(method, MARK)

@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
-from hwloop.simulators.bench.scpi.command import CommandCall, command
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from hwloop.simulators.bench.scpi.command import BenchCommand, CommandCall, answers, command
 from hwloop.simulators.bench.scpi.instrument import BenchClock, ClientConnection, Instrument
-from hwloop.simulators.bench.scpi.status import OPERATION_COMPLETE, ScpiError
+from hwloop.simulators.bench.scpi.status import OPERATION_COMPLETE, Register, ScpiError
 from hwloop.simulators.bench.scpi.values import Integer, Text
 
-_BYTE, _WORD = Integer(low=0, high=255), Integer(low=0, high=65535)
+BYTE, WORD = 255, 65535
+
+
+def _enabled(pattern: str, highest: int, owner: Callable[[Any], Any], name: str, what: str) -> list[BenchCommand]:
+    """A command that sets an enable register, and its query."""
+
+    def enable(instrument: Any, call: CommandCall) -> None:
+        if not 0 <= call.arguments[0] <= highest:
+            raise ScpiError(-222)
+        setattr(owner(instrument), name, int(call.arguments[0]))
+
+    return [
+        BenchCommand(pattern, enable, f"Enable bits of {what}.", (Integer(low=0, high=highest),), 1),
+        answers(f"{pattern}?", f"Enabled bits of {what}.", lambda it, _: f"{getattr(owner(it), name):+d}"),
+    ]
+
+
+def _condition_register(pattern: str, owner: Callable[[Any], Register], what: str) -> list[BenchCommand]:
+    """SCPI-99's event, condition and enable registers of one kind."""
+    return [
+        answers(
+            f"{pattern}[:EVENt]?",
+            f"{what} event register, which reading clears.",
+            lambda it, _: f"{owner(it).take_event():+d}",
+        ),
+        answers(f"{pattern}:CONDition?", f"{what} condition register.", lambda it, _: f"{owner(it).condition:+d}"),
+        *_enabled(f"{pattern}:ENABle", WORD, owner, "enable", f"the {what.lower()} register"),
+    ]
 
 
 class CommonCommands(Instrument):
@@ -18,6 +48,25 @@ class CommonCommands(Instrument):
     clock
         Time of the bench.
     """
+
+    COMMANDS: ClassVar[tuple[BenchCommand, ...]] = (
+        # IEEE 488.2
+        answers("*IDN?", "Manufacturer, model, serial number, firmware.", lambda it, _: it.IDENTITY),
+        answers("*OPT?", "Installed options.", lambda it, _: it.OPTIONS),
+        answers("*TST?", "Self-test; +0 is passed.", lambda it, _: "+0"),
+        *_enabled("*ESE", BYTE, lambda it: it.status, "event_enable", "the standard event register"),
+        *_enabled("*SRE", BYTE, lambda it: it.status, "service_enable", "the status byte"),
+        # SCPI-99
+        answers(
+            "SYSTem:ERRor[:NEXT]?",
+            "Oldest error, taken out of the queue.",
+            lambda it, _: it.status.next_error(),
+            parameters=(Text(unquoted=True),),
+        ),
+        answers("SYSTem:VERSion?", "Version of SCPI.", lambda it, _: "1999.0"),
+        *_condition_register("STATus:OPERation", lambda it: it.status.operation, "Operation"),
+        *_condition_register("STATus:QUEStionable", lambda it: it.status.questionable, "Questionable"),
+    )
 
     def __init__(self, clock: BenchClock) -> None:
         super().__init__(clock)
@@ -42,49 +91,17 @@ class CommonCommands(Instrument):
             self.status.events |= OPERATION_COMPLETE
             self._completes = None
 
-    # IEEE 488.2
-
-    @command("*IDN?")
-    def _identify(self, call: CommandCall) -> str:
-        """Manufacturer, model, serial number, firmware."""
-        return self.IDENTITY
-
-    @command("*OPT?")
-    def _options(self, call: CommandCall) -> str:
-        """Installed options."""
-        return self.OPTIONS
-
     @command("*CLS")
     def _clear_status(self, call: CommandCall) -> None:
         """Clear events and errors."""
         self.status.clear()
         self._completes = None
 
-    @command("*ESE", parameters=(_BYTE,))
-    def _enable_events(self, call: CommandCall) -> None:
-        """Enable bits of the standard event register."""
-        self.status.event_enable = _within(call, 255)
-
-    @command("*ESE?")
-    def _enabled_events(self, call: CommandCall) -> str:
-        """Enabled bits of the standard event register."""
-        return f"{self.status.event_enable:+d}"
-
     @command("*ESR?")
     def _events(self, call: CommandCall) -> str:
         """Standard event register, which reading clears."""
         self._settle()
         return f"{self.status.take_events():+d}"
-
-    @command("*SRE", parameters=(_BYTE,))
-    def _enable_service(self, call: CommandCall) -> None:
-        """Enable bits of the status byte."""
-        self.status.service_enable = _within(call, 255)
-
-    @command("*SRE?")
-    def _enabled_service(self, call: CommandCall) -> str:
-        """Enabled bits of the status byte."""
-        return f"{self.status.service_enable:+d}"
 
     @command("*STB?")
     def _status_byte(self, call: CommandCall) -> str:
@@ -113,70 +130,7 @@ class CommonCommands(Instrument):
         """Reset every setting; status and errors stay."""
         self.reset()
 
-    @command("*TST?")
-    def _self_test(self, call: CommandCall) -> str:
-        """Self-test; +0 is passed."""
-        return "+0"
-
-    # SCPI-99
-
-    @command("SYSTem:ERRor[:NEXT]?", parameters=(Text(unquoted=True),), required=0)
-    def _next_error(self, call: CommandCall) -> str:
-        """Oldest error, taken out of the queue."""
-        return self.status.next_error()
-
-    @command("SYSTem:VERSion?")
-    def _scpi_version(self, call: CommandCall) -> str:
-        """Version of SCPI."""
-        return "1999.0"
-
     @command("STATus:PRESet")
     def _preset_status(self, call: CommandCall) -> None:
         """Clear the enable registers of operation and questionable status."""
         self.status.operation.enable = self.status.questionable.enable = 0
-
-    @command("STATus:OPERation[:EVENt]?")
-    def _operation_event(self, call: CommandCall) -> str:
-        """Operation event register, which reading clears."""
-        return f"{self.status.operation.take_event():+d}"
-
-    @command("STATus:OPERation:CONDition?")
-    def _operation_condition(self, call: CommandCall) -> str:
-        """Operation condition register."""
-        return f"{self.status.operation.condition:+d}"
-
-    @command("STATus:OPERation:ENABle", parameters=(_WORD,))
-    def _enable_operation(self, call: CommandCall) -> None:
-        """Enable bits of the operation register."""
-        self.status.operation.enable = _within(call, 65535)
-
-    @command("STATus:OPERation:ENABle?")
-    def _enabled_operation(self, call: CommandCall) -> str:
-        """Enabled bits of the operation register."""
-        return f"{self.status.operation.enable:+d}"
-
-    @command("STATus:QUEStionable[:EVENt]?")
-    def _questionable_event(self, call: CommandCall) -> str:
-        """Questionable event register, which reading clears."""
-        return f"{self.status.questionable.take_event():+d}"
-
-    @command("STATus:QUEStionable:CONDition?")
-    def _questionable_condition(self, call: CommandCall) -> str:
-        """Questionable condition register."""
-        return f"{self.status.questionable.condition:+d}"
-
-    @command("STATus:QUEStionable:ENABle", parameters=(_WORD,))
-    def _enable_questionable(self, call: CommandCall) -> None:
-        """Enable bits of the questionable register."""
-        self.status.questionable.enable = _within(call, 65535)
-
-    @command("STATus:QUEStionable:ENABle?")
-    def _enabled_questionable(self, call: CommandCall) -> str:
-        """Enabled bits of the questionable register."""
-        return f"{self.status.questionable.enable:+d}"
-
-
-def _within(call: CommandCall, high: int) -> int:
-    if not 0 <= call.arguments[0] <= high:
-        raise ScpiError(-222)
-    return int(call.arguments[0])

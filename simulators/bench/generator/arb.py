@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ClassVar
+
 import numpy as np
 
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.bench.generator import settings
 from hwloop.simulators.bench.generator.levels import GeneratorTiming
 from hwloop.simulators.bench.generator.waveforms import from_codes
-from hwloop.simulators.bench.scpi.command import CommandCall, command
+from hwloop.simulators.bench.scpi.command import BenchCommand, CommandCall, answers, command
 from hwloop.simulators.bench.scpi.status import ScpiError
 from hwloop.simulators.bench.scpi.values import Block, Keyword, Raw, Text, kind_of
 
@@ -16,10 +19,46 @@ _NAME = Text(max_characters=60, unquoted=True)
 _SOURCE = "[SOURce<1:2>:]"
 
 
+def _crest_factor(values: Float64Array) -> str:
+    rms = float(np.sqrt(np.mean(values**2)))
+    return f"{float(np.max(np.abs(values))) / rms if rms else 0.0:+.15E}"
+
+
+def _attribute(name: str, doc: str, form: Callable[[Float64Array], str]) -> BenchCommand:
+    """A figure of a waveform, of the selected one where none is named."""
+    return answers(f"{_SOURCE}{name}?", doc, lambda it, call: form(it.attributed(call)), parameters=(_NAME,))
+
+
 class ArbCommands(GeneratorTiming):
     """The part of the generator that keeps waveforms and messages."""
 
-    _pair_format: str
+    COMMANDS: ClassVar[tuple[BenchCommand, ...]] = (
+        answers(
+            f"{_SOURCE}DATA:ARBitrary2:FORMat?", "Order of the values of a pair.", lambda it, _: it.pair_format
+        ),
+        answers(
+            f"{_SOURCE}DATA:VOLatile:CATalog?",
+            "Names of the waveforms in memory.",
+            lambda it, call: ",".join(f'"{name}"' for name in it.memory[call.suffix].names()),
+        ),
+        answers(
+            f"{_SOURCE}DATA:VOLatile:FREE?",
+            "Points that still fit into memory.",
+            lambda it, call: f"{it.memory[call.suffix].free_points():+d}",
+        ),
+        answers(
+            f"{_SOURCE}FUNCtion:ARBitrary?",
+            "Name of the waveform that the function ARB plays.",
+            lambda it, call: f'"{it.memory[call.suffix].selected}"',
+        ),
+        _attribute("FUNCtion:ARBitrary:POINts", "Points of the selected waveform.", lambda v: f"{len(v):+d}"),
+        _attribute("DATA:ATTRibute:POINts", "Points of a waveform.", lambda v: f"{len(v):+d}"),
+        _attribute("DATA:ATTRibute:AVERage", "Mean of a waveform.", lambda v: f"{v.mean():+.15E}"),
+        _attribute("DATA:ATTRibute:PTPeak", "Peak-to-peak value of a waveform.", lambda v: f"{np.ptp(v):+.15E}"),
+        _attribute("DATA:ATTRibute:CFACtor", "Peak over root mean square of a waveform.", _crest_factor),
+    )
+
+    pair_format: str
 
     @command(f"{_SOURCE}DATA:ARBitrary", f"{_SOURCE}DATA:ARBitrary1", parameters=(_NAME, Raw()), repeat=True)
     def upload(self, call: CommandCall) -> None:
@@ -50,22 +89,7 @@ class ArbCommands(GeneratorTiming):
     @command(f"{_SOURCE}DATA:ARBitrary2:FORMat", parameters=(Keyword("ABAB", "AABB"),))
     def set_pair_format(self, call: CommandCall) -> None:
         """Order of the values of a pair."""
-        self._pair_format = call.arguments[0]
-
-    @command(f"{_SOURCE}DATA:ARBitrary2:FORMat?")
-    def pair_format(self, call: CommandCall) -> str:
-        """Order of the values of a pair."""
-        return self._pair_format
-
-    @command(f"{_SOURCE}DATA:VOLatile:CATalog?")
-    def catalogue(self, call: CommandCall) -> str:
-        """Names of the waveforms in memory."""
-        return ",".join(f'"{name}"' for name in self.memory[call.suffix].names())
-
-    @command(f"{_SOURCE}DATA:VOLatile:FREE?")
-    def free_points(self, call: CommandCall) -> str:
-        """Points that still fit into memory."""
-        return f"{self.memory[call.suffix].free_points():+d}"
+        self.pair_format = call.arguments[0]
 
     @command(f"{_SOURCE}DATA:VOLatile:CLEar")
     def clear_memory(self, call: CommandCall) -> None:
@@ -78,35 +102,6 @@ class ArbCommands(GeneratorTiming):
         """Choose the waveform that the function ARB plays."""
         self.memory[call.suffix].select(call.arguments[0])
         self.update(call.suffix)
-
-    @command(f"{_SOURCE}FUNCtion:ARBitrary?")
-    def selected(self, call: CommandCall) -> str:
-        """Name of the waveform that the function ARB plays."""
-        return f'"{self.memory[call.suffix].selected}"'
-
-    @command(
-        f"{_SOURCE}FUNCtion:ARBitrary:POINts?", f"{_SOURCE}DATA:ATTRibute:POINts?", parameters=(_NAME,), required=0
-    )
-    def points(self, call: CommandCall) -> str:
-        """Points of the selected waveform."""
-        return f"{len(self._attributed(call)):+d}"
-
-    @command(f"{_SOURCE}DATA:ATTRibute:AVERage?", parameters=(_NAME,), required=0)
-    def average(self, call: CommandCall) -> str:
-        """Mean of the selected waveform."""
-        return f"{self._attributed(call).mean():+.15E}"
-
-    @command(f"{_SOURCE}DATA:ATTRibute:PTPeak?", parameters=(_NAME,), required=0)
-    def peak_to_peak(self, call: CommandCall) -> str:
-        """Peak-to-peak value of the selected waveform."""
-        return f"{np.ptp(self._attributed(call)):+.15E}"
-
-    @command(f"{_SOURCE}DATA:ATTRibute:CFACtor?", parameters=(_NAME,), required=0)
-    def crest_factor(self, call: CommandCall) -> str:
-        """Peak over root mean square of the selected waveform."""
-        values = self._attributed(call)
-        rms = float(np.sqrt(np.mean(values**2)))
-        return f"{float(np.max(np.abs(values))) / rms if rms else 0.0:+.15E}"
 
     @command(f"{_SOURCE}FUNCtion:ARBitrary:PTPeak", parameters=(Raw(),))
     def set_peak_to_peak(self, call: CommandCall) -> None:
@@ -136,9 +131,10 @@ class ArbCommands(GeneratorTiming):
     def reset(self) -> None:
         """Pairs alternate."""
         super().reset()
-        self._pair_format = "ABAB"
+        self.pair_format = "ABAB"
 
-    def _attributed(self, call: CommandCall) -> Float64Array:
+    def attributed(self, call: CommandCall) -> Float64Array:
+        """The waveform that is named, else the selected one."""
         memory = self.memory[call.suffix]
         if not call.arguments:
             return memory.values
@@ -147,7 +143,7 @@ class ArbCommands(GeneratorTiming):
     def _add_pair(self, name: str, values: Float64Array) -> None:
         if len(values) % 2:
             raise ScpiError(800)
-        pair = values.reshape(-1, 2).T if self._pair_format == "ABAB" else values.reshape(2, -1)
+        pair = values.reshape(-1, 2).T if self.pair_format == "ABAB" else values.reshape(2, -1)
         for memory, half in zip(self.memory.values(), pair, strict=True):
             memory.add(name, np.ascontiguousarray(half))
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from hwloop.simulators.bench.oscilloscope import settings
 from hwloop.simulators.bench.oscilloscope.acquisition import Inputs
-from hwloop.simulators.bench.scpi.command import BenchSetting, CommandCall, command
+from hwloop.simulators.bench.scpi.command import BenchCommand, BenchSetting, CommandCall, answers, command
 from hwloop.simulators.bench.scpi.messages import short_form
 from hwloop.simulators.bench.scpi.status import ScpiError
 from hwloop.simulators.bench.scpi.values import Block, Keyword, Raw, block
@@ -70,37 +71,33 @@ WAVEFORM_SETUP = (
 )
 
 
+Setup = tuple[tuple[str, BenchSetting], ...]
+
+
+def _setup(pattern: str, header: str, setup: Setup, what: str) -> BenchCommand:
+    """A query for all settings of a subsystem at once."""
+
+    def describe(scope: Any, call: CommandCall) -> str:
+        parts = [f"{name} {entry.parameter.print(entry.value(scope, call.suffix))}" for name, entry in setup]
+        return f":{header.format(call.suffix)}:{';'.join(parts)}"
+
+    return answers(pattern, f"All settings of {what}.", describe)
+
+
 class Panel(Inputs):
     """The part of the oscilloscope that a person would see."""
 
-    def _described(self, header: str, setup: Iterable[tuple[str, BenchSetting]], suffix: int = 1) -> str:
-        parts = [f"{name} {entry.parameter.print(entry.value(self, suffix))}" for name, entry in setup]
-        return f":{header}:{';'.join(parts)}"
-
-    @command("CHANnel<1:2>?")
-    def channel_setup(self, call: CommandCall) -> str:
-        """All settings of a channel."""
-        return self._described(f"CHAN{call.suffix}", CHANNEL_SETUP, call.suffix)
-
-    @command("TIMebase?")
-    def time_setup(self, call: CommandCall) -> str:
-        """All settings of the time base."""
-        return self._described("TIM", TIME_SETUP)
-
-    @command("ACQuire?")
-    def acquire_setup(self, call: CommandCall) -> str:
-        """All settings of the acquisition."""
-        return self._described("ACQ", ACQUIRE_SETUP)
-
-    @command("TRIGger?")
-    def trigger_setup(self, call: CommandCall) -> str:
-        """All settings of the trigger."""
-        return self._described("TRIG", TRIGGER_SETUP)
-
-    @command("WAVeform?")
-    def waveform_setup(self, call: CommandCall) -> str:
-        """All settings of the transfer."""
-        return self._described("WAV", WAVEFORM_SETUP)
+    COMMANDS: ClassVar[tuple[BenchCommand, ...]] = (
+        _setup("CHANnel<1:2>?", "CHAN{}", CHANNEL_SETUP, "a channel"),
+        _setup("TIMebase?", "TIM", TIME_SETUP, "the time base"),
+        _setup("ACQuire?", "ACQ", ACQUIRE_SETUP, "the acquisition"),
+        _setup("TRIGger?", "TRIG", TRIGGER_SETUP, "the trigger"),
+        _setup("WAVeform?", "WAV", WAVEFORM_SETUP, "the transfer"),
+        answers("SYSTem:DATE?", "Date of the computer.", lambda scope, _: time.strftime("%Y,%m,%d")),
+        answers("SYSTem:TIME?", "Time of the computer.", lambda scope, _: time.strftime("%H,%M,%S")),
+        answers("SERial?", "Serial number.", lambda scope, _: scope.IDENTITY.split(",")[2]),
+        answers("MODel?", "Model.", lambda scope, _: scope.IDENTITY.split(",")[1]),
+    )
 
     # The whole set-up
 
@@ -180,26 +177,6 @@ class Panel(Inputs):
     @command("VIEW", "BLANk", parameters=(Raw(),), required=0)
     def show_source(self, call: CommandCall) -> None:
         """Show or hide a source; channels have ``CHANnel:DISPlay`` too."""
-
-    @command("SYSTem:DATE?")
-    def date(self, call: CommandCall) -> str:
-        """Date of the computer."""
-        return time.strftime("%Y,%m,%d")
-
-    @command("SYSTem:TIME?")
-    def time_of_day(self, call: CommandCall) -> str:
-        """Time of the computer."""
-        return time.strftime("%H,%M,%S")
-
-    @command("SERial?")
-    def serial(self, call: CommandCall) -> str:
-        """Serial number."""
-        return self.IDENTITY.split(",")[2]
-
-    @command("MODel?")
-    def model(self, call: CommandCall) -> str:
-        """Model."""
-        return self.IDENTITY.split(",")[1]
 
     @command("WGEN:RST")
     def reset_wgen(self, call: CommandCall) -> None:

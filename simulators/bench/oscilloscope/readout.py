@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from hwloop.device.spec import Float64Array
 from hwloop.simulators.bench.oscilloscope import settings
 from hwloop.simulators.bench.oscilloscope.acquisition import FASTEST_SAMPLE_RATE, WORD_STEPS, Acquisition
 from hwloop.simulators.bench.oscilloscope.panel import Panel
-from hwloop.simulators.bench.scpi.command import CommandCall, command
+from hwloop.simulators.bench.oscilloscope.settings import engineering
+from hwloop.simulators.bench.scpi.command import BenchCommand, CommandCall, answers, command
 from hwloop.simulators.bench.scpi.status import ScpiError
 from hwloop.simulators.bench.scpi.values import INFINITY, Keyword, block
 
@@ -132,8 +134,8 @@ class RecordMeasurements(Panel):
         record = self.record()
         if "AC" in call.arguments:
             volts = record.measured_volts(source, MEASURED_POINTS)
-            return settings.engineering(measurement(record.times(MEASURED_POINTS), volts - volts.mean()))
-        return settings.engineering(
+            return engineering(measurement(record.times(MEASURED_POINTS), volts - volts.mean()))
+        return engineering(
             measurement(record.times(MEASURED_POINTS), record.measured_volts(source, MEASURED_POINTS))
         )
 
@@ -167,8 +169,48 @@ LENGTH_DIGITS = 8
 MEMORY_POINTS = 1_000_000
 
 
+def _vertical(place: int, form: Callable[[float], str]) -> Callable[[Any, CommandCall], str]:
+    """One of the three numbers that make volts of codes."""
+    return lambda scope, _: form(scope.vertical(scope.record(), scope.source())[place])
+
+
 class Transfer(RecordMeasurements):
     """The part of the oscilloscope that hands waveforms over."""
+
+    COMMANDS: ClassVar[tuple[BenchCommand, ...]] = (
+        answers(
+            "WAVeform:XINCrement?",
+            "Seconds between points.",
+            lambda scope, _: engineering(scope.record().range_seconds / scope.points()),
+        ),
+        answers(
+            "WAVeform:XORigin?",
+            "Time of the first point relative to the trigger.",
+            lambda scope, _: engineering(scope.record().first_seconds),
+        ),
+        answers("WAVeform:XREFerence?", "Number of the point at the origin.", lambda scope, _: "+0"),
+        answers("WAVeform:YINCrement?", "Volts a code.", _vertical(0, engineering)),
+        answers("WAVeform:YORigin?", "Volts of the reference code.", _vertical(1, engineering)),
+        answers("WAVeform:YREFerence?", "The reference code.", _vertical(2, "{:+d}".format)),
+        answers(
+            "WAVeform:COUNt?",
+            "Records that the waveform is an average of.",
+            lambda scope, _: f"{len(scope.record().triggers):+d}",
+        ),
+        answers("WAVeform:TYPE?", "How the record was acquired.", lambda scope, _: scope.record().kind),
+        answers(
+            "ACQuire:POINts?",
+            "Points that the hardware acquires.",
+            lambda scope, _: (
+                f"{int(min(MEMORY_POINTS, max(100.0, scope.range_seconds() * FASTEST_SAMPLE_RATE))):+d}"
+            ),
+        ),
+        answers(
+            "ACQuire:SRATe?",
+            "Samples a second of the hardware.",
+            lambda scope, _: engineering(min(FASTEST_SAMPLE_RATE, MEMORY_POINTS / scope.range_seconds())),
+        ),
+    )
 
     def source(self) -> str:
         """The input that is transferred.
@@ -207,68 +249,24 @@ class Transfer(RecordMeasurements):
         source, points, record = self.source(), int(self.points()), self.record()
         count = len(record.triggers) if record.kind == "AVER" else 1
         x_increment = record.range_seconds / points
-        y_increment, y_origin, y_reference = self._vertical(record, source)
+        y_increment, y_origin, y_reference = self.vertical(record, source)
         return (
             f"{FORMAT_CODES[self.get(settings.FORMAT)]:+d},{TYPE_CODES[record.kind]:+d},{points:+d},{count:+d},"
             f"{x_increment:+.8E},{record.first_seconds:+.8E},+0,"
             f"{y_increment:+.8E},{y_origin:+.8E},{y_reference:+d}"
         )
 
-    def _vertical(self, record: Acquisition, source: str) -> tuple[float, float, int]:
+    def range_seconds(self) -> float:
+        """Seconds across the screen."""
+        return float(self.get(settings.TIME_RANGE))
+
+    def fastest_points(self) -> float:
+        """Points across the screen at the fastest sample rate."""
+        return self.range_seconds() * FASTEST_SAMPLE_RATE
+
+    def vertical(self, record: Acquisition, source: str) -> tuple[float, float, int]:
         """Volts a code, volts of the reference code, and that code."""
         setting = record.inputs[source]
         word = self.get(settings.FORMAT) == "WORD"
         reference = 0 if not self.get(settings.UNSIGNED) else 128 * (WORD_STEPS if word else 1)
         return setting.volts_a_code / (WORD_STEPS if word else 1), setting.offset_volts, reference
-
-    @command("WAVeform:XINCrement?")
-    def x_increment(self, call: CommandCall) -> str:
-        """Seconds between points."""
-        return settings.engineering(self.record().range_seconds / self.points())
-
-    @command("WAVeform:XORigin?")
-    def x_origin(self, call: CommandCall) -> str:
-        """Time of the first point relative to the trigger."""
-        return settings.engineering(self.record().first_seconds)
-
-    @command("WAVeform:XREFerence?")
-    def x_reference(self, call: CommandCall) -> str:
-        """Number of the point at the origin."""
-        return "+0"
-
-    @command("WAVeform:YINCrement?")
-    def y_increment(self, call: CommandCall) -> str:
-        """Volts a code."""
-        return settings.engineering(self._vertical(self.record(), self.source())[0])
-
-    @command("WAVeform:YORigin?")
-    def y_origin(self, call: CommandCall) -> str:
-        """Volts of the reference code."""
-        return settings.engineering(self._vertical(self.record(), self.source())[1])
-
-    @command("WAVeform:YREFerence?")
-    def y_reference(self, call: CommandCall) -> str:
-        """The reference code."""
-        return f"{self._vertical(self.record(), self.source())[2]:+d}"
-
-    @command("WAVeform:COUNt?")
-    def count(self, call: CommandCall) -> str:
-        """Records that the waveform is an average of."""
-        return f"{len(self.record().triggers):+d}"
-
-    @command("WAVeform:TYPE?")
-    def type(self, call: CommandCall) -> str:
-        """How the record was acquired."""
-        return self.record().kind
-
-    @command("ACQuire:POINts?")
-    def acquired_points(self, call: CommandCall) -> str:
-        """Points that the hardware acquires."""
-        length = float(self.get(settings.TIME_RANGE))
-        return f"{int(min(MEMORY_POINTS, max(100.0, length * FASTEST_SAMPLE_RATE))):+d}"
-
-    @command("ACQuire:SRATe?")
-    def sample_rate(self, call: CommandCall) -> str:
-        """Samples a second of the hardware."""
-        length = float(self.get(settings.TIME_RANGE))
-        return settings.engineering(min(FASTEST_SAMPLE_RATE, MEMORY_POINTS / length))

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from examples import each_row
 
 import hwloop
 from hwloop.conformance import PROMISES, check_device
@@ -189,18 +190,18 @@ def test_the_sound_rig_keeps_every_promise():
     assert check_device(Rig).broken == []
 
 
-# One a promise; the others take their turn with the slow tests.
-QUICK = [fault for fault in BROKEN if fault in PROMISES]
+WITH_OTHERS = {"latency", "readings"}  # judged by what the examinations of other promises measure
 
 
-@pytest.mark.parametrize("fault", QUICK)
-def test_a_broken_device_is_named(fault):
-    assert_named(fault)
+@pytest.mark.parametrize("promise", [fault for fault in BROKEN if fault in PROMISES and fault not in WITH_OTHERS])
+def test_a_promise_that_is_broken_is_found_when_it_is_asked_for(promise):
+    report = check_device(BROKEN[promise], only=[promise])
+    assert report.broken == [promise], report.as_dict()
+    assert report[promise].next_step
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", [fault for fault in BROKEN if fault not in QUICK])
-def test_further_broken_devices_are_named(fault):
+@pytest.mark.parametrize("fault", each_row(BROKEN, "full-calls", *WITH_OTHERS))
+def test_of_a_broken_device_what_is_broken_is_named_and_nothing_else(fault):
     assert_named(fault)
 
 

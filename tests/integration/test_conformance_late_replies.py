@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+from examples import each_row
 
 import hwloop
 from hwloop.conformance import Status, check_device
@@ -209,11 +210,7 @@ def checked(kind, request, mends):
 QUICK = (OnSocket, OnSerial, OnVisaSerial)
 
 
-def each(kinds):
-    return [pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in kinds]
-
-
-@pytest.mark.parametrize("kind", each(kind for kind in RIGS if kind is not OnSocketFile))
+@pytest.mark.parametrize("kind", each_row([kind for kind in RIGS if kind is not OnSocketFile], *QUICK))
 def test_a_driver_that_takes_a_late_reply_for_the_next_rows_is_named(kind, request):
     finding = checked(kind, request, "")
     assert finding.status is Status.FAIL, finding
@@ -221,7 +218,7 @@ def test_a_driver_that_takes_a_late_reply_for_the_next_rows_is_named(kind, reque
     assert finding.next_step
 
 
-@pytest.mark.parametrize("kind", each(RIGS))
+@pytest.mark.parametrize("kind", each_row(RIGS, *QUICK))
 def test_a_driver_that_comes_into_step_again_is_not(kind, request):
     finding = checked(kind, request, RIGS[kind][1])
     assert finding.status is Status.PASS, finding

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from examples import each_row
 
 import hwloop
 from hwloop.conformance import check_device
@@ -34,7 +35,6 @@ SETTINGS = {
     "spiking-lif": {"n_inputs": 8, "n_neurons": 20, "window_seconds": 0.03},
     "linear-instrument": {"time_constant": 0.0, "memory": 0.0},  # it has memory on purpose: see below
 }
-QUICK = ("delay-loop", "microwave-cavity", "optical-fibre", "relu-layer")
 ELSEWHERE = ("spiking-brian2",)  # start another process, once for every examination
 WRAPPER_SETTINGS = {
     "averaged": {"n": 3},
@@ -57,12 +57,11 @@ def assert_keeps_its_promises(make_device):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
-        for name in sorted(
-            set(DEVICES.entries()) - {*RECORDED, *INSTRUMENTS, *REPLAYS, *ELSEWHERE, *MADE_OF_OTHERS}
-        )
-    ],
+    each_row(
+        sorted(set(DEVICES.entries()) - {*RECORDED, *INSTRUMENTS, *REPLAYS, *ELSEWHERE, *MADE_OF_OTHERS}),
+        "optical-fibre",
+        "relu-layer",
+    ),
 )
 def test_every_device_of_the_registry_keeps_its_promises(name):
     assert_keeps_its_promises(lambda: hwloop.open_device(name, **SETTINGS.get(name, {})))

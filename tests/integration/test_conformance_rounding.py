@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from examples import each_row
 
 import hwloop
 from hwloop.conformance import check_device
@@ -28,7 +29,8 @@ class Misplaced(Product):
 
 
 @pytest.mark.parametrize(
-    ("n_inputs", "n_outputs", "dtype"), [(20, 20, np.float64), (200, 300, np.float32), (7, 3, np.float32)]
+    ("n_inputs", "n_outputs", "dtype"),
+    each_row([(20, 20, np.float64), (200, 300, np.float32), (7, 3, np.float32)], (7, 3, np.float32)),
 )
 def test_a_rig_of_plain_arithmetic_keeps_its_promises(n_inputs, n_outputs, dtype):
     report = check_device(lambda: Product(n_inputs, n_outputs, dtype))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from examples import each_row
 
 import hwloop
 from hwloop.conformance import Status, check_device
@@ -206,7 +207,6 @@ SOUND = {
     "queue-emptied": QueueEmptiedOnClose,
     "without-dict": lambda seed: WithoutDict(),
 }
-QUICK = ("fibre", "random-walk", "spike-counts", "one-user-only")
 
 
 def broken(kind, seed):
@@ -214,14 +214,8 @@ def broken(kind, seed):
     return {name: report[name] for name in report.broken}
 
 
-@pytest.mark.parametrize("kind", QUICK)
+@pytest.mark.parametrize("kind", each_row(SOUND, "random-walk", "one-user-only"))
 def test_no_false_alarm_on_a_sound_device(kind):
-    assert broken(kind, seed=0) == {}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", sorted(set(SOUND) - set(QUICK)))
-def test_no_false_alarm_on_further_sound_devices(kind):
     assert broken(kind, seed=0) == {}
 
 

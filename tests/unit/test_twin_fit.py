@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import hwloop
 from hwloop import twin
 from hwloop.errors import DatasetError, LimitError
+from hwloop.twin import mlp
 from hwloop.twin.fitting import _rounded_range
 from hwloop.twin.linear import Linear
 from hwloop.twin.mlp import Perceptron
@@ -116,9 +117,10 @@ def test_scores_by_hand():
     assert score.r2_uniform == pytest.approx(0.5)
 
 
-def test_the_same_seed_gives_the_same_twin_and_leaves_global_generators_alone():
+def test_the_same_seed_gives_the_same_twin_and_leaves_global_generators_alone(monkeypatch):
     import torch
 
+    monkeypatch.setattr(mlp, "STEPS", 40)
     x = stimuli(rows=60)
     y = noisy(saturating_device(x))
     numpy_state, torch_state = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002

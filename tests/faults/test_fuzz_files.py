@@ -20,7 +20,7 @@ from hwloop.runs import layout
 from hwloop.runs.files import UnreadableError, check_metrics, summarise_metrics
 from hwloop.runs.summary import summary_of
 
-FAST, SLOW = 60, pytest.mark.slow
+FAST, SLOW = 20, pytest.mark.slow
 DEVICE_TOML = b"""
 device = "optical-fibre"
 

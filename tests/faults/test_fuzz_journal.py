@@ -21,7 +21,7 @@ from hwloop.runs.files import UnreadableError
 from hwloop.runs.index_check import index_entries, index_summary
 from hwloop.runs.summary import rows_recorded
 
-FAST, SLOW = 150, pytest.mark.slow
+FAST, SLOW = 40, pytest.mark.slow
 DEVICE = {"settings": "s", "identity": "rig", "spec": DeviceSpec(3, 2).as_dict()}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples import each_row
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
@@ -90,7 +91,7 @@ def kept_in(error):
 
 
 @pytest.mark.parametrize("journal", [None, "mine"])
-@pytest.mark.parametrize("seed", [1, None])
+@pytest.mark.parametrize("seed", each_row([1, None], 1))
 def test_a_time_out_loses_no_row(temporary_files, journal, seed):
     journal = journal and temporary_files / journal
     rig = Rig(fails_after=253)
@@ -248,7 +249,7 @@ def recurrence(session):
     return DigitalRecurrence(session, feedback_channels=6, seed=3)
 
 
-@pytest.mark.parametrize("same_session", [True, False])
+@pytest.mark.parametrize("same_session", each_row([True, False], False))
 @pytest.mark.parametrize("journal", [None, "mine"])
 @pytest.mark.parametrize(("reservoir", "rows", "steps"), [(loop, 60, 10), (recurrence, 6, 20)])
 def test_an_echo_state_network_loses_no_row_either(temporary_files, reservoir, rows, steps, journal, same_session):

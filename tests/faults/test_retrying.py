@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from examples import each_row
 
 import hwloop
 from hwloop import DeviceError, DeviceTimeout, Faulty, Retrying, Session
@@ -79,7 +80,7 @@ def assert_each_fault_was_told_once(faulty, events):
 STIMULI = np.random.default_rng(0).uniform(-1, 1, (1000, 12))
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
+@pytest.mark.parametrize("seed", each_row(range(10), 0))
 @pytest.mark.parametrize("rows", [1, 5])
 def test_of_1000_calls_with_10_percent_faults_no_value_is_wrong_and_each_fault_is_told_once(seed, rows):
     events = []
@@ -137,7 +138,7 @@ def trained(device, events):
     return network, network.predict_proba(inputs), session
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", each_row(range(5), 0))
 def test_training_ends_with_the_weights_of_a_run_without_faults(seed):
     faulty, retrying = faulty_fibre(seed, max_rows=2)
     events, quiet = [], []

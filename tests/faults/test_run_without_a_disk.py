@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples import each_row
 from typer.testing import CliRunner
 
 from hwloop.cli.app import app
@@ -118,7 +119,7 @@ def test_a_full_disk(folder, kib):
     assert (folder / "full" / final).read_bytes() == (folder / "whole" / final).read_bytes()
 
 
-@pytest.mark.parametrize("part", ["metrics.jsonl", "000000.rows"])
+@pytest.mark.parametrize("part", each_row(["metrics.jsonl", "000000.rows"], "000000.rows"))
 def test_a_disk_that_is_full_from_some_moment_on(folder, monkeypatch, part):
     """No more space for one file: the run says so, and what was recorded before is whole."""
     assert in_process("run", "disk.toml", "--out", "whole").exit_code == 0

@@ -201,11 +201,8 @@ def stop(process, *signals, pause=0.4):
 RESUME = "go on with: hwloop resume stopped"
 
 
-@pytest.mark.parametrize(
-    "number",
-    [signal.SIGINT, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGTERM, signal.SIGHUP))],
-    ids=lambda n: n.name,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
 def test_the_first_signal_lets_the_rows_in_flight_finish(lab, number):
     process = lab.start("run", "bare-run.toml", "--out", "stopped", wait="finishing:10")
     lab.wait_until(process, lambda: "blocked" in lab.said())

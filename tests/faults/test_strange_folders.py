@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from examples import each_row
 from typer.testing import CliRunner
 
 from hwloop.cli.app import app
@@ -32,6 +33,8 @@ FILES += [
 FILES += ["checkpoints/final.safetensors", "checkpoints/final.json", "checkpoints/seed-0-stage-1.safetensors.part"]
 FILES += ["plots/accuracy.svg", "report.html", "report.html.part", "tensorboard/events.out.tfevents.1"]
 FOLDERS = ["journal", JOURNAL, "checkpoints", "plots", "tensorboard", "reused", "reused.part"]
+# What every command reads, what it appends to, what it replaces, and a folder.
+TELLING = ("state.json", "metrics.jsonl", f"{JOURNAL}/000000.rows", f"{JOURNAL}/index.sqlite", "checkpoints")
 
 
 @pytest.fixture
@@ -81,7 +84,7 @@ assert not {"evil", "torch"} & set(sys.modules)
     assert not (strange / "imported").exists()
 
 
-@pytest.mark.parametrize("name", [*FILES, *FOLDERS])
+@pytest.mark.parametrize("name", each_row([*FILES, *FOLDERS], *TELLING))
 def test_whoever_looks_at_a_folder_follows_no_link_out_of_it(strange, name):
     run, elsewhere = strange / "run", strange / "elsewhere"
     target = (
@@ -105,7 +108,7 @@ def test_whoever_looks_at_a_folder_follows_no_link_out_of_it(strange, name):
         assert outputs[2].exit_code != 0
 
 
-@pytest.mark.parametrize("name", [*FILES, *FOLDERS])
+@pytest.mark.parametrize("name", each_row([*FILES, *FOLDERS], *TELLING))
 def test_resume_writes_through_no_link(strange, name):
     run, elsewhere = strange / "run", strange / "elsewhere"
     (run / "run.toml").write_text(RUN.replace("evil:Device", "optical-fibre").replace("evil:trainer", "readout"))

@@ -19,8 +19,7 @@ from table import print_table
 from torch.nn import functional
 
 import hwloop
-from hwloop.adapt.recursive import RecursiveHeads, RecursiveLeastSquares, with_constant
-from hwloop.adapt.warm import train_on
+from hwloop.adapt.local_heads import RecursiveHeads, RecursiveLeastSquares, fine_tune, with_constant
 from hwloop.experiments.dataset import split
 from hwloop.layers import Stage
 from hwloop.registry import DATASETS
@@ -52,7 +51,7 @@ class FineTuned(Learner):
     """Local heads go on with the new task alone."""
 
     def learn(self, features: torch.Tensor, labels: torch.Tensor) -> None:
-        train_on(self.stage, self.head, features, labels, SETTINGS, self.rng)
+        fine_tune(self.stage, self.head, features, labels, SETTINGS, self.rng)
 
 
 class Rehearsed(Learner):
@@ -66,7 +65,7 @@ class Rehearsed(Learner):
         per_class = len(labels) // 2
         old = [(f.repeat(per_class // KEPT_A_CLASS, 1), c.repeat(per_class // KEPT_A_CLASS)) for f, c in self.kept]
         rows, classes = (torch.cat(part) for part in zip(*old, (features, labels), strict=True))
-        train_on(self.stage, self.head, rows, classes, SETTINGS, self.rng)
+        fine_tune(self.stage, self.head, rows, classes, SETTINGS, self.rng)
         for number in labels.unique():
             chosen = torch.nonzero(labels == number)[:KEPT_A_CLASS, 0]
             self.kept.append((features[chosen], labels[chosen]))

@@ -16,8 +16,8 @@ import numpy as np
 from sizes import sized
 
 from hwloop.experiments import data_files
+from hwloop.twin.device import ResidualNoise
 from hwloop.twin.modulus import Modulus
-from hwloop.twin.residual_noise import ResidualNoise
 
 TONE_OF_LINE = {0: 0, 2: 1, 4: 2}  # lines 1 and 3 are weak
 LINES = 5

@@ -2,7 +2,6 @@
 
 from hwloop.adapt.adapter import AdaptationStep, Adapter
 from hwloop.adapt.anchors import Anchors
-from hwloop.adapt.named import policy
-from hwloop.adapt.policy import Observed, Policy, Together
+from hwloop.adapt.policy import Observed, Policy, Together, policy
 
 __all__ = ["AdaptationStep", "Adapter", "Anchors", "Observed", "Policy", "Together", "policy"]

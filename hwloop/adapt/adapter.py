@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from hwloop.adapt.anchors import WATCHED, Anchors
-from hwloop.adapt.named import policy as policy_named
 from hwloop.adapt.policy import Observed, Policy
+from hwloop.adapt.policy import policy as policy_named
 from hwloop.device.spec import Float64Array
 from hwloop.errors import BudgetExceeded, ConfigError, DatasetError, HwloopWarning, TrainingDiverged
 from hwloop.layers import PhysicalNetwork

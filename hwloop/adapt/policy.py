@@ -1,11 +1,11 @@
-"""What every policy is: a rule that mends a stage from a few rows that the moved device has just answered."""
+"""What every policy is, policies by name, and the simplest one: a rule that mends a stage from a few rows."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ from hwloop.adapt.anchors import Anchors
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
 from hwloop.layers import PhysicalNetwork, Stage
+from hwloop.layers.rowwise import rows_as_tensor
+from hwloop.registry import ADAPTERS
 from hwloop.training.objectives.class_scores import Head
 from hwloop.training.readouts import HeadSum
 
@@ -116,3 +118,65 @@ class Together(Policy):
         """All of them."""
         for part in self.policies:
             part.finish()
+
+
+def policy(name: str, **options: Any) -> Policy:
+    """A policy by name; ``"restandardise+heads"`` is one after the other in each stage (without options).
+
+    Raises
+    ------
+    ConfigError
+        Unknown name or option; the nearest is named.
+    """
+    names = name.split("+")
+    if len(names) > 1:
+        if options:
+            raise ConfigError(f"{name!r} takes no options; build its parts and give hwloop.adapt.Together")
+        return Together([policy(part) for part in names])
+    built = ADAPTERS.build(name, **options)
+    if not isinstance(built, Policy):
+        raise ConfigError(f"adaptation policy {name!r} gave a {type(built).__name__}, not a hwloop.adapt.Policy")
+    return built
+
+
+FEWEST_ROWS = 4
+LEAST_SLOPE = 1e-6  # a channel that anchors move less than this no longer answers
+
+
+class Restandardise(Policy):
+    """Fit offset and scale of every channel afresh on rows that the device has just answered.
+
+    With anchors by least squares of their old responses on the new ones, channel by channel: a gain and an offset
+    (of either sign) are taken out to rounding, and a channel that no longer follows fades. With other rows so
+    that they have mean 0 and deviation 1, as training rows had (adaptive batch normalisation; Li et al.,
+    Pattern Recognition 80, 109, 2018).
+
+    Needs: rows, no labels.
+    """
+
+    def begin(self, network: PhysicalNetwork, anchors: Anchors | None, rng: torch.Generator) -> None:
+        """Keep the standardisers as they were trained."""
+        super().begin(network, anchors, rng)
+        self._trained = [(s.standardiser.mean.clone(), s.standardiser.inverse_std.clone()) for _, s, _ in network]
+
+    def mend_stage(self, observed: Observed) -> None:
+        """One standardiser."""
+        responses = rows_as_tensor(observed.responses)
+        if len(responses) < FEWEST_ROWS:
+            return
+        if observed.anchors is None or self.anchors is None:
+            observed.stage.standardiser.fit(responses)
+        else:
+            then = self.anchors.stages[observed.number].responses[observed.anchors]
+            self._pair(observed.number, observed.stage, responses, then)
+
+    def _pair(self, number: int, stage: Stage, now: torch.Tensor, then: torch.Tensor) -> None:
+        """Standardise so that ``slope * now + offset``, fitted to ``then``, gives the features of training."""
+        trained_mean, trained_scale = self._trained[number]
+        middle, target = now.mean(dim=0), then.mean(dim=0)
+        power = (now - middle).square().sum(dim=0).clamp_min(1e-300)
+        slope = ((now - middle) * (then - target)).sum(dim=0) / power
+        live = slope.abs() > LEAST_SLOPE
+        slope = torch.where(live, slope, torch.ones_like(slope))
+        stage.standardiser.mean = middle - (target - trained_mean) / slope
+        stage.standardiser.inverse_std = torch.where(live, slope * trained_scale, 0.0)

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from hwloop.adapt.anchors import Anchors
+from hwloop.adapt.local_heads import RecursiveLeastSquares, fine_tune, set_matrix, with_constant
 from hwloop.adapt.policy import Observed, Policy
-from hwloop.adapt.recursive import RecursiveLeastSquares, set_matrix, with_constant
-from hwloop.adapt.warm import train_on
 from hwloop.device.spec import Float64Array
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.training.optimiser import AdamSettings
@@ -97,5 +96,5 @@ class PredictedRetraining(Policy):
         recalled.update(with_constant(features), anchors.stages[number].outputs)
         set_matrix(stage.linear, recalled.weights)
         if anchors.labels is not None:
-            train_on(stage, self.head(number), features, anchors.labels, self.settings, self.rng)
+            fine_tune(stage, self.head(number), features, anchors.labels, self.settings, self.rng)
         return stage.map(features)

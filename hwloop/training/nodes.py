@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,20 +17,14 @@ from hwloop.torch_state import own_torch_state
 from hwloop.training.history import FitProgress, require_finite
 from hwloop.training.labels import as_labels
 from hwloop.training.plans import PlainRows
-from hwloop.training.rules import LocalRule, StageRows
+from hwloop.training.rules import EpochReport, LocalRule, StageRows, unheard
 from hwloop.training.schedules.stage_by_stage import StageByStage
 from hwloop.training.trainer import Trainer
-
-StageReport = Callable[[int, int, float], None]
-
-
-def unheard(epoch: int, epochs: int, loss: float) -> None:
-    """For those who want no progress."""
 
 
 @own_torch_state()
 def fit_nodes(
-    trainer: Trainer, network: GraphNetwork, features: Any, nodes: Any, labels: Any, report: StageReport = unheard
+    trainer: Trainer, network: GraphNetwork, features: Any, nodes: Any, labels: Any, report: EpochReport = unheard
 ) -> None:
     """Train every stage on the labelled nodes; all nodes are measured, for each is somebody's neighbour.
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from hwloop.device.spec import Float64Array
-from hwloop.training.options import COUNT, NOT_NEGATIVE, POSITIVE, Part, Settings, option
+from hwloop.training.options import COUNT, NOT_NEGATIVE, POSITIVE, Settings, WithOptions, option
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Updater(ABC):
 
 
 @dataclass(frozen=True)
-class Update(Part, ABC):
+class Update(WithOptions, ABC):
     """Makes the updater of every map.
 
     Attributes

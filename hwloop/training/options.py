@@ -122,7 +122,7 @@ def check_options(part: Any, error: type[Exception] = ConfigError) -> None:
             raise error(refused)
 
 
-class Part:
+class WithOptions:
     """Base of the parts that declare options: their values are checked when the part is made.
 
     Raises

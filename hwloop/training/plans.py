@@ -15,7 +15,7 @@ from hwloop.layers import Stage
 from hwloop.layers.encode import Encoder
 from hwloop.session import Session
 from hwloop.training.optimiser import fit_ridge
-from hwloop.training.options import Part, Range, one_of, option
+from hwloop.training.options import Range, WithOptions, one_of, option
 
 # Of the spread about the columns' own means: a standard deviation of all values together counts up to this often.
 MOST_OF_SPREAD = 2.0
@@ -206,7 +206,7 @@ class HardLabels(LabelOverlay):
 
 
 @dataclass(frozen=True)
-class WrongLabels(Part):
+class WrongLabels(WithOptions):
     """Which wrong labels stand beside the true one.
 
     Attributes
@@ -262,7 +262,7 @@ class SelfContrast(UnlabelledContrast):
 
 
 @dataclass(eq=False)
-class Hybrids(Part, UnlabelledContrast):
+class Hybrids(WithOptions, UnlabelledContrast):
     """Negatives take some regions from one sample and the rest from another (Hinton 2022).
 
     The mask is white noise, blurred along every axis with [1/4, 1/2, 1/4] and cut at its median, so that each

@@ -9,8 +9,7 @@ import numpy as np
 
 from hwloop.blocks import ExactProduct
 from hwloop.device.spec import Float64Array
-from hwloop.twin.candidate import Candidate, Model
-from hwloop.twin.robust import RidgeProjector, clipped, huber_delta
+from hwloop.twin.candidate import Candidate, Model, RidgeProjector, clipped, huber_delta
 
 STEPS = 20
 
@@ -40,7 +39,7 @@ class AffineModel(Model):
         return ExactProduct(self.matrix)
 
 
-class Linear(Candidate):
+class Affine(Candidate):
     """Affine map by least squares on clipped residuals."""
 
     name = "linear"

@@ -6,8 +6,8 @@ import torch
 
 import hwloop
 from hwloop.adapt import Anchors, kriged_filter
-from hwloop.adapt.interference import InterferenceTwin
-from hwloop.adapt.kriged_filter import LEAST_NOISE, MEAN_VARIANCE, NUGGET, KrigedKalmanFilter
+from hwloop.adapt.kriging import LEAST_NOISE, MEAN_VARIANCE, NUGGET, KrigedKalmanFilter
+from hwloop.adapt.twin import InterferenceTwin
 from hwloop.device import Device, DeviceSpec
 
 

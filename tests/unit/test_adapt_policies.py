@@ -6,8 +6,8 @@ import torch
 
 import hwloop
 from hwloop.adapt import Anchors, policy
-from hwloop.adapt.interference import InterferenceTwin
-from hwloop.adapt.recursive import RecursiveHeads, RecursiveLeastSquares, with_constant
+from hwloop.adapt.local_heads import RecursiveHeads, RecursiveLeastSquares, with_constant
+from hwloop.adapt.twin import InterferenceTwin
 from hwloop.device import Device, DeviceSpec
 from hwloop.registry import ADAPTERS
 from hwloop.training.optimiser import fit_ridge

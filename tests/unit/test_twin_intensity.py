@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from hwloop.twin import fit
-from hwloop.twin.intensity import Intensity, IntensityModel, amplitudes_of, detected
-from hwloop.twin.modulus import ModulusModel
+from hwloop.twin.modulus import Intensity, IntensityModel, ModulusModel, amplitudes_of, detected
 
 N_INPUTS, N_OUTPUTS, ROWS = 8, 6, 600
 

@@ -16,7 +16,7 @@ from hwloop.layers import Stage
 from hwloop.layers.network import OfKind
 from hwloop.layers.rowwise import exact_linear, exact_product, rowwise
 from hwloop.training.objectives import LocalObjective, StageObjective
-from hwloop.training.options import COUNT, POSITIVE, SHARE, Part, option
+from hwloop.training.options import COUNT, POSITIVE, SHARE, WithOptions, option
 
 
 class ClassScores(OfKind, StageObjective):
@@ -96,7 +96,7 @@ class Head(ClassScores):
 
 
 @dataclass(eq=False)
-class LocalHeads(Part, LocalObjective):
+class LocalHeads(WithOptions, LocalObjective):
     """Cross-entropy of a linear head a stage.
 
     Mono-Forward (Gong et al., 2025) and deeply supervised nets (Lee et al., AISTATS 2015).
@@ -152,7 +152,7 @@ class ChannelGroups(ClassScores):
 
 
 @dataclass(eq=False)
-class ChannelCompetition(Part, LocalObjective):
+class ChannelCompetition(WithOptions, LocalObjective):
     """Groups of channels that compete, one a class (CwComp; Papachristodoulou et al., AAAI 2024).
 
     Attributes
@@ -217,7 +217,7 @@ class ClassPrototypes(ClassScores):
 
 
 @dataclass(eq=False)
-class Prototypes(Part, LocalObjective):
+class Prototypes(WithOptions, LocalObjective):
     """Fixed orthonormal class vectors a stage, random ones where there are more classes than channels.
 
     Attributes
@@ -263,7 +263,7 @@ class AuxiliaryHead(StageObjective):
 
 
 @dataclass(eq=False)
-class AuxiliaryHeads(Part, LocalObjective):
+class AuxiliaryHeads(WithOptions, LocalObjective):
     """Z shall be what one more nonlinear layer can tell the classes from (Belilovsky et al., ICML 2019).
 
     A linear head asks that z itself separates the classes, and a linear map keeps of the responses what a readout

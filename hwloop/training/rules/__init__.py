@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -62,6 +62,10 @@ class StageRows:
 
 
 EpochReport = Callable[[int, int, float], None]
+
+
+def unheard(epoch: int, epochs: int, loss: float) -> None:
+    """No progress is shown."""
 
 
 class LocalRule(ABC):
@@ -147,29 +151,56 @@ class GradientRule(LocalRule):
         self, stage: Stage, rows: StageRows, rng: torch.Generator, report: EpochReport
     ) -> tuple[StageObjective, Tensor]:
         """Train the map from where it stands, in growing windows of rows, then on all of them."""
-        samples, settings = len(rows.labels), self.settings
-        steps = settings.steps(samples)
+        samples, width = len(rows.labels), rows.rows_a_sample
         objective = self.objective.for_stage(stage, rows.n_classes, rng)
-        parameters = [*stage.linear.parameters(), *objective.parameters()]
-        optimiser, schedule = one_cycle_adamw(parameters, settings, steps)
-        batch_rows = min(settings.batch_samples, samples) * rows.rows_a_sample
-        noise = ResponseNoise(settings.response_noise, batch_rows * stage.n_features, rng)
-        progress = _EpochProgress(steps, -(-samples // settings.batch_samples), report)
-        before = None if rows.before is None else rows.before.reshape(samples, rows.rows_a_sample, -1)
-        for window, window_steps in windows(samples, steps):
-            features = rows.features(stage, window).reshape(window, rows.rows_a_sample, -1)
-            batches = shuffled_batches(window, settings.batch_samples, rng)
-            for _ in range(window_steps):
-                batch = next(batches)
-                z = stage.linear(noise.added_to(features[batch]).flatten(0, 1))
-                known = None if before is None else before[batch].flatten(0, 1)
-                loss = objective.loss(stage, z, rows.labels[batch], known)
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                schedule.step()
-                progress.add(loss.detach())
+        parts = (
+            (rows.features(stage, window).reshape(window, width, -1), steps)
+            for window, steps in windows(samples, self.settings.steps(samples))
+        )
+        before = None if rows.before is None else rows.before.reshape(samples, width, -1)
+        features = train_on(stage, objective, self.settings, parts, rows.labels, rng, width, before, report)
         return objective, features.flatten(0, 1)
+
+
+def train_on(
+    stage: Stage,
+    objective: StageObjective,
+    settings: AdamSettings,
+    parts: Iterable[tuple[Tensor, int]],
+    labels: Tensor,
+    rng: torch.Generator,
+    rows_a_sample: int = 1,
+    before: Tensor | None = None,
+    report: EpochReport = unheard,
+) -> Tensor:
+    """Adam steps on a stage's map and its objective, from where they are; returns the last features.
+
+    Parameters
+    ----------
+    parts
+        Features of the first samples, shape (samples, rows_a_sample, n), and how many steps to take on them; the
+        next part is asked for when these are taken.
+    labels, before
+        Of all samples: the class (samples,), and what was carried over (samples, rows_a_sample, m).
+    """
+    samples, steps = len(labels), settings.steps(len(labels))
+    optimiser, schedule = one_cycle_adamw([*stage.linear.parameters(), *objective.parameters()], settings, steps)
+    batch_rows = min(settings.batch_samples, samples) * rows_a_sample
+    noise = ResponseNoise(settings.response_noise, batch_rows * stage.n_features, rng)
+    progress = _EpochProgress(steps, -(-samples // settings.batch_samples), report)
+    for features, part_steps in parts:
+        batches = shuffled_batches(len(features), settings.batch_samples, rng)
+        for _ in range(part_steps):
+            batch = next(batches)
+            z = stage.linear(noise.added_to(features[batch]).flatten(0, 1))
+            known = None if before is None else before[batch].flatten(0, 1)
+            loss = objective.loss(stage, z, labels[batch], known)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            progress.add(loss.detach())
+    return features
 
 
 def windows(samples: int, steps: int) -> list[tuple[int, int]]:

@@ -15,13 +15,13 @@ from hwloop.device.spec import Differentiable, Float64Array
 from hwloop.errors import ConfigError
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.session import Session
-from hwloop.training.options import Part, Range, one_of, option, whole_number
+from hwloop.training.options import Range, WithOptions, one_of, option, whole_number
 from hwloop.training.rules.output_error import BatchPass, OutputGradients, OutputHead, Verdict
 from hwloop.training.state import part
 from hwloop.twin import Candidate
 from hwloop.twin import fit as fit_twin
 from hwloop.twin.fitting import MIN_ROWS, default_candidates
-from hwloop.twin.intensity import Intensity
+from hwloop.twin.modulus import Intensity
 
 # From stimuli (rows, n_inputs) and the derivative by the responses (rows, n_outputs) to that by the stimuli.
 PullBack = Callable[[Float64Array, Float64Array], Float64Array]
@@ -149,7 +149,7 @@ class _Rows:
 
 
 @dataclass(eq=False)
-class TwinGradient(Part, OutputGradients):
+class TwinGradient(WithOptions, OutputGradients):
     """The chain rule, with the derivative of a twin for each device in the place of its own.
 
     The twins are fitted to the rows that training measured, after epochs 1, 4, 16 and so on: as the maps move,
@@ -251,7 +251,7 @@ class NudgeContrast:
 
 
 @dataclass(eq=False)
-class NudgedStates(Part, OutputGradients):
+class NudgedStates(WithOptions, OutputGradients):
     """The chain rule through every stage, with a contrast of nudged states in the place of a derivative.
 
     Each device after the first is measured free, as a part of the network; then, from the last to the second,

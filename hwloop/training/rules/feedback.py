@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hwloop.layers import PhysicalNetwork
-from hwloop.training.options import COUNT, POSITIVE, Part, Range, one_of, option
+from hwloop.training.options import COUNT, POSITIVE, Range, WithOptions, one_of, option
 from hwloop.training.plans import largest_spread
 from hwloop.training.rules.output_error import BatchPass, OutputGradients, OutputHead, Verdict
 
@@ -30,7 +30,7 @@ SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass(eq=False)
-class ProductFeedback(Part, OutputGradients):
+class ProductFeedback(WithOptions, OutputGradients):
     """dL/dz_l is taken to be R_l C_l e: C_l fixed and random, R_l learned from what it sees, R -= rate z (C e)^T.
 
     With ``decay`` both R C and the weights that a gradient step -rate e z^T would grow forget where they began, so
@@ -85,7 +85,7 @@ class ProductFeedback(Part, OutputGradients):
 
 
 @dataclass(eq=False)
-class DirectFeedback(Part, OutputGradients):
+class DirectFeedback(WithOptions, OutputGradients):
     """dL/dz_l is taken to be (B_l e) g(z_l), e the output's error and B_l fixed, Gaussian, drawn once a fit.
 
     Attributes
@@ -116,7 +116,7 @@ class DirectFeedback(Part, OutputGradients):
 
 
 @dataclass(eq=False)
-class InputModulation(Part, OutputGradients):
+class InputModulation(WithOptions, OutputGradients):
     """dL/dz_l is taken to be what the error, added to the input, changes about the activity a(z_l).
 
     Attributes

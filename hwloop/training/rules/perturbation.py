@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.training.optimiser import MapGradient
-from hwloop.training.options import COUNT, POSITIVE, Part, one_of, option, whole_number
+from hwloop.training.options import COUNT, POSITIVE, WithOptions, one_of, option, whole_number
 from hwloop.training.rules.output_error import BatchPass, ErrorRule, OutputGradients, OutputHead, Verdict
 from hwloop.training.state import named, optimiser_tensors, optimiser_values, part, restore_optimiser
 
@@ -42,7 +42,7 @@ class Gaussians(Codes):
 
 
 @dataclass(eq=False)
-class WeightPerturbation(Part, ErrorRule):
+class WeightPerturbation(WithOptions, ErrorRule):
     """Central differences of a batch's loss along random changes of all maps at once.
 
     Parameters
@@ -268,7 +268,7 @@ DIRECTIONS: dict[str, type[Directions]] = {"random": RandomDirections, "local": 
 
 
 @dataclass(eq=False)
-class NodePerturbation(Part, OutputGradients):
+class NodePerturbation(WithOptions, OutputGradients):
     """Central differences of each sample's loss along one direction of every stage's outputs at once.
 
     Attributes

@@ -14,14 +14,14 @@ from hwloop.layers import Stage
 from hwloop.session import Measurement, Session
 from hwloop.training.objectives.class_scores import BlockHead, BlockHeads
 from hwloop.training.optimiser import AdamSettings
-from hwloop.training.options import COUNT, SHARE, Part, option
+from hwloop.training.options import COUNT, SHARE, WithOptions, option
 from hwloop.training.rules import GradientRule, StageRows
 from hwloop.training.schedules import Fit, Schedule
 from hwloop.training.state import SavedState, TrainingState, named
 
 
 @dataclass(frozen=True)
-class BlockSettings(Part):
+class BlockSettings(WithOptions):
     """The size of a block and how often it is gone through.
 
     Attributes

@@ -16,7 +16,7 @@ from hwloop.errors import DeviceError
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.session import Measurement, Session
 from hwloop.session.measurement import rows_a_call
-from hwloop.training.options import Part, Range, option
+from hwloop.training.options import Range, WithOptions, option
 from hwloop.training.rules import LocalRule, StageRows
 from hwloop.training.schedules import Fit, Schedule
 from hwloop.training.state import TrainingState, named
@@ -26,7 +26,7 @@ MAP_SHARE = Range("be above 0 and at most 1", lambda value: not isinstance(value
 
 
 @dataclass(frozen=True)
-class Streaming(Part):
+class Streaming(WithOptions):
     """How much of a stage's rows its map waits for.
 
     Attributes

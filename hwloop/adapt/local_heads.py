@@ -1,4 +1,4 @@
-"""Recursive least squares: of a stage's map towards what it gave when it was trained, and of labelled heads."""
+"""Policies that mend maps and local heads: recursive least squares, Hebbian steps, warm re-training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from hwloop.adapt.anchors import Anchors
 from hwloop.adapt.policy import Observed, Policy
 from hwloop.errors import ConfigError
-from hwloop.layers import PhysicalNetwork
+from hwloop.layers import PhysicalNetwork, Stage
+from hwloop.training.objectives.class_scores import Head
+from hwloop.training.optimiser import AdamSettings
+from hwloop.training.rules import train_on
 
 
 class RecursiveLeastSquares:
@@ -153,3 +156,64 @@ class RecursiveHeads(Policy):
         share = nn.functional.one_hot(labels, n_classes).to(torch.float64) * (1 - self.label_smoothing)
         logits = torch.log(share + self.label_smoothing / n_classes)
         return logits - logits.mean(dim=1, keepdim=True)
+
+
+class Hebbian(Policy):
+    """Unlabelled rows; what a head is sure of it learns: post-synaptic winner times pre-synaptic activity.
+
+    dV = rate / rows * sum over sure rows of (winner - p) (activity, 1)^T, with p the head's probabilities, its
+    winner one-hot, and sure a probability of at least ``sure``; a few passes. A Hebbian term (winner times
+    activity) and an anti-Hebbian one (p times activity), as in a soft winner-take-all layer (Moraitis et al.,
+    SoftHebb, Neuromorphic Computing and Engineering 2, 044017, 2022) with the third factor of confidence. It can
+    follow a drift while most winners are right, and confirms its own errors where they are not.
+
+    Needs: rows, no labels; local heads.
+    """
+
+    def __init__(self, *, rate: float = 0.05, sure: float = 0.5, passes: int = 5) -> None:
+        if not (rate > 0 and 0 <= sure <= 1 and passes >= 1):
+            raise ConfigError(
+                f"rate must be positive, sure in [0, 1] and passes at least 1, not {rate!r}, {sure!r}, {passes!r}"
+            )
+        self.rate, self.sure, self.passes = rate, sure, passes
+
+    def mend_stage(self, observed: Observed) -> None:
+        """One head."""
+        head = self.head(observed.number)
+        activity = observed.stage.activate(observed.stage.map(observed.features))
+        pre = with_constant(activity.to(torch.float64))
+        matrix = as_matrix(head.linear)
+        for _ in range(self.passes):
+            shares = torch.softmax(pre @ matrix, dim=1)
+            strength, winner = shares.max(dim=1)
+            post = torch.nn.functional.one_hot(winner, shares.shape[1]) - shares
+            sure = (strength >= self.sure).to(torch.float64)[:, None]
+            matrix = matrix + self.rate * pre.T @ (sure * post) / len(pre)
+        set_matrix(head.linear, matrix)
+
+
+def fine_tune(
+    stage: Stage, head: Head, features: Tensor, labels: Tensor, settings: AdamSettings, rng: torch.Generator
+) -> None:
+    """Train a stage's map and head on from where they are, on measured features (rows, n)."""
+    train_on(stage, head, settings, [(features[:, None], settings.steps(len(labels)))], labels, rng)
+
+
+class WarmLocal(Policy):
+    """Local heads (Mono-Forward) go on training on each step's labelled rows, from the weights that are there.
+
+    Needs: labels, and local heads.
+    """
+
+    needs_labels = True
+
+    def __init__(
+        self, *, steps: int = 60, lr: float = 0.001, weight_decay: float = 0.1, response_noise: float = 0.4
+    ) -> None:
+        self.settings = AdamSettings(1, steps, AdamSettings.batch_samples, lr, weight_decay, response_noise)
+
+    def mend_stage(self, observed: Observed) -> None:
+        """One map and its head."""
+        assert observed.labels is not None
+        head = self.head(observed.number)
+        fine_tune(observed.stage, head, observed.features, observed.labels, self.settings, self.rng)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import trim_mean
 
-from hwloop.conformance.finding import Undecided, failed, passed
-from hwloop.conformance.survey import Survey
+from hwloop.conformance.report import Undecided, failed, passed
+from hwloop.conformance.survey import ResponseSurvey
 from hwloop.device.spec import Float64Array
 from hwloop.errors import BudgetExceeded
 from hwloop.probing.statistics import PAIRS, sign_flip_p_value
@@ -60,7 +60,7 @@ class Crossover:
 def crossover(
     one: Callable[[], Float64Array],
     other: Callable[[], Float64Array],
-    survey: Survey,
+    survey: ResponseSurvey,
     rng: np.random.Generator,
 ) -> Crossover:
     """Measure both ways :data:`PAIRS` times, in an order drawn by lot each time; again where that looks odd.
@@ -94,7 +94,7 @@ def confirmed(compare: Callable[[], Crossover]) -> Crossover:
 def _once(
     one: Callable[[], Float64Array],
     other: Callable[[], Float64Array],
-    survey: Survey,
+    survey: ResponseSurvey,
     rng: np.random.Generator,
 ) -> Crossover:
     differences = []
@@ -107,7 +107,7 @@ def _once(
     return compared(np.array(differences), survey)
 
 
-def compared(differences: Float64Array, survey: Survey) -> Crossover:
+def compared(differences: Float64Array, survey: ResponseSurvey) -> Crossover:
     """The test on differences of shape (pairs, rows, n_outputs), whose signs were drawn by lot."""
     p_value = sign_flip_p_value((differences / survey.noise).reshape(len(differences), -1))
     # A glitch in one pair must not pass for the size of the effect; a median would hide one below an ADC's step.

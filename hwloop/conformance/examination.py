@@ -1,17 +1,18 @@
-"""A device under examination: its session, its guards, its rows, and what has gone wrong so far."""
+"""A device under examination, and a promise that is checked on it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Self, TypeVar
 
 import numpy as np
 
-from hwloop.conformance.guard import Guard, chain
-from hwloop.conformance.line_hook import LineHook
-from hwloop.conformance.repeats import Repeats
-from hwloop.conformance.within import Hung, within
+from hwloop.conformance.guard import CodeLine, Guard, Hung, InterruptInjector, Interruption, chain, within
+from hwloop.conformance.report import Finding, Undecided
+from hwloop.conformance.survey import ROWS, Repeats, ResponseSurvey, take_survey
 from hwloop.deadline import Deadline
 from hwloop.device import Device, DeviceSpec
 from hwloop.device.hold import hold_of, working_for
@@ -33,12 +34,16 @@ def in_memory(name: str) -> Journal:
     return InMemoryJournal()
 
 
+def _interrupted() -> None:
+    raise Interruption
+
+
 class Unanswered(DeviceError):
     """The device does not answer any more; the check that asked cannot be made."""
 
 
-class FirstName:
-    """What a device said of itself first, given to whoever asks it: that it changes is for one promise to find.
+class FirstIdentity:
+    """Answers ``identify`` with what the device said first; that it changes is for one promise to find.
 
     Else a session, which refuses another device than before, would end every other check.
     """
@@ -49,7 +54,7 @@ class FirstName:
         setattr(device, "identify", self)  # noqa: B010
 
     def __call__(self) -> str:
-        """The first answer; it is asked for once."""
+        """Ask the device once."""
         if not self._first:
             self._first.append(self.ask())
         return self._first[0]
@@ -79,8 +84,10 @@ class Examination:
 
     Attributes
     ----------
-    name
+    identity
         Asks the device who it is.
+    calls_mix_rows
+        Whether the rows of a call were seen to depend on each other: then no row in a call stands for itself.
     incidents
         Failed calls, in words; each was measured again on a fresh connection.
     open_failure, close_failures
@@ -102,17 +109,20 @@ class Examination:
         self.timeout_seconds = timeout_seconds
         self.is_safe = is_safe
         self.device = make_device()
-        self.name = FirstName(self.device)
+        self.identity = FirstIdentity(self.device)
         self.spec: DeviceSpec = self.device.spec
         devices = chain(self.device)
-        self.hook = LineHook(frozenset(type(device).__module__.partition(".")[0] for device in devices))
+        packages = frozenset(type(device).__module__.partition(".")[0] for device in devices)
+        self.injector = InterruptInjector(packages)
         # Only the outermost call is watched by lines; it reaches down through the wrappers.
         self.guards = [
-            Guard(device, self.hook if device is self.device else LineHook(frozenset())) for device in devices
+            Guard(device, self.injector if device is self.device else InterruptInjector(frozenset()))
+            for device in devices
         ]
         self.journal_of = journal_of
         self.session = Session(self.device, journal=journal_of("check"), budget=rows)
         self.repeats = Repeats()
+        self.calls_mix_rows = False
         self.incidents: list[str] = []
         self.open_failure = ""
         self.close_failures: list[str] = []
@@ -133,6 +143,12 @@ class Examination:
     def rows_a_call(self) -> int:
         """Rows that the session puts into one call of this device."""
         return rows_a_call(self.spec)
+
+    @cached_property
+    def survey(self) -> ResponseSurvey:
+        """Measured when it is first asked for; raises what measuring raises."""
+        self.require(ROWS)
+        return take_survey(self.spec, self.rng("survey"), self.measure_singly)
 
     def rng(self, check: str) -> np.random.Generator:
         """A generator for one check, whatever other checks run."""
@@ -224,9 +240,7 @@ class Examination:
                 break
             self.open()
             try:
-                responses = self.bounded(
-                    "measure()", lambda: self.session.measure(stimuli, "calibrate"), rows=len(stimuli)
-                )
+                responses = self._called(stimuli)
             except DeviceError as error:
                 if isinstance(error, Unanswered):
                     raise
@@ -237,6 +251,9 @@ class Examination:
             self.repeats.enter(stimuli, responses)
             return responses
         raise Unanswered(f"the device fails: {self.incidents[-1]}")
+
+    def _called(self, stimuli: Float64Array) -> Float64Array:
+        return self.bounded("measure()", lambda: self.session.measure(stimuli, "calibrate"), rows=len(stimuli))
 
     def measure_singly(self, stimuli: Float64Array) -> Float64Array:
         """Responses to rows that go to the driver in a call each."""
@@ -256,7 +273,7 @@ class Examination:
         self.open()
         self.rows_elsewhere += 1
         try:
-            responses = self.bounded("measure()", lambda: self.session.measure(stimulus, "calibrate"), rows=1)
+            responses = self._called(stimulus)
         except DeviceError as error:
             if isinstance(error, Unanswered | Hung):
                 raise
@@ -266,22 +283,35 @@ class Examination:
         self.rows_elsewhere -= 1  # the session has counted it
         return np.asarray(responses[0])
 
-    def interrupted(self, stimulus: Float64Array) -> bool:
-        """Measure one row, shape (1, n_inputs), that the armed hook interrupts; whether it did."""
+    def driver_lines(self, stimulus: Float64Array) -> list[CodeLine]:
+        """Lines of the driver that run when one row, shape (1, n_inputs), is measured, each once, in order."""
+        self.open()
+        self.injector.watch()
+        try:
+            self.measure(stimulus)
+        finally:
+            self.injector.disarm()
+        return list(self.injector.lines)
+
+    def interrupt(self, stimulus: Float64Array, line: CodeLine, action: Callable[[], None] = _interrupted) -> None:
+        """Measure one row, shape (1, n_inputs), and act before a line of the driver, by default as Ctrl-C does.
+
+        What comes of the call is ignored: the session may refuse it or fail.
+        """
+        self.injector.act_at(line, action)
         self.rows_elsewhere += 1
         try:
             self.open()
-            self.bounded("measure()", lambda: self.session.measure(stimulus, "calibrate"), rows=1)
+            self._called(stimulus)
         except Interruption:
-            return True
+            return
         except DeviceError as error:
             if isinstance(error, Hung):
                 raise
-            return self.hook.fired
+            return
         finally:
-            self.hook.disarm()
+            self.injector.disarm()
         self.rows_elsewhere -= 1  # the session has counted it
-        return self.hook.fired
 
     def __enter__(self) -> Self:
         return self
@@ -298,10 +328,51 @@ class Examination:
             if error is not None:
                 error.add_note(str(second))
         finally:
-            self.name.remove()
+            self.identity.remove()
             for guard in self.guards:
                 guard.remove()
 
 
-class Interruption(KeyboardInterrupt):
-    """A Ctrl-C of our own making."""
+@dataclass(frozen=True)
+class Promise:
+    """What a driver promises, as something that can be checked; made by :func:`promise`.
+
+    Attributes
+    ----------
+    name
+        How it is asked for: a short word.
+    question
+        What is checked, in a few words.
+    check
+        Measures, and judges. It may raise any :class:`hwloop.HwloopError`; then the promise could not be judged.
+    rows
+        Rows that the check takes beyond the survey.
+    applies_to
+        Whether a device with this spec makes the promise at all; one that does not is not checked for it.
+    """
+
+    name: str
+    question: str
+    check: Callable[[Examination], Finding | Undecided]
+    rows: Callable[[Examination], int]
+    applies_to: Callable[[DeviceSpec], bool]
+
+    def require_rows(self, examination: Examination) -> None:
+        """Refuse the check where the rows that are left do not cover it.
+
+        Raises
+        ------
+        BudgetExceeded
+        """
+        examination.require(self.rows(examination))
+
+
+def promise(
+    name: str,
+    question: str,
+    rows: int | Callable[[Examination], int] = 0,
+    applies_to: Callable[[DeviceSpec], bool] = lambda spec: True,
+) -> Callable[[Callable[[Examination], Finding | Undecided]], Promise]:
+    """Make a promise of the function that checks it."""
+    count = rows if callable(rows) else lambda examination: rows
+    return lambda check: Promise(name, question, check, count, applies_to)

@@ -1,28 +1,26 @@
-"""Stands before the driver's own method while a device is checked: nothing beyond its limits passes."""
+"""What a check puts around a device: guarded limits, timed calls, time-outs, interrupts between two lines."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from types import FrameType
+from typing import Any, TypeVar
 
 import numpy as np
 
-from hwloop.conformance.line_hook import LineHook
 from hwloop.device import Device
 from hwloop.device.spec import Float64Array
-from hwloop.errors import LimitError
+from hwloop.errors import DeviceTimeout, LimitError
+from hwloop.probing.timing import TimedCall
 
-
-@dataclass(frozen=True)
-class Call:
-    """One call of the driver: its rows and its time in seconds."""
-
-    rows: int
-    seconds: float
+Result = TypeVar("Result")
+CodeLine = tuple[str, int]  # file and line number
+OUTSIDE = ("hwloop.device.", "hwloop.session.", "hwloop.conformance.")
 
 
 class Guard:
@@ -43,11 +41,11 @@ class Guard:
         How often the device was closed.
     """
 
-    def __init__(self, device: Device, hook: LineHook) -> None:
+    def __init__(self, device: Device, injector: InterruptInjector) -> None:
         self.device = device
-        self.hook = hook
+        self.injector = injector
         self.breaches: list[str] = []
-        self.calls: list[Call] = []
+        self.calls: list[TimedCall] = []
         self.entered = self.inputs_changed = self.replies_changed = self.closes = 0
         self._driver, self._close = device._measure, device.close
         self._last: tuple[Any, Any] = (None, None)
@@ -81,13 +79,13 @@ class Guard:
         self.entered += 1
         self._refuse_breach(inputs)
         before = np.array(inputs)
-        watched = self.hook.armed
+        watched = self.injector.armed
         begin = time.perf_counter()
         with self._during():
-            reply = self.hook.call(self._driver, inputs) if watched else self._driver(inputs)
+            reply = self.injector.call(self._driver, inputs) if watched else self._driver(inputs)
         seconds = time.perf_counter() - begin
         if not watched and self._during is contextlib.nullcontext:
-            self.calls.append(Call(len(before), seconds))
+            self.calls.append(TimedCall(len(before), seconds))
         self.inputs_changed += not np.array_equal(before, inputs)
         self._compare_with_last(reply)
         return reply
@@ -135,3 +133,103 @@ def overrides_measure(device: Device) -> bool:
     """Whether ``device.measure`` is anything else than the one that holds the checks."""
     own = "measure" in getattr(device, "__dict__", {})
     return own or inspect.getattr_static(type(device), "measure") is not vars(Device)["measure"]
+
+
+class Interruption(KeyboardInterrupt):
+    """A Ctrl-C that the check itself raises."""
+
+
+class InterruptInjector:
+    """Acts just before a line of the driver, as a Ctrl-C or another thread does; finds out which lines run.
+
+    Parameters
+    ----------
+    packages
+        Top-level names of the packages whose lines count as the driver's.
+    """
+
+    def __init__(self, packages: frozenset[str]) -> None:
+        self.packages = packages
+        self.lines: list[CodeLine] = []  # of the last call that was watched, each once, in order
+        self.fired = False
+        self._at: CodeLine | None = None
+        self._action: Callable[[], None] | None = None
+        self._armed = False
+
+    def watch(self) -> None:
+        """Note the lines of the next call."""
+        self._arm(None, None)
+
+    def act_at(self, line: CodeLine, action: Callable[[], None]) -> None:
+        """Run ``action`` once in the next call, before this line; what it raises comes out of the line."""
+        self._arm(line, action)
+
+    def disarm(self) -> None:
+        """Leave the next call alone."""
+        self._armed = False
+
+    @property
+    def armed(self) -> bool:
+        """Whether the next call is watched."""
+        return self._armed
+
+    def _arm(self, line: CodeLine | None, action: Callable[[], None] | None) -> None:
+        self.lines, self.fired = [], False
+        self._at, self._action, self._armed = line, action, True
+
+    def call(self, function: Callable[[Float64Array], Any], inputs: Float64Array) -> Any:
+        """Call the driver, watched."""
+        self._armed = False
+        before = sys.gettrace()
+        sys.settrace(self._enter)
+        try:
+            return function(inputs)
+        finally:
+            sys.settrace(before)
+
+    def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] not in self.packages or module.startswith(OUTSIDE):
+            return None
+        return self._line
+
+    def _line(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if event == "line":
+            line = (frame.f_code.co_filename, frame.f_lineno)
+            if line not in self.lines:
+                self.lines.append(line)
+            if line == self._at and not self.fired and self._action is not None:
+                self.fired = True
+                self._action()
+        return self._line
+
+
+class Hung(DeviceTimeout):
+    """A call of the device did not come back; its thread is lost, and the device with it."""
+
+
+def within(seconds: float, what: str, function: Callable[[], Result]) -> Result:
+    """Run ``function`` on a thread of its own and return its result.
+
+    Raises
+    ------
+    Hung
+        It was not done in time. It goes on in the background: nothing can stop it.
+    """
+    results: list[Result] = []
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(function())
+        except BaseException as error:  # handed on to the caller, whatever it is
+            failures.append(error)
+
+    thread = threading.Thread(target=work, name=f"hwloop-check: {what}", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise Hung(f"{what} did not come back within {seconds:g} s")
+    if failures:
+        raise failures[0]
+    return results[0]

@@ -1,4 +1,4 @@
-"""Do nudges push on what the outputs read, and does a push at one place do what the same push there does here?"""
+"""The promise about nudges: they push on what the outputs read, and pushes are answered both ways alike."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from functools import partial
 import numpy as np
 
 from hwloop.conformance.crossover import TEST, Crossover, confirmed, crossover
-from hwloop.conformance.examination import Examination
-from hwloop.conformance.finding import Finding, Undecided, failed, note, passed
-from hwloop.conformance.promise import Evidence, Promise
+from hwloop.conformance.examination import Examination, promise
+from hwloop.conformance.report import Finding, Undecided, failed, note, passed
 from hwloop.device import DeviceSpec
 from hwloop.device.spec import Float64Array
 from hwloop.probing.statistics import PAIRS, sign_flip_p_value
@@ -25,48 +24,40 @@ ADVICE = (
 )
 
 
-class Nudges(Promise):
-    """A device whose spec has nudges keeps what ``DeviceSpec.n_nudges`` promises; ``eqprop`` learns from it."""
+@promise(
+    "nudges",
+    "nudges push as drives do, and pushes are answered both ways alike",
+    rows=10 * PAIRS,  # pushes by drives and by nudges, and two pushes back and forth, twice
+    applies_to=lambda spec: spec.n_nudges > 0,
+)
+def nudges(examination: Examination) -> Finding | Undecided:
+    """A device whose spec has nudges keeps what ``DeviceSpec.n_nudges`` promises; ``eqprop`` learns from it.
 
-    name = "nudges"
-    question = "nudges push as drives do, and pushes are answered both ways alike"
-
-    def applies_to(self, spec: DeviceSpec) -> bool:
-        """Where there are any."""
-        return spec.n_nudges > 0
-
-    def rows(self, examination: Examination) -> int:
-        """Pushes by drives and by nudges, and two pushes back and forth, twice."""
-        return 10 * PAIRS
-
-    def check(self, evidence: Evidence) -> Finding | Undecided:
-        """The worse of two comparisons."""
-        examination = evidence.examination
-        if not examination.spec.n_nudges:
-            return note("the device has no nudges: eqprop cannot train through it")
-        examination.require(self.rows(examination))
-        rng = examination.rng(self.name)
-        by_drives, by_nudges = (
-            partial(examination.measure, push) for push in _equal_pushes(examination.spec, rng)
-        )
-        alike = crossover(by_drives, by_nudges, evidence.survey, rng)
-        both_ways = confirmed(lambda: _reciprocity(examination, rng))
-        found = [
-            (alike, UNLIKE, "the same push by drives and by the nudges beside them is answered otherwise"),
-            (both_ways, ONE_WAY, "what a push at one place does at another, the same push there does not do here"),
-        ]
-        worse, tolerated, broken = min(found, key=lambda one: (one[0].effect_of_span <= one[1], one[0].p_value))
-        numbers = {
-            "drives_against_nudges_percent_of_span": 100 * alike.effect_of_span,
-            "one_way_percent_of_response": 100 * both_ways.effect_of_span,
-        }
-        return Undecided(
-            broken=failed(f"{broken} (by {100 * worse.effect_of_span:.2g} %)", ADVICE, **numbers),
-            kept=passed("nudges push as drives do, and pushes are answered both ways alike", **numbers),
-            test=TEST,
-            p_value=min(1.0, len(found) * worse.p_value),
-            matters=worse.effect_of_span > tolerated,
-        )
+    The worse of two comparisons counts.
+    """
+    if not examination.spec.n_nudges:
+        return note("the device has no nudges: eqprop cannot train through it")
+    nudges.require_rows(examination)
+    rng = examination.rng("nudges")
+    by_drives, by_nudges = (partial(examination.measure, push) for push in _equal_pushes(examination.spec, rng))
+    alike = crossover(by_drives, by_nudges, examination.survey, rng)
+    both_ways = confirmed(lambda: _reciprocity(examination, rng))
+    found = [
+        (alike, UNLIKE, "the same push by drives and by the nudges beside them is answered otherwise"),
+        (both_ways, ONE_WAY, "what a push at one place does at another, the same push there does not do here"),
+    ]
+    worse, tolerated, broken = min(found, key=lambda one: (one[0].effect_of_span <= one[1], one[0].p_value))
+    numbers = {
+        "drives_against_nudges_percent_of_span": 100 * alike.effect_of_span,
+        "one_way_percent_of_response": 100 * both_ways.effect_of_span,
+    }
+    return Undecided(
+        broken=failed(f"{broken} (by {100 * worse.effect_of_span:.2g} %)", ADVICE, **numbers),
+        kept=passed(nudges.question, **numbers),
+        test=TEST,
+        p_value=min(1.0, len(found) * worse.p_value),
+        matters=worse.effect_of_span > tolerated,
+    )
 
 
 def _room(spec: DeviceSpec) -> Float64Array:

@@ -1,7 +1,8 @@
-"""Random stimuli and their mirror images, each measured several times in random order: noise and signal."""
+"""What responses show of noise and signal: random stimuli and their mirror images, each measured several times."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from hwloop.conformance.examination import Examination
+from hwloop.device import DeviceSpec
 from hwloop.device.spec import Float64Array
 from hwloop.probing.statistics import label_p_value
 from hwloop.probing.stimuli import mirrored, moderate
@@ -18,11 +19,11 @@ STIMULI = 12  # and as many mirror images
 REPEATS = 3
 ROWS = 2 * STIMULI * REPEATS
 RELABELLINGS = 2000
-HEARD = 1e-3  # p-value at which responses count as depending on the stimulus
+SIGNAL_P_VALUE = 1e-3  # p-value at which responses count as depending on the stimulus
 
 
 @dataclass(frozen=True)
-class Survey:
+class ResponseSurvey:
     """Responses in the order in which they were measured.
 
     Attributes
@@ -52,7 +53,7 @@ class Survey:
         typical = float(np.median(span[span > 0])) if (span > 0).any() else 1.0
         return np.where(span > 1e-6 * typical, span, typical)
 
-    def heard_p_value(self, rng: np.random.Generator, late: int = 0) -> float:
+    def signal_p_value(self, rng: np.random.Generator, late: int = 0) -> float:
         """Permutation test of "the response does not depend on the stimulus", ``late`` rows before.
 
         The statistic is the sum of squares between stimuli; random relabellings give its distribution.
@@ -72,7 +73,7 @@ class Survey:
 
     def lags(self, rng: np.random.Generator) -> bool:
         """Whether responses depend on the row before, and not on their own."""
-        return self.heard_p_value(rng, late=1) <= HEARD < self.heard_p_value(rng)
+        return self.signal_p_value(rng, late=1) <= SIGNAL_P_VALUE < self.signal_p_value(rng)
 
     @cached_property
     def stale(self) -> NDArray[np.bool_]:
@@ -146,12 +147,41 @@ def _distances(points: Float64Array) -> Float64Array:
     return np.asarray(np.linalg.norm(points[..., :, None, :] - points[..., None, :, :], axis=-1))
 
 
-def take_survey(examination: Examination) -> Survey:
-    """Measure it, every row in a call of its own."""
-    examination.require(ROWS)
-    rng = examination.rng("survey")
-    half = moderate(examination.spec, STIMULI, rng)
-    stimuli = np.concatenate([half, mirrored(examination.spec, half)])
+def take_survey(
+    spec: DeviceSpec, rng: np.random.Generator, measure: Callable[[Float64Array], Float64Array]
+) -> ResponseSurvey:
+    """Measure :data:`ROWS` rows; ``measure`` sends every row in a call of its own."""
+    half = moderate(spec, STIMULI, rng)
+    stimuli = np.concatenate([half, mirrored(spec, half)])
     # Each repeat of the set in an order of its own, so that repeats of a stimulus are spread over time.
     labels = np.concatenate([rng.permutation(len(stimuli)) for _ in range(REPEATS)])
-    return Survey(stimuli, examination.measure_singly(stimuli[labels]), labels)
+    return ResponseSurvey(stimuli, measure(stimuli[labels]), labels)
+
+
+class Repeats:
+    """Compares every response, in whatever company, with the first one to the same stimulus, bit by bit.
+
+    Attributes
+    ----------
+    equal, different
+        Repeats that gave the same bits, and that did not.
+    largest_difference
+        In the output's unit.
+    """
+
+    def __init__(self) -> None:
+        self.equal = self.different = 0
+        self.largest_difference = 0.0
+        self._first: dict[bytes, Float64Array] = {}
+
+    def enter(self, stimuli: Float64Array, responses: Float64Array) -> None:
+        """Enter measured rows, shapes (rows, n_inputs) and (rows, n_outputs)."""
+        for stimulus, response in zip(stimuli, responses, strict=True):
+            first = self._first.get(stimulus.tobytes())
+            if first is None:
+                self._first[stimulus.tobytes()] = response.copy()
+                continue
+            difference = float(np.max(np.abs(first - response)))
+            self.largest_difference = max(self.largest_difference, difference)
+            self.equal += difference == 0
+            self.different += difference != 0

@@ -8,7 +8,7 @@ from examples import each_row
 
 import hwloop
 from hwloop.conformance import check_device
-from hwloop.conformance.finding import Status
+from hwloop.conformance.report import Status
 from hwloop.simulators.oscillators.settled import SettledOscillators
 
 SPEC = hwloop.DeviceSpec(4 + 6, 6, -1.0, 1.0, n_nudges=6, row_seconds=1e-5)

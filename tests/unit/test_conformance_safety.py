@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 import hwloop
 from hwloop.conformance import check_device
-from hwloop.conformance.line_hook import LineHook
-from hwloop.conformance.within import Hung, within
+from hwloop.conformance.guard import Hung, InterruptInjector, within
 from hwloop.errors import ConfigError
 from hwloop.probing import stimuli
 
@@ -130,7 +129,7 @@ def test_the_hook_acts_before_the_line_that_it_is_told():
         second = first * 2
         return second - 1
 
-    hook = LineHook(frozenset({__name__.partition(".")[0]}))
+    hook = InterruptInjector(frozenset({__name__.partition(".")[0]}))
     hook.watch()
     assert hook.call(driver, 1) == 3
     assert len(hook.lines) == 3

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwloop.conformance.crossover import SUSPICION, Crossover, confirmed
-from hwloop.conformance.finding import FAMILY_ALPHA, Status, Undecided, decide, failed, passed
+from hwloop.conformance.report import FAMILY_ALPHA, Status, Undecided, decide, failed, passed
 from hwloop.probing.statistics import holm, label_p_value, sign_flip_p_value
 
 REPETITIONS, PAIRS_HERE = 400, 12

@@ -6,54 +6,39 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 from hwloop.conformance import survey
-from hwloop.conformance.arrays import OwnArrays
-from hwloop.conformance.batches import Batches
-from hwloop.conformance.closing import Closing
-from hwloop.conformance.determinism import Determinism
-from hwloop.conformance.examination import Examination, JournalOf, Unanswered, in_memory
-from hwloop.conformance.finding import Finding, Status, Undecided, decide, failed, note
-from hwloop.conformance.identity import Identity
-from hwloop.conformance.large_calls import FullCalls
-from hwloop.conformance.late_replies import LateReplies
-from hwloop.conformance.limits import Limits
-from hwloop.conformance.memory import Memory
-from hwloop.conformance.nudges import Nudges
-from hwloop.conformance.pace import Latency, Pace
-from hwloop.conformance.promise import Evidence, Promise
-from hwloop.conformance.readings import Readings
-from hwloop.conformance.recovery import Recovery
-from hwloop.conformance.reopening import Reopening
-from hwloop.conformance.repeatability import Repeatability
-from hwloop.conformance.report import Report, Result
-from hwloop.conformance.saturation import Saturation
-from hwloop.conformance.sign import Sign
-from hwloop.conformance.staleness import Staleness
-from hwloop.conformance.two_at_once import TwoAtOnce
+from hwloop.conformance.answers import determinism, readings, repeatability, staleness
+from hwloop.conformance.calls import arrays, batches, full_calls, latency, memory, pace
+from hwloop.conformance.examination import Examination, JournalOf, Promise, Unanswered, in_memory
+from hwloop.conformance.interruptions import late_replies, recovery, two_at_once
+from hwloop.conformance.lifecycle import closing, identity, reopening
+from hwloop.conformance.limits import limits, saturation, sign
+from hwloop.conformance.nudges import nudges
+from hwloop.conformance.report import Finding, Report, Result, Status, Undecided, decide, failed, note
 from hwloop.device import Device
 from hwloop.errors import BudgetExceeded, ConfigError, HwloopError, LimitError
 from hwloop.registry import nearest
 from hwloop.session import Forecast
 
 # In the order in which they are measured: the dangerous first, the disturbing last.
-MEASURED: tuple[Promise, ...] = (
-    Limits(),
-    Identity(),
-    Repeatability(),
-    Staleness(),
-    Saturation(),
-    Sign(),
-    Batches(),
-    Memory(),
-    Nudges(),
-    FullCalls(),
-    Reopening(),
-    TwoAtOnce(),
-    Recovery(),
-    Closing(),
-    LateReplies(),
+MEASURED = (
+    limits,
+    identity,
+    repeatability,
+    staleness,
+    saturation,
+    sign,
+    batches,
+    memory,
+    nudges,
+    full_calls,
+    reopening,
+    two_at_once,
+    recovery,
+    closing,
+    late_replies,
 )
 # These judge what the others have seen.
-JUDGED: tuple[Promise, ...] = (Readings(), Determinism(), OwnArrays(), Pace(), Latency())
+JUDGED = (readings, determinism, arrays, pace, latency)
 PROMISES = {promise.name: promise for promise in (*MEASURED, *JUDGED)}
 
 DEFAULT_ROWS = 1000
@@ -111,17 +96,16 @@ def check_device(
         examination.open()
         on_forecast(examination.session.forecast(_forecast_rows(chosen, examination)))
         outcomes: list[Finding | Undecided] = []
-        evidence = Evidence(examination)
         for number, promise in enumerate(chosen, start=1):
             on_promise(promise.question, number, len(chosen))
-            outcomes.append(_outcome(promise, evidence, outcomes))
-        identity = str(examination.session.identity)
+            outcomes.append(_outcome(promise, examination, outcomes))
+        name = str(examination.session.identity)
     results = tuple(
         Result(promise.name, promise.question, finding)
         for promise, finding in zip(chosen, decide(outcomes), strict=True)
     )
     seconds = time.perf_counter() - begin
-    return Report(identity, examination.spec.as_dict(), results, examination.rows, seconds, seed)
+    return Report(name, examination.spec.as_dict(), results, examination.rows, seconds, seed)
 
 
 def _chosen(only: Collection[str]) -> list[Promise]:
@@ -136,25 +120,25 @@ def _forecast_rows(chosen: Sequence[Promise], examination: Examination) -> int:
     return min(planned, examination.budget)
 
 
-def _outcome(promise: Promise, evidence: Evidence, before: Sequence[Finding | Undecided]) -> Finding | Undecided:
+def _outcome(
+    promise: Promise, examination: Examination, before: Sequence[Finding | Undecided]
+) -> Finding | Undecided:
     """What a check finds; one that cannot be made is a note, unless the device alone is to blame."""
     try:
-        if promise in JUDGED and not evidence.examination.rows:
-            _ = evidence.survey  # nothing else was asked for, and something must be measured
-        return promise.check(evidence)
+        if promise in JUDGED and not examination.rows:
+            _ = examination.survey  # nothing else was asked for, and something must be measured
+        return promise.check(examination)
     except BudgetExceeded as error:
         return note(f"not checked: {error}", "give more rows: --rows")
     except Unanswered:
-        if isinstance(promise, Reopening) and evidence.examination.open_failure:
-            return promise.check(evidence)
-        if isinstance(promise, Readings):
-            return Readings().check(evidence)
+        if promise is readings or (promise is reopening and examination.open_failure):
+            return promise.check(examination)
         return note("not checked: the device does not answer", "mend the promise 'readings' first")
     except LimitError as error:
         if any(isinstance(outcome, Finding) and outcome.status is Status.FAIL for outcome in before):
             return note(f"not checked: {error}", "mend the limits first")
         return failed(str(error), "mend the limits")
     except HwloopError as error:
-        if evidence.examination.open_failure and not isinstance(promise, Reopening):
+        if examination.open_failure and promise is not reopening:
             return note(f"not checked: {error}", "mend the promise 'reopening' first")
         return failed(f"the check ended in an error: {error}", "mend the driver where the message points")

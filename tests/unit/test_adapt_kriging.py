@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import hwloop
-from hwloop.adapt import Anchors, kriged_filter
+from hwloop.adapt import Anchors, kriging
 from hwloop.adapt.kriging import LEAST_NOISE, MEAN_VARIANCE, NUGGET, KrigedKalmanFilter
 from hwloop.adapt.twin import InterferenceTwin
 from hwloop.device import Device, DeviceSpec
@@ -44,7 +44,7 @@ def test_a_device_at_rest_is_recognised_and_what_is_known_of_it_is_kept(rows):
 
 def test_many_looks_are_one_regression_where_nothing_may_move(rows, monkeypatch):
     """Kalman's update in parts is the update by all rows at once."""
-    monkeypatch.setattr(kriged_filter, "KEPT", (1.0,))
+    monkeypatch.setattr(kriging, "KEPT", (1.0,))
     stimuli, matrix, rng = rows
     known, shown = stimuli[:80], stimuli[80:]
     in_parts, at_once = (KrigedKalmanFilter(known, field(matrix, known), 0.0, rng) for _ in range(2))

@@ -9,9 +9,10 @@ import contextlib
 import itertools
 import socket
 import struct
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+from hwloop.simulators.bench.tcp_peer import Answer, Listener
 
 HEADER = struct.Struct("!2sBBIQ")  # prologue, type, control code, parameter, length of what follows
 PROLOGUE = b"HS"
@@ -32,8 +33,6 @@ ASYNC_CLEAR, ASYNC_CLEAR_ACKNOWLEDGED = 19, 23
 STATUS, STATUS_IS = 21, 22
 LOCK_INFO, LOCK_INFO_IS = 24, 25
 
-Answer = Callable[[bytes], Iterable[Sequence[bytes]]]
-
 
 class Unended(list[bytes]):
     """Pieces of a message whose END never comes."""
@@ -46,7 +45,7 @@ class _Message(NamedTuple):
     payload: bytes
 
 
-class HislipPeer:
+class HislipPeer(Listener):
     """Serves HiSLIP sessions on a free port of this computer.
 
     Parameters
@@ -59,47 +58,16 @@ class HislipPeer:
         self.connected = connected
         self.connections = 0
         self._numbers = itertools.count(1)
-        self._open: set[socket.socket] = set()
-        self._lock = threading.Lock()
-        self._closing = False
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=16)
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, name=f"bench-{self.port}", daemon=True).start()
+        super().__init__()
 
     @property
     def resource_name(self) -> str:
         """The VISA resource name of the instrument."""
-        return f"TCPIP::127.0.0.1::hislip0,{self.port}::INSTR"
+        return f"TCPIP::{self.reached_at}::hislip0,{self.port}::INSTR"
 
-    def close(self) -> None:
-        """Hang up on every client and stop listening; safe to call twice."""
-        self._closing = True
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.disconnect_all()
-
-    def disconnect_all(self) -> None:
-        """Hang up on every client, as a pulled cable does."""
-        with self._lock:
-            clients = list(self._open)
-        for client in clients:
-            with contextlib.suppress(OSError):
-                client.shutdown(socket.SHUT_RDWR)
-
-    def _accept(self) -> None:
-        while not self._closing:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self._lock:
-                self._open.add(client)
-            threading.Thread(target=self._serve, args=(client,), name=f"bench-{self.port}", daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        try:
+    def converse(self, client: socket.socket) -> None:
+        """One of a session's two channels, as its first message says."""
+        with contextlib.suppress(ValueError):
             first = _receive(client)
             if first.kind == INITIALIZE:
                 self.connections += 1
@@ -111,12 +79,6 @@ class HislipPeer:
                 self._administer(client)
             else:
                 _send(client, FATAL_ERROR, 3)
-        except (EOFError, OSError, ValueError):
-            pass
-        finally:
-            with self._lock:
-                self._open.discard(client)
-            client.close()
 
     def _converse(self, client: socket.socket, answer: Answer) -> None:
         """The synchronous channel: a reply carries the number of the message that it answers."""

@@ -7,12 +7,10 @@ import os
 import select
 import threading
 import tty
-from collections.abc import Callable, Iterable, Sequence
 
 from hwloop.simulators.bench.scpi.messages import EndlessMessage, MessageStream
+from hwloop.simulators.bench.tcp_peer import Answer
 
-#: Replies to a message, each in the pieces in which it is sent.
-Answer = Callable[[bytes], Iterable[Sequence[bytes]]]
 _POLL_MILLISECONDS = 100
 
 

@@ -2,118 +2,65 @@
 
 from __future__ import annotations
 
-import contextlib
 import select
 import socket
-import threading
 from collections.abc import Callable, Iterable, Sequence
 
+from hwloop.device.settings import one_of
 from hwloop.simulators.bench.hislip_peer import HislipPeer
 from hwloop.simulators.bench.misbehaviour import Behave, Misbehaviour
 from hwloop.simulators.bench.pty_peer import PtyPeer
 from hwloop.simulators.bench.scpi.instrument import ClientConnection, ClientGone, Instrument
 from hwloop.simulators.bench.scpi.messages import EndlessMessage, MessageStream
 from hwloop.simulators.bench.scpi.status import ScpiError
-
-LOOPBACK = "127.0.0.1"
-EVERY_ADDRESS = "0.0.0.0"
-_RECEIVE_BYTES = 1 << 18
+from hwloop.simulators.bench.tcp_peer import LOOPBACK, RECEIVE_BYTES, Listener
 
 
-class InstrumentServer:
-    """An instrument behind a listening socket.
+class InstrumentServer(Listener):
+    """An instrument behind a listening socket, several clients at once.
 
     Parameters
     ----------
     instrument
         Executes what clients send; one client more than it allows is turned away.
-    host
-        Address to listen on.
-    port
-        0 for one that is free.
+    host, port
+        Where to listen; port 0 for one that is free.
+
+    Attributes
+    ----------
+    misbehaviour
+        Faults that it makes.
     """
 
     def __init__(self, instrument: Instrument, host: str = LOOPBACK, port: int = 0) -> None:
         self.instrument = instrument
         self.misbehaviour: Misbehaviour = Behave()
-        self._clients: set[socket.socket] = set()
-        self._lock = threading.Lock()
-        self._closing = False
-        self._listener = socket.create_server((host, port), backlog=16)
-        self.host = host
-        self.port: int = self._listener.getsockname()[1]
-        self._threads = [threading.Thread(target=self._accept, name=f"bench-{self.port}", daemon=True)]
-        self._threads[0].start()
+        super().__init__(host, port)
 
     @property
     def resource_name(self) -> str:
         """The VISA resource name of the instrument, as this computer reaches it."""
-        host = LOOPBACK if self.host == EVERY_ADDRESS else self.host
-        return f"TCPIP::{host}::{self.port}::SOCKET"
+        return f"TCPIP::{self.reached_at}::{self.port}::SOCKET"
 
-    def close(self) -> None:
-        """Hang up on every client and stop listening; safe to call twice."""
-        self._closing = True
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.disconnect_all()
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(timeout=5)
+    def admits(self) -> bool:
+        """Whether the instrument takes one client more, and the wire is sound."""
+        return len(self._clients) < self.instrument.MAX_CLIENTS and not self.misbehaviour.refuses()
 
-    def disconnect_all(self) -> None:
-        """Hang up on every client, as a pulled cable does."""
-        with self._lock:
-            clients = list(self._clients)
-        for client in clients:
-            _hang_up(client)
-
-    def _accept(self) -> None:
-        while not self._closing:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            with self._lock:
-                self._threads = [thread for thread in self._threads if thread.is_alive()]
-                full = len(self._clients) >= self.instrument.MAX_CLIENTS
-                if full or self.misbehaviour.refuses():
-                    client.close()
-                    continue
-                self._clients.add(client)
-            thread = threading.Thread(target=self._serve, args=(client,), name=f"bench-{self.port}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-
-    def _serve(self, client: socket.socket) -> None:
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def converse(self, client: socket.socket) -> None:
+        """Execute each message; replies leave at once."""
         session = ClientConnection(self.instrument, gone=lambda: self._closing or _peer_gone(client))
         stream = MessageStream()
         try:
-            while data := client.recv(_RECEIVE_BYTES):
+            while data := client.recv(RECEIVE_BYTES):
                 for message in stream.feed(data):
-                    self._answer(client, session, message)
+                    for reply in _replies(self, session, message):
+                        client.sendall(reply[0])
         except EndlessMessage:
             self.instrument.report(ScpiError(-363))  # and hang up: where the next message begins is not known
-        except (ClientGone, OSError):
+        except ClientGone:
             pass
         finally:
-            with self._lock:
-                self._clients.discard(client)
-            client.close()
             self.instrument.session_closed(session)
-
-    def _answer(self, client: socket.socket, session: ClientConnection, message: bytes) -> None:
-        self.instrument.clock.take_command()
-        reply = self.misbehaviour.exchange(session, message)
-        if reply:
-            client.sendall(reply)
-
-
-def _hang_up(client: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        client.shutdown(socket.SHUT_RDWR)
 
 
 def _peer_gone(client: socket.socket) -> bool:
@@ -215,7 +162,30 @@ class HislipServer:
         return answer
 
 
-def _replies(server: SerialServer | HislipServer, session: ClientConnection, message: bytes) -> list[list[bytes]]:
+def _replies(
+    server: InstrumentServer | SerialServer | HislipServer, session: ClientConnection, message: bytes
+) -> list[list[bytes]]:
     server.instrument.clock.take_command()
     reply = server.misbehaviour.exchange(session, message)
     return [[reply]] if reply else []
+
+
+Server = InstrumentServer | SerialServer | HislipServer
+LINKS = {"tcp": InstrumentServer, "serial": SerialServer, "hislip": HislipServer}
+
+
+def serve(instrument: Instrument, link: str = "tcp", host: str = LOOPBACK) -> Server:
+    """Serve an instrument at once; use ``contextlib.closing`` to end it.
+
+    Parameters
+    ----------
+    instrument
+        Executes what clients send.
+    link
+        ``"tcp"``, ``"serial"`` or ``"hislip"``.
+    host
+        Address to listen on, of a TCP link.
+    """
+    if one_of("link", link, LINKS) == "tcp":
+        return InstrumentServer(instrument, host)
+    return SerialServer(instrument) if link == "serial" else HislipServer(instrument)

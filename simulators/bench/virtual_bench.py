@@ -18,9 +18,10 @@ from hwloop.simulators.bench.generator.keysight_33500 import VirtualKeysight3350
 from hwloop.simulators.bench.generator.outputs import Burst
 from hwloop.simulators.bench.misbehaviour import Misbehaviour
 from hwloop.simulators.bench.oscilloscope.infiniivision import InfiniiVisionDSO
-from hwloop.simulators.bench.scpi.instrument import BenchClock, Instrument
-from hwloop.simulators.bench.server import LOOPBACK, HislipServer, InstrumentServer, SerialServer
+from hwloop.simulators.bench.scpi.instrument import BenchClock
+from hwloop.simulators.bench.server import LINKS, Server, serve
 from hwloop.simulators.bench.signals import OutputLog, Voltage
+from hwloop.simulators.bench.tcp_peer import LOOPBACK
 
 DRIVING_CHANNEL = 1
 
@@ -86,15 +87,6 @@ def toml_document(table: Mapping[str, Any], substrate: str) -> str:
     # JSON's text, numbers and lists are TOML's too.
     lines += [f"{name} = {json.dumps(value)}" for name, value in table["settings"].items()]
     return "\n".join(lines) + "\n"
-
-
-Server = InstrumentServer | SerialServer | HislipServer
-#: TCP listens on an address; the others are of this computer.
-LINKS: dict[str, type[SerialServer] | type[HislipServer] | None] = {
-    "tcp": None,
-    "serial": SerialServer,
-    "hislip": HislipServer,
-}
 
 
 class VirtualBench:
@@ -173,8 +165,8 @@ class VirtualBench:
             return
         self.substrate.open()
         try:
-            self._servers["generator"] = self._served(self.generator_instrument)
-            self._servers["oscilloscope"] = self._served(self.oscilloscope_instrument)
+            self._servers["generator"] = serve(self.generator_instrument, self.link, self.host)
+            self._servers["oscilloscope"] = serve(self.oscilloscope_instrument, self.link, self.host)
         except BaseException:
             self.close()
             raise
@@ -204,10 +196,6 @@ class VirtualBench:
     def oscilloscope(self) -> str:
         """VISA resource name of the oscilloscope."""
         return self.server("oscilloscope").resource_name
-
-    def _served(self, instrument: Instrument) -> Server:
-        other = LINKS[self.link]
-        return InstrumentServer(instrument, self.host) if other is None else other(instrument)
 
     def server(self, instrument: str) -> Server:
         """The server of ``"generator"`` or ``"oscilloscope"``, to hang up or to look at its port.

@@ -7,8 +7,6 @@ answers within IEEE 488.2's freedom can be driven.
 import contextlib
 import random
 import re
-import socket
-import threading
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +19,7 @@ from hwloop.devices.scpi import Line, ScpiLink
 from hwloop.devices.scpi import replies as forms
 from hwloop.simulators.bench.hislip_peer import HislipPeer, Unended
 from hwloop.simulators.bench.pty_peer import PtyPeer
-from hwloop.simulators.bench.scpi.messages import MessageStream
+from hwloop.simulators.bench.tcp_peer import TcpPeer
 
 pytestmark = pytest.mark.exhaustive
 
@@ -290,46 +288,10 @@ class Slowly(list):
             yield piece
 
 
-class TcpPeer:
-    def __init__(self, answer):
-        self.answer = answer
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.resource_name = f"TCPIP::127.0.0.1::{self._listener.getsockname()[1]}::SOCKET"
-        self._open = [self._listener]
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._open.append(client)
-                threading.Thread(target=self._converse, args=(client,), daemon=True).start()
-
-    def _converse(self, client):
-        stream = MessageStream()
-        with contextlib.suppress(OSError), client:
-            while data := client.recv(1 << 16):
-                for message in stream.feed(data):
-                    for reply in self.answer(message):
-                        for piece in together(reply):
-                            client.sendall(piece)
-
-    def close(self):
-        for each in self._open:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-
-
-def together(reply):
-    return reply if isinstance(reply, Slowly) else [b"".join(reply)]
-
-
 def peer_on(transport, instrument):
-    if transport == "hislip":
-        return HislipPeer(lambda: instrument)
-    return {"tcp": TcpPeer, "pty": PtyPeer}[transport](instrument)
+    if transport == "pty":
+        return PtyPeer(instrument)
+    return {"tcp": TcpPeer, "hislip": HislipPeer}[transport](lambda: instrument)
 
 
 @contextlib.contextmanager

@@ -19,12 +19,12 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 from hwloop.experiment.columns import Summary, paired_difference  # noqa: E402
 from hwloop.experiments.arena.cell import TEST, Cell, run_cell  # noqa: E402
-from hwloop.experiments.arena.run import SETTINGS, CellStore  # noqa: E402
+from hwloop.experiments.arena.run import CellStore  # noqa: E402
 
 
 def accuracies(folder: Path, trainer: str, options: str) -> Summary:
     """Test accuracy of each seed of the arena."""
-    settings = json.loads((folder / SETTINGS).read_text())
+    settings = json.loads((folder / CellStore.settings_file).read_text())
     found = []
     with CellStore(folder, settings) as store:
         for seed in settings["experiment"]["seeds"]:
@@ -35,8 +35,8 @@ def accuracies(folder: Path, trainer: str, options: str) -> Summary:
                 store.keep(cell, result)
             if result.refused:
                 raise SystemExit(result.refused)
-            print(f"{trainer} {options} seed {seed}: {100 * result.network_accuracy:.1f}", file=sys.stderr)
-            found.append(result.network_accuracy)
+            print(f"{trainer} {options} seed {seed}: {100 * result.network_score:.1f}", file=sys.stderr)
+            found.append(result.network_score)
     return Summary(tuple(found))
 
 

@@ -43,7 +43,7 @@ def main() -> None:
     print_table(
         "mean accuracy (%) at",
         ["policy", *range(result.correlation.shape[1])],
-        [[c.policy, *(f"{100 * a:.0f}" for a in c.accuracy.mean(axis=0))] for c in result.courses],
+        [[c.policy, *(f"{100 * a:.0f}" for a in c.scores.mean(axis=0))] for c in result.courses],
     )
     print("correlation of responses", result.correlation.mean(axis=0).round(2).tolist())
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from hwloop.device import Device, DeviceDescription
 from hwloop.errors import ConfigError
@@ -20,12 +21,20 @@ from hwloop.journal.durable_files import atomic_write, make_folder, refuse_links
 from hwloop.journal.lock import WriterLock
 from hwloop.session.same_device import joined
 
+Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 DEVICES = "devices"
 
 
-class FinishedLines(Generic[Result]):
-    """Finished pieces of work in a folder of their own: a key and a result a line, beside the settings.
+Progress = Callable[[str, int, int], None]
+
+
+def no_progress(what: str, done: int, of: int) -> None:
+    """For those who want to see none: what is done, how many and of how many."""
+
+
+class Campaign(ABC, Generic[Piece, Result]):
+    """A long comparison in a folder of its own: settings, then a finished piece of work and its result a line.
 
     A line is written whole and brought to the disk before the next piece begins; a line that a power cut tore
     is dropped, and its piece runs again. While it is open nobody else writes it.
@@ -34,18 +43,17 @@ class FinishedLines(Generic[Result]):
     ----------
     folder
         New, empty, or of the same kind and on the same settings.
-    kind
-        Of work, in words, for messages: ``"arena"``.
-    files
-        Names of the settings and of the lines.
     settings
         As plain values; written down.
-    deciding
-        The part of the settings that a piece depends on beside its key: what may not differ.
-    read
-        A result from its table; raises ``ValueError``, ``KeyError`` or ``TypeError`` where it is none.
     devices
         What every piece is measured with, as far as closed devices can say; written down beside the settings.
+
+    Attributes
+    ----------
+    kind
+        Of comparison, in words, for messages: ``"arena"``.
+    settings_file, lines_file
+        Names of its files.
 
     Raises
     ------
@@ -55,18 +63,32 @@ class FinishedLines(Generic[Result]):
         Another process is writing it.
     """
 
+    kind: ClassVar[str]
+    settings_file: ClassVar[str]
+    lines_file: ClassVar[str]
+
+    @abstractmethod
+    def deciding(self, settings: Mapping[str, Any]) -> Any:
+        """The part of the settings that a piece depends on beside its key: what may not differ."""
+
+    @abstractmethod
+    def key(self, piece: Piece) -> str:
+        """Names a piece in the file."""
+
+    @abstractmethod
+    def line(self, piece: Piece, result: Result) -> dict[str, Any]:
+        """What is written of a finished piece."""
+
+    @abstractmethod
+    def read(self, line: Mapping[str, Any]) -> Result:
+        """The result in a line; raises ``ValueError``, ``KeyError`` or ``TypeError`` where there is none."""
+
     def __init__(
-        self,
-        folder: Path,
-        kind: str,
-        files: tuple[str, str],
-        settings: Mapping[str, Any],
-        deciding: Callable[[Mapping[str, Any]], Any],
-        read: Callable[[Mapping[str, Any]], Result],
-        devices: Sequence[DeviceDescription] = (),
+        self, folder: Path, settings: Mapping[str, Any], devices: Sequence[DeviceDescription] = ()
     ) -> None:
-        recorded, self._lines = (folder / name for name in files)
-        self.folder, self._kind, self._read = folder, kind, read
+        kind, deciding = self.kind, self.deciding
+        recorded, self._lines = folder / self.settings_file, folder / self.lines_file
+        self.folder = folder
         if folder.exists() and not folder.is_dir():
             raise ConfigError(f"{folder} is a file; give the {kind} a folder")
         if folder.is_dir() and any(folder.iterdir()) and not recorded.is_file():
@@ -92,18 +114,24 @@ class FinishedLines(Generic[Result]):
             self._lock.release()
             raise
 
-    def find(self, key: str) -> Result | None:
+    @property
+    def rows_folder(self) -> Path:
+        """Where the rows of a piece in progress are kept, each in a folder of its own."""
+        return self.folder.absolute() / "rows"
+
+    def find(self, piece: Piece) -> Result | None:
         """What a piece gave, if it is finished."""
-        return self._done.get(key)
+        return self._done.get(self.key(piece))
 
     def results(self) -> dict[str, Result]:
         """Every finished piece by its key."""
         return dict(self._done)
 
-    def keep(self, key: str, result: Result, line: Mapping[str, Any]) -> None:
-        """Write a finished piece down: ``line`` holds its result, and what a reader of the file wants to see."""
+    def keep(self, piece: Piece, result: Result) -> None:
+        """Write a finished piece down."""
+        key = self.key(piece)
         self._done[key] = result
-        self._file.write(json.dumps({"key": key, **line}).encode("utf-8") + b"\n")
+        self._file.write(json.dumps({"key": key, **self.line(piece, result)}).encode("utf-8") + b"\n")
         self._file.flush()
         os.fdatasync(self._file.fileno())
 
@@ -124,7 +152,7 @@ class FinishedLines(Generic[Result]):
             different = beyond_the_seed(before.differences(now))
             if different:
                 raise ConfigError(
-                    f"{self.folder} holds a {self._kind} on another device, see {path.name} there; what was "
+                    f"{self.folder} holds a {self.kind} on another device, see {path.name} there; what was "
                     f"recorded, and what is: {joined(different)}. Set that back, or give another folder"
                 )
 
@@ -132,7 +160,7 @@ class FinishedLines(Generic[Result]):
         try:
             table = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{path} cannot be read ({error}); give the {self._kind} another folder") from error
+            raise ConfigError(f"{path} cannot be read ({error}); give the {self.kind} another folder") from error
         return table if isinstance(table, dict) else {}
 
     def _taken_up(self) -> dict[str, Result]:
@@ -146,12 +174,17 @@ class FinishedLines(Generic[Result]):
                 if not line.endswith(b"\n"):
                     break
                 table = json.loads(line)
-                done[str(table["key"])] = self._read(table)
+                done[str(table["key"])] = self.read(table)
             except (ValueError, KeyError, TypeError):
                 break
             kept += len(line)
         os.truncate(self._lines, kept)
         return done
+
+
+def without(settings: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """The experiment in the settings, but for some entries."""
+    return {name: value for name, value in settings.get("experiment", {}).items() if name not in names}
 
 
 def _as_json(settings: Mapping[str, Any]) -> Mapping[str, Any]:

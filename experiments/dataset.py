@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.errors import ConfigError, DatasetError
+from hwloop.tasks import Classification, LearningTask
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +62,8 @@ class Dataset:
             row, feature = (int(i) for i in bad[0])
             value = self.inputs[row, feature]
             self._refuse(f"row {row}, feature {feature} is {value}; leave the row out or fill the value in")
-        present = np.unique(self.labels)
-        if len(present) < 2:
-            self._refuse(f"has {len(present)} class of labels; a classifier needs at least two")
-        if present[0] < 0 or present[-1] >= len(self.class_names):
-            self._refuse(f"has labels from {present[0]} to {present[-1]} for {len(self.class_names)} classes")
+        if reason := self.task.reason_against(self.labels):
+            self._refuse(reason)
         if self.groups is not None:
             self._store("groups", self.groups, None)
             if self.groups.shape != (rows,):
@@ -73,6 +71,11 @@ class Dataset:
         if self.test_rows is not None:
             self._store("test_rows", self.test_rows, np.int64)
             self._check_test_rows(rows)
+
+    @property
+    def task(self) -> LearningTask:
+        """What is learned from it."""
+        return Classification.named(self.class_names)
 
     def _store(self, field: str, values: Any, dtype: Any) -> None:
         try:
@@ -146,51 +149,50 @@ def split(dataset: Dataset, seed: int, test: float = 0.25, validation: float = 0
     rest = np.setdiff1d(rows, test_rows)
     validation_rows = _choose(dataset, rest, validation * len(rows), rng)
     train_rows = np.setdiff1d(rest, validation_rows)
-    if len(np.unique(dataset.labels[train_rows])) < 2:
+    if reason := dataset.task.reason_not_to_train(dataset.labels[train_rows]):
         raise DatasetError(
-            f"{dataset.name}: the split leaves {len(train_rows)} rows of fewer than two classes to train on; "
+            f"{dataset.name}: the split leaves {len(train_rows)} rows of {reason} to train on; "
             "take smaller test and validation parts"
         )
     return Split(train=train_rows, validation=validation_rows, test=test_rows)
 
 
 def _choose(dataset: Dataset, rows: Rows, count: float, rng: np.random.Generator) -> Rows:
-    """About ``count`` of the rows, sorted, with every class in its share."""
+    """About ``count`` of the rows, sorted, with every stratum in its share."""
     if count <= 0:
         return np.empty(0, dtype=np.int64)
     wanted = int(np.ceil(count))
-    labels = dataset.labels[rows]
+    strata = dataset.task.strata(dataset.labels[rows])
     if dataset.groups is None:
-        return np.sort(rows[stratified(labels, wanted, rng)])
-    return np.sort(rows[_grouped(labels, dataset.groups[rows], wanted, rng)])
+        return np.sort(rows[stratified(strata, wanted, rng)])
+    return np.sort(rows[_grouped(strata, dataset.groups[rows], wanted, rng)])
 
 
-def stratified(labels: Rows, wanted: int, rng: np.random.Generator) -> Rows:
-    """Positions of ``wanted`` labels, each class in its share, rounded by largest remainder.
+def stratified(strata: Rows, wanted: int, rng: np.random.Generator) -> Rows:
+    """Positions of ``wanted`` rows, each stratum in its share, rounded by largest remainder.
 
-    A class keeps at least one row out, so that there is one to train on.
+    A stratum keeps at least one row out, so that there is one to train on.
     """
-    classes, counts = np.unique(labels, return_counts=True)
-    share = counts * wanted / len(labels)
+    kinds, counts = np.unique(strata, return_counts=True)
+    share = counts * wanted / len(strata)
     taken = np.floor(share).astype(np.int64)
-    # Classes with equal remainders take turns at random, so that none is favoured over many seeds.
-    order = np.lexsort((rng.random(len(classes)), taken - share))
+    # Strata with equal remainders take turns at random, so that none is favoured over many seeds.
+    order = np.lexsort((rng.random(len(kinds)), taken - share))
     taken[order[: wanted - taken.sum()]] += 1
     taken = np.minimum(taken, counts - 1)
     chosen = [
-        rng.permutation(np.flatnonzero(labels == label))[:number]
-        for label, number in zip(classes, taken, strict=True)
+        rng.permutation(np.flatnonzero(strata == kind))[:number] for kind, number in zip(kinds, taken, strict=True)
     ]
     return np.concatenate(chosen)
 
 
-def _grouped(labels: Rows, groups: NDArray[np.generic], wanted: int, rng: np.random.Generator) -> Rows:
-    """Positions of whole groups with about ``wanted`` rows in all, the classes as even as chance offers."""
+def _grouped(strata: Rows, groups: NDArray[np.generic], wanted: int, rng: np.random.Generator) -> Rows:
+    """Positions of whole groups with about ``wanted`` rows in all, the strata as even as chance offers."""
     names, member = np.unique(groups, return_inverse=True)
-    classes, label = np.unique(labels, return_inverse=True)
-    table = np.zeros((len(names), len(classes)), dtype=np.int64)
-    np.add.at(table, (member, label), 1)
-    ideal = table.sum(axis=0) * wanted / len(labels)
+    kinds, kind = np.unique(strata, return_inverse=True)
+    table = np.zeros((len(names), len(kinds)), dtype=np.int64)
+    np.add.at(table, (member, kind), 1)
+    ideal = table.sum(axis=0) * wanted / len(strata)
     best, least = np.empty(0, dtype=np.int64), np.inf
     for _ in range(GROUP_DRAWS):
         order = rng.permutation(len(names))
@@ -200,8 +202,8 @@ def _grouped(labels: Rows, groups: NDArray[np.generic], wanted: int, rng: np.ran
         inside = table[order[:number]].sum(axis=0)
         outside = table.sum(axis=0) - inside
         missing = np.count_nonzero(inside == 0) + np.count_nonzero(outside == 0)
-        # A class missing from a part is worse than any unevenness.
-        badness = missing * len(labels) + np.abs(inside - ideal).sum()
+        # A stratum missing from a part is worse than any unevenness.
+        badness = missing * len(strata) + np.abs(inside - ideal).sum()
         if badness < least:
             best, least = order[:number], badness
     return np.flatnonzero(np.isin(member, best))

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +15,34 @@ from hwloop.errors import BudgetExceeded, DeviceError, HwloopError, JournalError
 from hwloop.events import Event
 from hwloop.experiment import results
 from hwloop.experiment.config import ExperimentConfig, validated
-from hwloop.experiment.floors import build_trainer
 from hwloop.experiment.partition import Partition
+from hwloop.experiment.prepare import build_trainer, seed_rows
 from hwloop.experiment.rigs import PlannedRig, Rig
-from hwloop.experiment.seed_run import prepare_seed, seed_rows
+from hwloop.experiment.seed_run import prepare_seed
 from hwloop.experiments.arena.settings import arena_partition, judged_on_validation, without_validation
 from hwloop.experiments.campaign import KeptRig
 from hwloop.registry import DATASETS, TRAINERS
+from hwloop.tasks import Classification, LearningTask, kind_of
 from hwloop.training import trainer as make_trainer
 from hwloop.training.tuning import Tuning, largest_that_fits, tuning_of
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is trained, as far as a trainer's rows depend on it."""
+class FitSize:
+    """How much is trained, as far as a trainer's rows depend on it."""
 
     n_rows: int
-    n_classes: int
+    n_outputs: int
     n_stages: int
 
     @classmethod
-    def of(cls, data: Partition, n_stages: int) -> Task:
-        """The task of a seed."""
-        return cls(len(data.train), data.n_classes, n_stages)
+    def of(cls, data: Partition, n_stages: int) -> FitSize:
+        """Of a seed."""
+        return cls(len(data.train), data.task.n_outputs, n_stages)
 
     def rows_a_sample(self, trainer: str, options: Mapping[str, Any]) -> float:
         """Device rows a training sample, all stages together, that a trainer will need."""
-        cost = make_trainer(trainer, **options).cost(self.n_rows, self.n_classes, self.n_stages)
+        cost = make_trainer(trainer, **options).cost(self.n_rows, self.n_outputs, self.n_stages)
         return cost / self.n_rows
 
 
@@ -50,7 +51,7 @@ def tuning_space(trainer: str) -> Tuning:
     return tuning_of(TRAINERS.load(trainer))
 
 
-def options_within(trainer: str, options: Mapping[str, Any], task: Task, budget: float) -> dict[str, Any]:
+def options_within(trainer: str, options: Mapping[str, Any], task: FitSize, budget: float) -> dict[str, Any]:
     """The options with those rows that the budget allows.
 
     A trainer whose option fills the budget (its epochs) gets the most that fits.
@@ -72,7 +73,7 @@ def options_within(trainer: str, options: Mapping[str, Any], task: Task, budget:
 
     def cost(number: int) -> int:
         made = make_trainer(trainer, **{**options, fills: number})
-        return made.cost(task.n_rows, task.n_classes, task.n_stages)
+        return made.cost(task.n_rows, task.n_outputs, task.n_stages)
 
     most = largest_that_fits(cost, rows)
     if most is None:
@@ -80,7 +81,7 @@ def options_within(trainer: str, options: Mapping[str, Any], task: Task, budget:
     return {**options, fills: most}
 
 
-def refusal(trainer: str, task: Task, budget: float) -> str | None:
+def refusal(trainer: str, task: FitSize, budget: float) -> str | None:
     """Why a trainer cannot take part at a budget with its defaults; ``None`` where it can."""
     try:
         options_within(trainer, {}, task, budget)
@@ -90,6 +91,7 @@ def refusal(trainer: str, task: Task, budget: float) -> str | None:
 
 
 VALIDATION, TEST = "validation", "test"
+NAMED = ("rows_per_train_sample", "rows_per_prediction", "multiply_adds")  # columns that a result has by name
 REFERENCES = "references"  # floors and ceiling of a seed, in the place of a trainer
 
 
@@ -123,8 +125,8 @@ class CellResult:
 
     Attributes
     ----------
-    accuracy
-        By method: ``network`` for a trainer; floors and ceiling for the references.
+    scores
+        The main score by method: ``network`` for a trainer; floors and ceiling for the references.
     rows
         Device rows that training took, all stages.
     rows_a_sample
@@ -137,9 +139,13 @@ class CellResult:
         Why the trainer could not train here; empty where it did.
     uses_model
         What it knew of the device beyond its measured rows; empty for nothing.
+    figures
+        The network's, in columns of the evidence that the others do not name.
+    kind
+        Of the task.
     """
 
-    accuracy: Mapping[str, float]
+    scores: Mapping[str, float]
     rows: int = 0
     rows_a_sample: float = 0.0
     rows_a_prediction: float = 0.0
@@ -148,11 +154,36 @@ class CellResult:
     multiply_adds: int = 0
     refused: str = ""
     uses_model: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    kind: type[LearningTask] = Classification
 
     @property
-    def network_accuracy(self) -> float:
-        """Share of the rows it was judged on that the trained network classifies right; 0 if it refused."""
-        return self.accuracy.get(results.NETWORK, 0.0)
+    def network_score(self) -> float:
+        """Main score of the trained network on the rows it was judged on; the worst if it refused."""
+        worst = 0.0 if self.kind.metrics[0].higher_is_better else math.inf
+        return self.scores.get(results.NETWORK, worst)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for a file."""
+        plain = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("scores", "figures", "kind")
+        }
+        more: dict[str, Any] = {"figures": dict(self.figures)} if self.figures else {}
+        more |= {} if self.kind is Classification else {"task": self.kind.kind}  # files never named the first kind
+        return {self.kind.metrics[0].key: dict(self.scores), **plain, **more}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> CellResult:
+        """What :meth:`as_dict` gave.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+        """
+        kind = kind_of(found)
+        scores = kind.metrics[0].key
+        plain = {name: value for name, value in found.items() if name not in (scores, "task")}
+        return cls(found[scores], **plain, kind=kind)
 
 
 def run_cell(experiment: Mapping[str, Any], cell: Cell, rows: Path | None = None) -> CellResult:
@@ -226,19 +257,21 @@ def _run(config: ExperimentConfig, data: Partition, cell: Cell, rig: Rig) -> Cel
     announced = seed_rows(config, build_trainer(config, data.seed), data, first=False)
     seed = prepare_seed(config, data, rig, announced, _unheard)
     result, _ = seed.run(0)
-    network = result.scores[results.NETWORK]
-    accuracy = {name: score.accuracy for name, score in result.scores.items()}
+    network, main = result.scores[results.NETWORK], data.task.main.key
+    scores = {name: score[main] for name, score in result.scores.items()}
     if cell.trainer == REFERENCES:
-        accuracy.pop(results.NETWORK)
+        scores.pop(results.NETWORK)
     return CellResult(
-        accuracy,
+        scores,
         result.rows["train"],
-        network.rows_per_train_sample,
-        network.rows_per_prediction,
+        network["rows_per_train_sample"],
+        network["rows_per_prediction"],
         result.digital_seconds,
         result.busy_seconds,
-        network.multiply_adds,
+        int(network["multiply_adds"]),
         uses_model=result.uses_model,
+        figures={key: value for key, value in network.figures.items() if key not in (main, *NAMED)},
+        kind=type(data.task),
     )
 
 

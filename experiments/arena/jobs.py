@@ -18,7 +18,7 @@ from hwloop.experiments.arena.cell import (
     VALIDATION,
     Cell,
     CellResult,
-    Task,
+    FitSize,
     cell_config,
     cell_data,
     options_within,
@@ -225,7 +225,7 @@ def searched(search: Search) -> Found:
     """Run a search; trials that are known already are not run again."""
     probe = Cell(search.trainer, {}, search.seed, VALIDATION)
     config = cell_config(search.experiment, probe)
-    task = Task.of(cell_data(config, probe), config.network.stages)
+    task = FitSize.of(cell_data(config, probe), config.network.stages)
     ran: list[tuple[Cell, CellResult]] = []
 
     def completed(options: dict[str, Any]) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def searched(search: Search) -> Found:
             result = run_cell(search.experiment, cell, search.rows)
             ran.append((cell, result))
             search.keep(cell, result)
-        return result.network_accuracy
+        return result.network_score
 
     options = best_options(tuning_space(search.trainer), search.trials, search.seed, completed, score)
     return Found(search.trainer, search.budget, options, tuple(ran))

@@ -17,12 +17,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 import hwloop
 from hwloop.experiment import columns as words
-from hwloop.experiment import results
 from hwloop.experiment.plots import ACCENT, GRID, INK, QUIET, STYLE
-from hwloop.experiment.report import data_uri
+from hwloop.experiment.report import data_uri, heading_in_html
 from hwloop.experiment.toml_text import toml_text
 from hwloop.experiments.arena.settings import ArenaSettings
-from hwloop.experiments.arena.standings import REFERENCE_NAMES, Entry, Standings
+from hwloop.experiments.arena.standings import Entry, Standings
 from hwloop.journal.durable_files import atomic_write
 
 
@@ -35,6 +34,7 @@ def rendered(template: str, settings: ArenaSettings, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["heading"] = heading_in_html
     return environment.get_template(template).render(
         settings=settings,
         experiment=settings.experiment,
@@ -52,9 +52,9 @@ def _source(template: str) -> str:
 # Okabe and Ito's colours, told apart by every eye, each with four markers.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5c9e")
 MARKERS = ("o", "s", "^", "D")
-MARGIN = 1.5  # of the axes: a factor of rows, points of accuracy
+MARGIN = 1.5  # of the axes: a factor of rows, points of the score
 SIDE_STEP = 1.03
-SHOWN_REFERENCES = (results.LINEAR, results.ONE_STAGE, results.NULL_IDENTITY, results.BACKPROP)
+SHOWN_REFERENCES = ("linear", "one_stage_readout", "null_identity", "backprop")
 
 
 def draw_standings(standings: Standings, path: Path) -> Path:
@@ -69,7 +69,7 @@ def draw_standings(standings: Standings, path: Path) -> Path:
         _row_axis(axes, standings)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda rows, _: f"{rows:g}"))
         axes.set_xlabel("device rows a training sample, all stages together (equal rows stand side by side)")
-        axes.set_ylabel("test accuracy (%); bars: 95 % interval over seeds")
+        axes.set_ylabel(f"test {standings.metric.axis}; bars: 95 % interval over seeds")
         axes.grid(color=GRID)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7.5, handlelength=1.6)
         FigureCanvasAgg(figure)
@@ -87,14 +87,15 @@ def _row_axis(axes: Any, standings: Standings) -> None:
 
 def _references(axes: Any, standings: Standings) -> None:
     """Floors and ceiling as level lines: they cost no row, or one a sample. Names too close move apart."""
+    metric, names = standings.metric, standings.reference_names
     levels = {
-        REFERENCE_NAMES[method]: 100 * standings.reference(method).mean
+        names[method]: metric.scale * standings.reference(method).mean
         for method in SHOWN_REFERENCES
-        if method in standings.reference_methods
+        if method in names
     }
     low, high = axes.get_ylim()
     low = min([low, *(level - MARGIN for level in levels.values())])
-    high = min(max([high, *(level + MARGIN for level in levels.values())]), 100.5)
+    high = min(max([high, *(level + MARGIN for level in levels.values())]), 0.5 + (metric.most or np.inf))
     axes.set_ylim(low, high)
     gap, above = 0.028 * (high - low), -np.inf
     for name, level in sorted(levels.items(), key=lambda item: item[1]):
@@ -119,7 +120,7 @@ def _front(axes: Any, standings: Standings) -> None:
     most = max(entry.rows_a_sample for entry in standings.trained)
     axes.step(
         [*(entry.rows_a_sample for entry in front), MARGIN * most],
-        [100 * entry.accuracy.mean for entry in [*front, front[-1]]],
+        [standings.metric.scale * entry.score.mean for entry in [*front, front[-1]]],
         where="post",
         color=ACCENT,
         linewidth=5,
@@ -136,8 +137,8 @@ def _trainers(axes: Any, standings: Standings) -> None:
     beside = _side_by_side(standings.ranking)
     for number, (trainer, entries) in enumerate(by_trainer.items()):
         entries.sort(key=lambda entry: entry.rows_a_sample)
-        means = 100 * np.array([entry.accuracy.mean for entry in entries])
-        lows = np.array([_low(entry) for entry in entries])
+        means = standings.metric.scale * np.array([entry.score.mean for entry in entries])
+        lows = standings.metric.scale * np.array([_low(entry) for entry in entries])
         axes.errorbar(
             [beside[id(entry)] for entry in entries],
             means,
@@ -168,7 +169,7 @@ def _side_by_side(entries: list[Entry]) -> dict[int, float]:
 
 def _low(entry: Entry) -> float:
     interval = entry.interval
-    return 100 * (interval.mean if interval.low is None else interval.low)
+    return interval.mean if interval.low is None else interval.low
 
 
 REPORT, TABLE, FIGURES, PLOT = "report.html", "table.md", "arena-result.json", "arena.png"
@@ -184,6 +185,8 @@ def write_arena_report(standings: Standings, folder: Path) -> Path:
     page = rendered(
         "arena.html.j2",
         standings.settings,
+        columns=standings.columns,
+        metric=standings.metric,
         lines=[entry_line(entry, standings) for entry in standings.ranking],
         references=reference_lines(standings),
         refused=standings.as_json()["refused"],
@@ -199,10 +202,7 @@ def entry_line(entry: Entry, standings: Standings) -> dict[str, Any]:
     options = ", ".join(f"{name} {_short(value)}" for name, value in sorted(entry.options.items()))
     return {
         "trainer": entry.trainer + (MODEL_MARK if entry.uses_model else ""),
-        "accuracy": words.percent(entry.accuracy),
-        "rows": words.rows(entry.rows_a_sample),
-        "prediction": words.rows(entry.rows_a_prediction),
-        "seconds": words.seconds(entry.digital_seconds),
+        "figures": [column.show(column.of(entry)) for column in standings.columns],
         "options": options or "its defaults",
         "front": entry in standings.pareto_front,
     }
@@ -211,24 +211,24 @@ def entry_line(entry: Entry, standings: Standings) -> dict[str, Any]:
 def reference_lines(standings: Standings) -> list[dict[str, str]]:
     """Floors and ceiling as a person reads them."""
     return [
-        {"method": REFERENCE_NAMES[name], "accuracy": words.percent(standings.reference(name))}
-        for name in standings.reference_methods
+        {"method": name, "score": words.shown(standings.metric, standings.reference(key))}
+        for key, name in standings.reference_names.items()
     ]
 
 
 def markdown_table(standings: Standings) -> str:
     """The table for a README: the best first, the Pareto front in bold."""
+    columns = standings.columns
     lines = [
-        "| trainer | test accuracy | rows a sample | rows a prediction | digital time |",
-        "|---|---|---|---|---|",
+        f"| trainer | {' | '.join(column.heading or column.title for column in columns)} |",
+        "|---" * (1 + len(columns)) + "|",
     ]
     for entry in standings.ranking:
         line = entry_line(entry, standings)
         name = f"**{line['trainer']}**" if line["front"] else line["trainer"]
-        lines.append(
-            f"| {name} | {line['accuracy']} | {line['rows']} | {line['prediction']} | {line['seconds']} |"
-        )
-    lines += [f"| *{line['method']}* | {line['accuracy']} | | | |" for line in reference_lines(standings)]
+        lines.append(f"| {name} | {' | '.join(line['figures'])} |")
+    empty = " |" * (len(columns) - 1)
+    lines += [f"| *{line['method']}* | {line['score']} |{empty}" for line in reference_lines(standings)]
     return "\n".join(lines) + "\n"
 
 

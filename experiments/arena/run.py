@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from hwloop.device import DeviceDescription
 from hwloop.experiments.arena.cell import (
     REFERENCES,
     TEST,
     VALIDATION,
     Cell,
     CellResult,
-    Task,
+    FitSize,
     cell_config,
     cell_data,
     refusal,
@@ -33,74 +32,33 @@ from hwloop.experiments.arena.jobs import (
 )
 from hwloop.experiments.arena.settings import ArenaSettings
 from hwloop.experiments.arena.standings import Entry, Standings
-from hwloop.experiments.campaign import FinishedLines
-
-SETTINGS, CELLS, ROWS = "arena.json", "cells.jsonl", "rows"
+from hwloop.experiments.campaign import Campaign, Progress, no_progress, without
 
 
-class CellStore:
-    """Finished cells of an arena's folder, see :class:`hwloop.experiments.campaign.FinishedLines`.
+class CellStore(Campaign[Cell, CellResult]):
+    """Finished cells of an arena's folder."""
 
-    Raises
-    ------
-    ConfigError
-        The folder holds an arena on another device, dataset or network, or something else.
-    JournalError
-        Another process is writing it.
-    """
+    kind, settings_file, lines_file = "arena", "arena.json", "cells.jsonl"
 
-    def __init__(
-        self, folder: Path, settings: Mapping[str, Any], devices: Sequence[DeviceDescription] = ()
-    ) -> None:
-        files = (SETTINGS, CELLS)
-        self._lines = FinishedLines(
-            folder, "arena", files, settings, _decides, lambda line: CellResult(**line["result"]), devices
-        )
+    def deciding(self, settings: Mapping[str, Any]) -> Any:
+        """More trainers, budgets or seeds change no cell."""
+        return without(settings, "seeds", "trainer", "name", "description")
 
-    @property
-    def rows_folder(self) -> Path:
-        """Where the rows of cells are kept, by the cell's key."""
-        return self._lines.folder.absolute() / ROWS
+    def key(self, piece: Cell) -> str:
+        """The cell's own."""
+        return piece.key
 
-    def find(self, cell: Cell) -> CellResult | None:
-        """What a cell gave, if it is finished."""
-        return self._lines.find(cell.key)
+    def line(self, piece: Cell, result: CellResult) -> dict[str, Any]:
+        """The cell and its result."""
+        return {"cell": asdict(piece), "result": result.as_dict()}
 
-    def results(self) -> dict[str, CellResult]:
-        """Every finished cell by its key."""
-        return self._lines.results()
-
-    def keep(self, cell: Cell, result: CellResult) -> None:
-        """Write a finished cell down."""
-        self._lines.keep(cell.key, result, {"cell": asdict(cell), "result": asdict(result)})
-
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lines.__exit__()
-
-
-def _decides(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a cell's result depends on beside the cell itself: more trainers, budgets or seeds change none."""
-    experiment = {**settings.get("experiment", {})}
-    for key in ("seeds", "trainer", "name", "description"):
-        experiment.pop(key, None)
-    return experiment
-
-
-Progress = Callable[[str, int, int], None]
-
-
-def unheard(what: str, done: int, of: int) -> None:
-    """For those who want no progress."""
+    def read(self, line: Mapping[str, Any]) -> CellResult:
+        """As :meth:`CellResult.as_dict` gave it."""
+        return CellResult.from_dict(line["result"])
 
 
 def run_arena(
-    settings: ArenaSettings, folder: Path, workers: Workers | None = None, progress: Progress = unheard
+    settings: ArenaSettings, folder: Path, workers: Workers | None = None, progress: Progress = no_progress
 ) -> Standings:
     """Every trainer at every budget; what the folder holds already is not run again.
 
@@ -149,7 +107,7 @@ class _Arena:
         """Which trainers can be served at which budgets, and why the others cannot: before any row."""
         probe = Cell(REFERENCES, {}, self.settings.experiment.seeds[0], VALIDATION)
         config = cell_config(table, probe)
-        task = Task.of(cell_data(config, probe), config.network.stages)
+        task = FitSize.of(cell_data(config, probe), config.network.stages)
         admitted, refused = [], {}
         for trainer in self.settings.trainers:
             for budget in self.settings.budgets:

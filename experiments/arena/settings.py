@@ -8,7 +8,7 @@ from typing import Any
 
 from hwloop.errors import ConfigError
 from hwloop.experiment.config import ExperimentConfig
-from hwloop.experiment.partition import Labelled, Partition
+from hwloop.experiment.partition import Partition, Samples
 from hwloop.experiments.dataset import Dataset, split
 from hwloop.registry import TRAINERS, nearest
 
@@ -109,16 +109,16 @@ def arena_partition(dataset: Dataset, seed: int, test: float, validation: float)
     share = validation * len(dataset.labels) / len(outer.train)
     inner = split(rest, seed, 0.0, min(share, 0.5))
     parts = [outer.train[inner.train], outer.train[inner.validation], outer.test]
-    train, held_out, tested = (Labelled(dataset.inputs[rows], dataset.labels[rows]) for rows in parts)
-    return Partition(seed, train, held_out, tested, tuple(dataset.class_names))
+    train, held_out, tested = (Samples(dataset.inputs[rows], dataset.labels[rows]) for rows in parts)
+    return Partition(seed, train, held_out, tested, dataset.task)
 
 
 def judged_on_validation(data: Partition) -> Partition:
     """The same rows with the validation rows in the place of the test rows, which nobody sees."""
     assert data.validation is not None
-    return Partition(data.seed, data.train, None, data.validation, data.class_names)
+    return Partition(data.seed, data.train, None, data.validation, data.task)
 
 
 def without_validation(data: Partition) -> Partition:
     """The same rows without those that the settings were chosen on."""
-    return Partition(data.seed, data.train, None, data.test, data.class_names)
+    return Partition(data.seed, data.train, None, data.test, data.task)

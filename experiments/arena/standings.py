@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from hwloop.experiment import results
-from hwloop.experiment.columns import Interval, Summary, t_interval
+from hwloop.experiment.columns import Column, Interval, Summary, columns_of, rows, seconds, shown, t_interval
+from hwloop.experiment.floors import FLOORS
 from hwloop.experiments.arena.cell import CellResult
 from hwloop.experiments.arena.settings import ArenaSettings
-
-REFERENCE_NAMES = {
-    results.LINEAR: "linear softmax on the inputs",
-    results.NULL_ZEROS: "null physics: zeros",
-    results.NULL_IDENTITY: "null physics: linear projection",
-    results.ONE_STAGE: "one physical stage, ridge readout",
-    results.BACKPROP: "ceiling: digital network by backpropagation",
-}
+from hwloop.tasks import LearningTask, Metric
 
 
 @dataclass(frozen=True)
@@ -39,9 +33,9 @@ class Entry:
         return next((result.refused for result in self.results if result.refused), "")
 
     @property
-    def accuracy(self) -> Summary:
-        """Test accuracy, in [0, 1]."""
-        return Summary(tuple(result.network_accuracy for result in self.results))
+    def score(self) -> Summary:
+        """Main test score."""
+        return Summary(tuple(result.network_score for result in self.results))
 
     @property
     def uses_model(self) -> str:
@@ -51,7 +45,7 @@ class Entry:
     @property
     def interval(self) -> Interval:
         """Mean with its 95 % interval over seeds."""
-        return t_interval(self.accuracy.values)
+        return t_interval(self.score.values)
 
     @property
     def rows_a_sample(self) -> float:
@@ -90,7 +84,7 @@ class Standings:
 
     @property
     def trained(self) -> list[Entry]:
-        """Entries with an accuracy, each once: a budget that changes nothing is not listed again."""
+        """Entries with a score, each once: a budget that changes nothing is not listed again."""
         seen: dict[tuple[str, str], Entry] = {}
         for entry in self.entries:
             if not entry.refused:
@@ -98,27 +92,58 @@ class Standings:
         return list(seen.values())
 
     @property
+    def kind(self) -> type[LearningTask]:
+        """What kind of task it is."""
+        return self.references[0].kind
+
+    @property
+    def metric(self) -> Metric:
+        """The score that is compared."""
+        return self.kind.metrics[0]
+
+    @property
+    def columns(self) -> list[Column]:
+        """Of its table, each of an entry: the score, what it cost, and what else the evidence has columns for."""
+        metric = self.metric
+        score = Column(metric.key, f"test {metric.title}", lambda entry: entry.score, partial(shown, metric))
+        return [score, *COST_COLUMNS, *self._further_columns()]
+
+    def _further_columns(self) -> list[Column]:
+        """Columns of the evidence that the cells' results hold beside those that stand here by name."""
+        held = [set(result.figures) for entry in self.trained for result in entry.results]
+        every = set.intersection(*held) if held else set()
+        return [
+            replace(column, of=partial(_figure, column), heading=column.title.replace("\n", " "))
+            for column in columns_of(self.kind)
+            if column.key in every
+        ]
+
+    def _badness(self, entry: Entry) -> float:
+        return -entry.score.mean if self.metric.higher_is_better else entry.score.mean
+
+    @property
     def ranking(self) -> list[Entry]:
         """The best first; of two alike, the one with fewer rows."""
-        return sorted(self.trained, key=lambda entry: (-entry.accuracy.mean, entry.rows_a_sample))
+        return sorted(self.trained, key=lambda entry: (self._badness(entry), entry.rows_a_sample))
 
     @property
     def pareto_front(self) -> list[Entry]:
-        """Entries that no other beats in accuracy for as few rows, by rising rows."""
+        """Entries that no other beats for as few rows, by rising rows."""
         front: list[Entry] = []
-        for entry in sorted(self.trained, key=lambda e: (e.rows_a_sample, -e.accuracy.mean)):
-            if not front or entry.accuracy.mean > front[-1].accuracy.mean:
+        for entry in sorted(self.trained, key=lambda e: (e.rows_a_sample, self._badness(e))):
+            if not front or self._badness(entry) < self._badness(front[-1]):
                 front.append(entry)
         return front
 
     def reference(self, method: str) -> Summary:
-        """Test accuracy of a floor or the ceiling."""
-        return Summary(tuple(result.accuracy[method] for result in self.references))
+        """Main test score of a floor or the ceiling."""
+        return Summary(tuple(result.scores[method] for result in self.references))
 
     @property
-    def reference_methods(self) -> list[str]:
-        """Floors and ceiling that were scored, in the order of :data:`REFERENCE_NAMES`."""
-        return [name for name in REFERENCE_NAMES if name in self.references[0].accuracy]
+    def reference_names(self) -> dict[str, str]:
+        """Floors and ceiling that were scored: their names in the table by their keys, in its order."""
+        scored = self.references[0].scores
+        return {floor.key: floor.standing_of(self.kind) for floor in FLOORS if floor.key in scored}
 
     def as_json(self) -> dict[str, Any]:
         """Plain numbers and text."""
@@ -128,16 +153,13 @@ class Standings:
                     "trainer": entry.trainer,
                     "budget": entry.budget,
                     "options": dict(entry.options),
-                    "accuracy": entry.accuracy.as_dict(),
-                    "rows_a_sample": entry.rows_a_sample,
-                    "rows_a_prediction": entry.rows_a_prediction,
-                    "digital_seconds": entry.digital_seconds,
+                    **{column.key: _plain(column.of(entry)) for column in self.columns},
                     "uses_model": entry.uses_model,
                     "on_pareto_front": entry in self.pareto_front,
                 }
                 for entry in self.ranking
             ],
-            "references": {name: self.reference(name).as_dict() for name in self.reference_methods},
+            "references": {name: self.reference(name).as_dict() for name in self.reference_names},
             "refused": [
                 {"trainer": trainer, "budget": budget, "reason": reason}
                 for (trainer, budget), reason in [*self.refused.items(), *self._refused_late()]
@@ -146,3 +168,21 @@ class Standings:
 
     def _refused_late(self) -> list[tuple[tuple[str, float], str]]:
         return [((entry.trainer, entry.budget), entry.refused) for entry in self.entries if entry.refused]
+
+
+def _figure(column: Column, entry: Entry) -> Any:
+    """What a column of the evidence summarises of an entry's seeds."""
+    return column.summarise([result.figures[column.key] for result in entry.results], [1.0] * len(entry.results))
+
+
+def _plain(figure: Any) -> Any:
+    return figure.as_dict() if isinstance(figure, Summary) else figure
+
+
+COST_COLUMNS = (
+    Column("rows_a_sample", "rows a\ntraining sample", lambda e: e.rows_a_sample, rows, heading="rows a sample"),
+    Column(
+        "rows_a_prediction", "rows a\nprediction", lambda e: e.rows_a_prediction, rows, heading="rows a prediction"
+    ),
+    Column("digital_seconds", "digital\ntime", lambda e: e.digital_seconds, seconds, heading="digital time"),
+)

@@ -25,10 +25,12 @@ from hwloop.experiments.arena.cell import require_rig
 from hwloop.experiments.arena.jobs import Workers
 from hwloop.experiments.arena.report import COLOURS, MARKERS, SHOWN_REFERENCES, rendered, write_arena_report
 from hwloop.experiments.arena.report import REPORT as ARENA_REPORT
-from hwloop.experiments.arena.run import Progress, run_arena, unheard
+from hwloop.experiments.arena.run import run_arena
 from hwloop.experiments.arena.settings import ArenaSettings
-from hwloop.experiments.arena.standings import REFERENCE_NAMES, Standings
+from hwloop.experiments.arena.standings import Standings
+from hwloop.experiments.campaign import Progress, no_progress
 from hwloop.journal.durable_files import atomic_write
+from hwloop.tasks import Metric
 
 FOLDER_CHARACTERS = 80
 
@@ -105,7 +107,7 @@ def run_variation(
     settings: Callable[[str], ArenaSettings],
     folder: Path,
     workers: Workers | None = None,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> dict[str, Standings]:
     """Run every value's arena in a folder of its own; returns standings by value, in the given order.
 
@@ -171,6 +173,7 @@ def _page(variation: Variation, found: dict[str, Standings], plot: Path) -> str:
     return rendered(
         "variation.html.j2",
         found[variation.values[0]].settings,
+        metric=_metric(found),
         key=variation.key,
         values=values,
         trainers=[{"name": name, "figures": figures} for name, figures in trainer_rows(found)],
@@ -179,8 +182,12 @@ def _page(variation: Variation, found: dict[str, Standings], plot: Path) -> str:
     )
 
 
+def _metric(found: dict[str, Standings]) -> Metric:
+    return next(iter(found.values())).metric
+
+
 def variation_rows(found: dict[str, Standings]) -> list[Row]:
-    """Name and accuracy at every value, as a person reads them; trainers first, floors and ceiling after them."""
+    """Name and score at every value, as a person reads them; trainers first, floors and ceiling after them."""
     return [*trainer_rows(found), *reference_rows(found)]
 
 
@@ -189,7 +196,7 @@ def trainer_rows(found: dict[str, Standings]) -> list[Row]:
     return [
         (
             f"{trainer} at {budget:g} rows a sample",
-            ["" if entry is None else words.percent(entry.accuracy) for entry in entries],
+            ["" if entry is None else words.shown(_metric(found), entry.score) for entry in entries],
         )
         for (trainer, budget), entries in lines(found).items()
     ]
@@ -198,9 +205,9 @@ def trainer_rows(found: dict[str, Standings]) -> list[Row]:
 def reference_rows(found: dict[str, Standings]) -> list[Row]:
     """Floors and ceiling that were scored at every value."""
     return [
-        (name, [words.percent(standings.reference(method)) for standings in found.values()])
-        for method, name in REFERENCE_NAMES.items()
-        if all(method in standings.reference_methods for standings in found.values())
+        (name, [words.shown(_metric(found), standings.reference(method)) for standings in found.values()])
+        for method, name in next(iter(found.values())).reference_names.items()
+        if all(method in standings.reference_names for standings in found.values())
     ]
 
 
@@ -219,12 +226,12 @@ def draw_variation(variation: Variation, found: dict[str, Standings], path: Path
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 4.6), layout="constrained")
         axes = figure.subplots()
-        places = _places(variation)
+        places, metric = _places(variation), _metric(found)
         for number, ((trainer, budget), entries) in enumerate(lines(found).items()):
             trained = [(place, entry.interval) for place, entry in zip(places, entries, strict=True) if entry]
             at = [place for place, _ in trained]
-            means = np.array([100 * interval.mean for _, interval in trained])
-            half = means - [100 * (i.mean if i.low is None else i.low) for _, i in trained]
+            means = np.array([metric.scale * interval.mean for _, interval in trained])
+            half = means - [metric.scale * (i.mean if i.low is None else i.low) for _, i in trained]
             colour = COLOURS[number % len(COLOURS)]
             axes.plot(
                 at,
@@ -239,8 +246,8 @@ def draw_variation(variation: Variation, found: dict[str, Standings], path: Path
         _references(axes, places, found)
         axes.set_xticks(places, variation.values)
         axes.set_xlabel(variation.key)
-        axes.set_ylabel("test accuracy (%); bands: 95 % interval over seeds")
-        axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
+        axes.set_ylabel(f"test {metric.axis}; bands: 95 % interval over seeds")
+        axes.set_ylim(top=min(axes.get_ylim()[1], 0.5 + (metric.most or np.inf)))
         axes.grid(color=GRID)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7.5, handlelength=1.8)
         FigureCanvasAgg(figure)
@@ -257,10 +264,11 @@ def _places(variation: Variation) -> list[float]:
 
 def _references(axes: Any, places: list[float], found: dict[str, Standings]) -> None:
     """Floors and ceiling: they may depend on the key too."""
+    metric, names = _metric(found), next(iter(found.values())).reference_names
     for method, dashes in zip(SHOWN_REFERENCES, DASHES, strict=True):
-        if any(method not in standings.reference_methods for standings in found.values()):
+        if any(method not in standings.reference_names for standings in found.values()):
             continue
-        means = [100 * t_interval(standings.reference(method).values).mean for standings in found.values()]
-        axes.plot(
-            places, means, color=QUIET, linewidth=0.9, linestyle=dashes, label=REFERENCE_NAMES[method], zorder=1
-        )
+        means = [
+            metric.scale * t_interval(standings.reference(method).values).mean for standings in found.values()
+        ]
+        axes.plot(places, means, color=QUIET, linewidth=0.9, linestyle=dashes, label=names[method], zorder=1)

@@ -10,11 +10,12 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from hwloop.experiment.columns import Summary, shown
 from hwloop.experiment.plots import GRID, QUIET, STYLE
-from hwloop.experiments.drift.run import UNTOUCHED, Course, DriftResult
+from hwloop.experiments.drift.run import UNTOUCHED, DriftResult, PolicyCourse
 from hwloop.journal.durable_files import atomic_write
+from hwloop.tasks import Metric
 
 PLOT, TABLE, FIGURES = "drift.png", "table.md", "drift.json"
 # Okabe and Ito's colours, told apart by every eye.
@@ -26,29 +27,28 @@ def write_drift_report(result: DriftResult, folder: Path) -> Path:
     """Write plot, table and figures into a folder; returns the plot's path."""
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / FIGURES, json.dumps(as_json(result), indent=1) + "\n")
-    lines = [HEADINGS, ("---",) * len(HEADINGS), *(course_line(course) for course in result.courses)]
+    lines = [
+        HEADINGS,
+        ("---",) * len(HEADINGS),
+        *(course_line(course, result.metric) for course in result.courses),
+    ]
     atomic_write(folder / TABLE, "".join(f"| {' | '.join(line)} |\n" for line in lines))
     return draw_courses(result, folder / PLOT)
 
 
-def course_line(course: Course) -> tuple[str, ...]:
+def course_line(course: PolicyCourse, metric: Metric) -> tuple[str, ...]:
     """A policy as a person reads it: figures over the steps of the mean over seeds."""
-    mean = 100 * course.accuracy.mean(axis=0)
-    worst = int(mean.argmin())
+    mean = course.scores.mean(axis=0)
+    worst = int(mean.argmin() if metric.higher_is_better else mean.argmax())
+    worst_of_all = course.scores.min() if metric.higher_is_better else course.scores.max()
     return (
         course.policy + (" (uses a model of the device)" if course.uses_model else ""),
-        f"{_over_seeds(course.accuracy[:, worst])} (step {worst})",
-        f"{mean.mean():.1f} %",
-        _over_seeds(course.accuracy[:, -1]),
+        f"{shown(metric, Summary(tuple(course.scores[:, worst])))} (step {worst})",
+        metric.shown(float(mean.mean())),
+        shown(metric, Summary(tuple(course.scores[:, -1]))),
         f"{course.rows.max()}",
-        f"{100 * course.accuracy.min():.1f} %",
+        metric.shown(float(worst_of_all)),
     )
-
-
-def _over_seeds(accuracy: NDArray[np.float64]) -> str:
-    """Mean, and the standard deviation where there is one."""
-    spread = f" ± {100 * accuracy.std(ddof=1):.1f}" if len(accuracy) > 1 else ""
-    return f"{100 * accuracy.mean():.1f}{spread} %"
 
 
 def as_json(result: DriftResult) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def as_json(result: DriftResult) -> dict[str, Any]:
         "policies": {
             course.policy: {
                 "uses_model": course.uses_model,
-                "accuracy": course.accuracy.tolist(),
+                result.metric.key: course.scores.tolist(),
                 "rows": course.rows.tolist(),
                 "drift": [[None if np.isnan(d) else float(d) for d in seed] for seed in course.drift],
             }
@@ -74,7 +74,7 @@ def as_json(result: DriftResult) -> dict[str, Any]:
 
 
 def draw_courses(result: DriftResult, path: Path) -> Path:
-    """Accuracy of every policy from step to step, above the correlation that the device has left."""
+    """Score of every policy from step to step, above the correlation that the device has left."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 5.2), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
@@ -82,9 +82,10 @@ def draw_courses(result: DriftResult, path: Path) -> Path:
         colours = iter(COLOURS * (1 + len(result.courses) // len(COLOURS)))
         for course in result.courses:
             colour = QUIET if course.policy == UNTOUCHED else next(colours)
-            _draw(above, steps, course, colour)
-        above.set_ylabel("test accuracy (%)")
-        above.set_ylim(0, 101)
+            _draw(above, steps, course, colour, result.metric)
+        above.set_ylabel(f"test {result.metric.axis}")
+        if result.metric.most is not None:
+            above.set_ylim(0, 1.01 * result.metric.most)
         above.grid(color=GRID)
         above.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
         below.plot(steps, result.correlation.mean(axis=0), color=QUIET)
@@ -97,11 +98,13 @@ def draw_courses(result: DriftResult, path: Path) -> Path:
     return path
 
 
-def _draw(axes: Any, steps: Any, course: Course, colour: str) -> None:
+def _draw(axes: Any, steps: Any, course: PolicyCourse, colour: str, metric: Metric) -> None:
     """Mean over seeds, and a band of one standard deviation."""
-    mean = 100 * course.accuracy.mean(axis=0)
+    mean = metric.scale * course.scores.mean(axis=0)
     name = "untouched" if course.policy == UNTOUCHED else course.policy
     axes.plot(steps, mean, color=colour, label=name + (" (model)" if course.uses_model else ""), lw=1.6)
-    if len(course.accuracy) > 1:
-        spread = 100 * course.accuracy.std(axis=0, ddof=1)
-        axes.fill_between(steps, mean - spread, np.minimum(mean + spread, 100), color=colour, alpha=0.15, lw=0)
+    if len(course.scores) > 1:
+        spread = metric.scale * course.scores.std(axis=0, ddof=1)
+        axes.fill_between(
+            steps, mean - spread, np.minimum(mean + spread, metric.most or np.inf), color=colour, alpha=0.15, lw=0
+        )

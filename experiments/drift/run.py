@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,15 @@ from hwloop.adapt.adapter import check_step
 from hwloop.device import DeviceDescription
 from hwloop.errors import ConfigError
 from hwloop.experiment.config import ExperimentConfig, validated
-from hwloop.experiment.partition import Labelled, partition
+from hwloop.experiment.partition import partition
 from hwloop.experiment.seed_run import prepare_seed
 from hwloop.experiment.toml_text import with_overrides
-from hwloop.experiments.campaign import DEVICES, FinishedLines
+from hwloop.experiments.campaign import DEVICES, Campaign, Progress, no_progress, without
 from hwloop.experiments.dataset import split
 from hwloop.experiments.drift.moving import Moving, MovingRig
 from hwloop.layers import PhysicalNetwork
 from hwloop.registry import ADAPTERS, DATASETS, nearest
-
-SETTINGS, COURSES, ROWS = "drift-settings.json", "courses.jsonl", "rows"
+from hwloop.tasks import Classification, LearningTask, Metric, kind_of
 
 
 @dataclass(frozen=True)
@@ -34,85 +33,76 @@ class SeedCourse:
 
     Attributes
     ----------
-    accuracy, rows, drift
+    scores, rows, drift
         One a position; a drift that was not looked for is ``None``.
     correlation
         Of the responses at each position with the first.
+    kind
+        Of the task; the scores are its main ones.
     """
 
     uses_model: bool
-    accuracy: list[float]
+    scores: list[float]
     rows: list[int]
     drift: list[float | None]
     correlation: list[float]
+    kind: type[LearningTask] = Classification
 
     def __post_init__(self) -> None:
-        if len({len(part) for part in (self.accuracy, self.rows, self.drift, self.correlation)}) != 1:
-            raise ValueError("a course has an accuracy, rows, a drift and a correlation at each position")
+        if len({len(part) for part in (self.scores, self.rows, self.drift, self.correlation)}) != 1:
+            raise ValueError("a course has a score, rows, a drift and a correlation at each position")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for a file."""
+        named: dict[str, Any] = {} if self.kind is Classification else {"task": self.kind.kind}
+        rest = {"rows": self.rows, "drift": self.drift, "correlation": self.correlation}
+        return {"uses_model": self.uses_model, self.kind.metrics[0].key: self.scores, **rest, **named}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> SeedCourse:
+        """What :meth:`as_dict` gave.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+        """
+        kind, rest = kind_of(found), dict(found)
+        rest.pop("task", None)
+        return cls(scores=rest.pop(kind.metrics[0].key), kind=kind, **rest)
 
 
-class CourseStore:
-    """Finished courses of a drift run's folder, see :class:`hwloop.experiments.campaign.FinishedLines`.
+class PolicySeed(NamedTuple):
+    """A policy on a seed: a piece of work."""
 
-    More policies and seeds may join; everything else must be as it was.
-
-    Raises
-    ------
-    ConfigError
-        The folder holds a drift run with other settings, or something else.
-    JournalError
-        Another process is writing it.
-    """
-
-    def __init__(
-        self, folder: Path, settings: Mapping[str, Any], devices: Sequence[DeviceDescription] = ()
-    ) -> None:
-        files = (SETTINGS, COURSES)
-        self._lines = FinishedLines(
-            folder, "drift run", files, settings, _decides, lambda line: SeedCourse(**line["course"]), devices
-        )
-
-    @property
-    def rows_folder(self) -> Path:
-        """Where the rows of each seed are kept."""
-        return self._lines.folder.absolute() / ROWS
-
-    def find(self, policy: str, seed: int) -> SeedCourse | None:
-        """A course, if it is finished."""
-        return self._lines.find(_key(policy, seed))
-
-    def keep(self, policy: str, seed: int, course: SeedCourse) -> None:
-        """Write a finished course down."""
-        line = {"policy": policy, "seed": seed, "course": asdict(course)}
-        self._lines.keep(_key(policy, seed), course, line)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lines.__exit__()
+    policy: str
+    seed: int
 
 
-def _key(policy: str, seed: int) -> str:
-    return f"{policy} seed {seed}"
+class CourseStore(Campaign[PolicySeed, SeedCourse]):
+    """Finished courses of a drift run's folder; more policies and seeds may join."""
 
+    kind, settings_file, lines_file = "drift run", "drift-settings.json", "courses.jsonl"
 
-def _decides(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a course depends on beside its policy and seed."""
-    deciding = {key: value for key, value in settings.items() if key not in ("policies", DEVICES)}
-    experiment = {**settings.get("experiment", {})}
-    for key in ("seeds", "name", "description"):
-        experiment.pop(key, None)
-    return deciding | {"experiment": experiment}
+    def deciding(self, settings: Mapping[str, Any]) -> Any:
+        """All else must be as it was."""
+        rest = {key: value for key, value in settings.items() if key not in ("policies", DEVICES)}
+        return rest | {"experiment": without(settings, "seeds", "name", "description")}
+
+    def key(self, piece: PolicySeed) -> str:
+        """Both."""
+        return f"{piece.policy} seed {piece.seed}"
+
+    def line(self, piece: PolicySeed, result: SeedCourse) -> dict[str, Any]:
+        """Both, and how it fared."""
+        return {**piece._asdict(), "course": result.as_dict()}
+
+    def read(self, line: Mapping[str, Any]) -> SeedCourse:
+        """As :meth:`SeedCourse.as_dict` gave it."""
+        return SeedCourse.from_dict(line["course"])
 
 
 UNTOUCHED = "none"  # the policy that does nothing
 UNLABELLED = "unlabelled"
-Progress = Callable[[str, int, int], None]
-
-
-def unheard(what: str, done: int, of: int) -> None:
-    """For those who want no progress."""
 
 
 @dataclass(frozen=True)
@@ -147,12 +137,12 @@ class DriftSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
-    """How one policy fared: accuracy, rows and measured drift, each of shape (seeds, positions)."""
+class PolicyCourse:
+    """How one policy fared: main scores, rows and measured drift, each of shape (seeds, positions)."""
 
     policy: str
     uses_model: bool
-    accuracy: NDArray[np.float64]
+    scores: NDArray[np.float64]
     rows: NDArray[np.int64]
     drift: NDArray[np.float64]
 
@@ -162,11 +152,12 @@ class DriftResult:
     """All courses, and the correlation of the responses at each position with the first, (seeds, positions)."""
 
     settings: DriftSettings
-    courses: tuple[Course, ...]
+    courses: tuple[PolicyCourse, ...]
     correlation: NDArray[np.float64]
+    metric: Metric
 
 
-def run_drift(settings: DriftSettings, folder: Path, progress: Progress = unheard) -> DriftResult:
+def run_drift(settings: DriftSettings, folder: Path, progress: Progress = no_progress) -> DriftResult:
     """Every policy on every seed; what the folder holds already is not run again.
 
     Parameters
@@ -190,25 +181,26 @@ def run_drift(settings: DriftSettings, folder: Path, progress: Progress = unhear
     every = [_Seed(settings, seed) for seed in config.seeds]
     with CourseStore(folder, settings.as_table(), every[0].devices) as store:
         for done, one in enumerate(every, start=1):
-            missing = [name for name in settings.policies if store.find(name, one.seed) is None]
+            missing = [name for name in settings.policies if store.find(PolicySeed(name, one.seed)) is None]
             if missing:
                 for name, course in one.courses(missing, store.rows_folder / f"seed-{one.seed}"):
-                    store.keep(name, one.seed, course)
+                    store.keep(PolicySeed(name, one.seed), course)
                     progress(name, done, len(every))
             for name in settings.policies:
                 if name not in missing:
                     progress(name, done, len(every))
-        found = {name: [store.find(name, seed) for seed in config.seeds] for name in settings.policies}
+        found = {name: [store.find(PolicySeed(name, seed)) for seed in config.seeds] for name in settings.policies}
     courses = {name: [course for course in per_seed if course is not None] for name, per_seed in found.items()}
     correlation = np.array([course.correlation for course in next(iter(courses.values()))])
-    return DriftResult(settings, tuple(_together(name, parts) for name, parts in courses.items()), correlation)
+    together = tuple(_together(name, parts) for name, parts in courses.items())
+    return DriftResult(settings, together, correlation, every[0].data.task.main)
 
 
-def _together(name: str, courses: Sequence[SeedCourse]) -> Course:
+def _together(name: str, courses: Sequence[SeedCourse]) -> PolicyCourse:
     """One policy's courses on all seeds."""
     drift = np.array([[math.nan if d is None else d for d in course.drift] for course in courses])
-    accuracy, rows = np.array([c.accuracy for c in courses]), np.array([c.rows for c in courses])
-    return Course(name, courses[0].uses_model, accuracy, rows, drift)
+    scores, rows = np.array([c.scores for c in courses]), np.array([c.rows for c in courses])
+    return PolicyCourse(name, courses[0].uses_model, scores, rows, drift)
 
 
 class _Seed:
@@ -241,8 +233,8 @@ class _Seed:
 
     def _train(self) -> None:
         train = self.data.train
-        self._run.trainer.fit(self._run.network, train.inputs, train.labels)
-        self.anchors = Anchors.record(self._run.network, train.inputs, train.labels)
+        self._run.trainer.fit(self._run.network, train.inputs, train.targets)
+        self.anchors = Anchors.record(self._run.network, train.inputs, train.targets)
         self._correlation = self._measured_correlation()
 
     def _measured_correlation(self) -> list[float]:
@@ -267,7 +259,7 @@ class _Seed:
             settings = self.settings
             adapter = Adapter(network, policy, self.anchors, rows_a_step=settings.rows_a_step, gate=settings.gate)
         rng = np.random.default_rng(self.data.seed)
-        accuracy, rows, drift = [], [], []
+        scores, rows, drift = [], [], []
         for position in range(len(self.settings.values)):
             for device in _moving(network):
                 device.move_to(position)
@@ -276,11 +268,12 @@ class _Seed:
             done = None
             if adapter is not None and position > 0:
                 done = adapter.step(unlabelled=self._drawn(rng, adapter) if rows_seen else None)
-            accuracy.append(_accuracy(network, self.data.test))
+            test = self.data.test
+            scores.append(self.data.task.score(test.targets, network.predict(test.inputs)))
             rows.append(0 if done is None else done.rows)
             drift.append(None if done is None else done.drift)
         uses_model = adapter is not None and adapter.policy.uses_model
-        return SeedCourse(uses_model, accuracy, rows, drift, self._correlation)
+        return SeedCourse(uses_model, scores, rows, drift, self._correlation, type(self.data.task))
 
     def _drawn(self, rng: np.random.Generator, adapter: Adapter) -> NDArray[np.float64]:
         """As many training rows as fit a step, at random."""
@@ -304,10 +297,6 @@ def _check_name(name: str) -> None:
             raise ConfigError(
                 f"unknown {ADAPTERS.kind} {part!r}: {nearest(part, [UNTOUCHED, *ADAPTERS.entries()])}"
             )
-
-
-def _accuracy(network: PhysicalNetwork, test: Labelled) -> float:
-    return float(np.mean(network.predict(test.inputs) == test.labels))
 
 
 def _moving(network: PhysicalNetwork) -> list[Moving]:

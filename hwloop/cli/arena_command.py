@@ -168,16 +168,17 @@ def _show_standings(standings: Standings, console: Console) -> None:
     from hwloop.experiments.arena.report import entry_line, reference_lines
 
     table = Table(box=box.SIMPLE_HEAD)
-    for heading, justify in (("trainer", "left"), ("test accuracy", "right"), ("rows a sample", "right"),
-                             ("rows a prediction", "right"), ("digital time", "right"), ("", "left")):  # fmt: skip
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    table.add_column("trainer")
+    for column in standings.columns:
+        table.add_column(column.heading or column.title, justify="right")
+    table.add_column("")
     for entry in standings.ranking:
         line = entry_line(entry, standings)
         front = "Pareto front" if line["front"] else ""
-        table.add_row(line["trainer"], line["accuracy"], line["rows"], line["prediction"], line["seconds"], front)
+        table.add_row(line["trainer"], *line["figures"], front)
     table.add_section()
     for reference in reference_lines(standings):
-        table.add_row(reference["method"], reference["accuracy"])
+        table.add_row(reference["method"], reference["score"])
     console.print(table)
     for line in standings.as_json()["refused"]:
         console.print(

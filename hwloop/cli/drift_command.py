@@ -58,6 +58,6 @@ def drift(
     plot = write_drift_report(result, folder)
     table = Table(*HEADINGS, box=box.SIMPLE_HEAD)
     for course in result.courses:
-        table.add_row(*course_line(course))
+        table.add_row(*course_line(course, result.metric))
     new_console().print(table)
     errors.print(f"plot: {plot}", highlight=False, soft_wrap=True)

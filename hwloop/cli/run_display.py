@@ -166,23 +166,20 @@ def show_evidence(evidence: Evidence, console: Console) -> None:
     table.add_column("method", no_wrap=True)
     if with_regime:
         table.add_column("regime", style="dim", no_wrap=True)
-    for heading in ("test accuracy", "rows a\ntrain sample", "rows a\nprediction", "multiply-adds\na prediction"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    for column in evidence.columns:
+        table.add_column(column.heading or column.title, justify="right", no_wrap=True)
     for line in evidence.lines():
         table.add_row(
             line.method,
             *([line.regime] if with_regime else []),
-            words.percent(line.accuracy),
-            words.rows(line.rows_per_train_sample),
-            words.rows(line.rows_per_prediction),
-            f"{line.multiply_adds:,}",
+            *(line.shown(column) for column in evidence.columns),
             style="bold" if line.key == results.NETWORK else "",
         )
     console.print(table)
     if evidence.seeds[0].uses_model:
         console.print(f"the trainer uses a model: {evidence.seeds[0].uses_model}", highlight=False)
     if evidence.physics_adds is not None:
-        console.print(f"physics adds {words.points(evidence.physics_adds)}", highlight=False)
+        console.print(f"physics adds {words.difference(evidence.metric, evidence.physics_adds)}", highlight=False)
     measured = _counts(evidence.rows)
     reused = _counts(evidence.reused)
     if reused:

@@ -23,10 +23,10 @@ from hwloop.checkpoint import (
 from hwloop.checkpoint.network import TRAINING
 from hwloop.errors import CheckpointError, HwloopWarning
 from hwloop.events import Event
+from hwloop.experiment.columns import Score
 from hwloop.experiment.events import CheckpointSaved, CheckpointSetAside
 from hwloop.experiment.finished import FinishedSeed, FinishedWork, set_aside
 from hwloop.experiment.provenance import unlike
-from hwloop.experiment.results import Score
 from hwloop.layers import PhysicalNetwork
 from hwloop.session import Session
 from hwloop.session.account import Place

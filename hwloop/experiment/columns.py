@@ -1,15 +1,20 @@
-"""Figures of an experiment: their means and intervals over seeds, and how a person reads them."""
+"""Columns of the evidence table: what each is of a method, its mean over seeds, and how a person reads it.
+
+To add one, append a :class:`Column` to :data:`COLUMNS`: terminal, report, ``--json``, arena and replay follow.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwloop.events import ReferenceMeasured
+from hwloop.tasks import LearningTask, Metric
 
 CONFIDENCE = 0.95
 
@@ -87,20 +92,124 @@ def paired_difference(ours: Summary, theirs: Summary, confidence: float = CONFID
     return t_interval([a - b for a, b in zip(ours.values, theirs.values, strict=True)], confidence)
 
 
-def percent(accuracy: Summary) -> str:
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A method's predictions of one seed's test rows, and what they cost.
+
+    Attributes
+    ----------
+    targets, predicted
+        Of the test rows, as the task has them.
+    multiply_adds
+        Digital multiply-adds of one prediction.
+    rows_per_train_sample, rows_per_prediction
+        Rows that the method asks of a physical device; 0 where it needs none.
+    """
+
+    task: LearningTask
+    targets: NDArray[Any]
+    predicted: NDArray[Any]
+    multiply_adds: int
+    rows_per_train_sample: float = 0.0
+    rows_per_prediction: float = 0.0
+
+    @property
+    def score(self) -> Score:
+        """A figure in every column."""
+        return Score({column.key: column.of(self) for column in columns_of(self.task)})
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a method gave on the test rows of one seed: a figure a column, by the column's key."""
+
+    figures: Mapping[str, float]
+
+    def __getitem__(self, key: str) -> float:
+        return self.figures[key]
+
+    def as_dict(self) -> dict[str, float]:
+        """Plain numbers, for a file."""
+        return dict(self.figures)
+
+
+def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def _weighted_mean(values: Sequence[float], weights: Sequence[float]) -> float:
+    return float(np.average(values, weights=weights))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the evidence table.
+
+    Attributes
+    ----------
+    key
+        Its name in files and in ``--json``.
+    title
+        Its heading; a line break where a narrow table breaks it.
+    of
+        Its figure of a method on one seed, a :class:`Trial`; in the arena's table, of an entry.
+    show
+        How a person reads what ``summarise`` gave.
+    summarise
+        From the figures of all seeds, and how many rows each was trained on; by default their mean.
+    heading
+        Its heading in the terminal, where it is another than ``title``.
+    unit
+        Of the figure; empty for a plain number.
+    in_json
+        Methods whose figures ``--json`` holds under the key; ``None`` for all.
+    plain
+        What ``--json`` holds of the figures of all seeds.
+    """
+
+    key: str
+    title: str
+    of: Callable[[Any], Any]
+    show: Callable[[Any], str]
+    summarise: Callable[[Sequence[float], Sequence[float]], Any] = _mean
+    heading: str = ""
+    unit: str = ""
+    in_json: Sequence[str] | None = None
+    plain: Callable[[Sequence[float]], Any] = lambda values: Summary(tuple(values)).as_dict()
+
+    @classmethod
+    def of_metric(cls, metric: Metric) -> Column:
+        """The column of a task's score."""
+        return cls(
+            metric.key,
+            f"test {metric.title}",
+            lambda trial: metric.of(trial.targets, trial.predicted),
+            lambda summary: shown(metric, summary),
+            lambda values, weights: Summary(tuple(values)),
+            unit=metric.unit,
+        )
+
+
+def shown(metric: Metric, summary: Summary) -> str:
     """``98.6 ± 0.4 %``, or ``98.6 %`` with one seed."""
-    mean = f"{100 * accuracy.mean:.1f}"
-    return f"{mean} ± {100 * accuracy.std:.1f} %" if len(accuracy.values) > 1 else f"{mean} %"
+    mean = f"{metric.scale * summary.mean:.{metric.decimals}f}"
+    if len(summary.values) > 1:
+        mean += f" ± {metric.scale * summary.std:.{metric.decimals}f}"
+    return mean + metric.ending
 
 
-def points(difference: Interval | None) -> str:
+def difference(metric: Metric, found: Interval | None) -> str:
     """``+2.4 points (95 % interval +1.9 to +2.9)``; a dash where it is not known."""
-    if difference is None:
+    if found is None:
         return "–"
-    mean = f"{100 * difference.mean:+.1f} points"
-    if difference.low is None or difference.high is None:
+
+    def signed(value: float) -> str:
+        return f"{metric.scale * value:+.{metric.decimals}f}"
+
+    mean = f"{signed(found.mean)} {metric.difference}".rstrip()
+    if found.low is None or found.high is None:
         return f"{mean} (one seed, no interval)"
-    return f"{mean} (95 % interval {100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
+    return f"{mean} (95 % interval {signed(found.low)} to {signed(found.high)})"
 
 
 def rows(count: float) -> str:
@@ -132,3 +241,37 @@ def drift(curve: Sequence[ReferenceMeasured]) -> str:
         f"drift up to {100 * most.drift:.3g} % at row {most.row:,}, with a common gain of "
         f"{most.gain:.3f} and {100 * most.decorrelation:.2g} % decorrelation; {beyond}"
     )
+
+
+COLUMNS: list[Column] = [
+    Column(
+        "rows_per_train_sample",
+        "rows a\ntraining sample",
+        lambda trial: trial.rows_per_train_sample,
+        rows,
+        _weighted_mean,
+        heading="rows a\ntrain sample",
+        in_json=(),  # it stands there as a total of all seeds
+    ),
+    Column(
+        "rows_per_prediction",
+        "rows a\nprediction",
+        lambda trial: trial.rows_per_prediction,
+        rows,
+        in_json=(),
+    ),
+    Column(
+        "multiply_adds",
+        "multiply-adds\na prediction",
+        lambda trial: trial.multiply_adds,
+        lambda count: f"{count:,}",
+        lambda values, weights: round(np.mean(values)),
+        in_json=("network", "linear", "backprop"),
+        plain=lambda values: values[-1],
+    ),
+]
+
+
+def columns_of(task: LearningTask | type[LearningTask]) -> list[Column]:
+    """The columns of a task's evidence: its scores, then what they cost."""
+    return [*map(Column.of_metric, task.metrics), *COLUMNS]

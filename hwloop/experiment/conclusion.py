@@ -20,6 +20,7 @@ from hwloop.experiment.results import NETWORK, DeviceResponse, SeedResult
 from hwloop.experiment.run_folder import RunFolder, unfinished_run
 from hwloop.runs.files import UnreadableError, read_events
 from hwloop.runs.layout import FAILED, INTERRUPTED, METRICS
+from hwloop.tasks import LearningTask
 
 
 @contextmanager
@@ -43,10 +44,10 @@ def ended(
 
 
 def conclude(
-    folder: RunFolder, evidence: Evidence, responses: Sequence[DeviceResponse], class_names: Sequence[str]
+    folder: RunFolder, evidence: Evidence, responses: Sequence[DeviceResponse], task: LearningTask
 ) -> None:
     """Every seed is finished: the report, the evidence, the state."""
-    write_report(evidence, responses, class_names, folder.path)
+    write_report(evidence, responses, task, folder.path)
     folder.write_line({"event": "Evidence", **evidence.as_json()})
     folder.finish()
 
@@ -58,9 +59,7 @@ COMPARED = (
     "recalled",
     "reused",
     "floor_rows",
-    "confusion",
     "losses",
-    "validation_accuracies",
     "devices",
     "drift",
 )
@@ -87,11 +86,19 @@ def differences(path: Path, results: Sequence[SeedResult], with_references: bool
         if then is None:
             found.append(f"seed {result.seed}: the recorded run has no result")
             continue
-        if not with_references:
-            then = {**then, "scores": {name: (then.get("scores") or {}).get(name) for name in now["scores"]}}
+        then = {**then, "scores": _comparable(then.get("scores") or {}, now["scores"], with_references)}
         compared = [name for name in COMPARED if with_references or name != "floor_rows"]
+        compared += [*result.details, result.kind.validation_key]
         found += [f"seed {result.seed}: {name}" for name in compared if now.get(name) != then.get(name)]
     return tuple(found)
+
+
+def _comparable(then: Mapping[str, Any], now: dict[str, Any], with_references: bool) -> dict[str, Any]:
+    """Recorded scores, with the replay's figures in columns that the recorded version did not know."""
+    methods = dict.fromkeys([*now, *(then if with_references else ())])
+    return {
+        method: None if then.get(method) is None else {**now.get(method, {}), **then[method]} for method in methods
+    }
 
 
 def recorded_results(path: Path) -> dict[int, Mapping[str, Any]]:
@@ -138,7 +145,7 @@ def concluded(path: Path, listeners: Sequence[Listener] = ()) -> Evidence | None
         identities = [device for result in results for device in result.devices]
         folder.write_environment(identities, [version for seed in seeds for version in seed.device_versions])
         evidence = Evidence(config, tuple(results), time.perf_counter() - begin, str(path))
-        conclude(folder, evidence, seeds[0].responses, seeds[0].class_names)
+        conclude(folder, evidence, seeds[0].responses, seeds[0].task)
     return evidence
 
 
@@ -149,5 +156,6 @@ def take_up(folder: RunFolder, emit: Listener, finished: FinishedSeed, number: i
     if result.seed not in recorded_results(folder.path):
         folder.write_line({"event": "SeedResult", **result.as_dict()})
     rows = sum(result.rows.values()) + result.floor_rows
-    emit(SeedTakenUp(result.seed, number + 1, n_seeds, rows, result.scores[NETWORK].accuracy))
+    main = result.kind.metrics[0].key
+    emit(SeedTakenUp(result.seed, number + 1, n_seeds, rows, result.scores[NETWORK][main]))
     return result

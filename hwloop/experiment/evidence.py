@@ -1,31 +1,38 @@
-"""What a whole run is worth: accuracy beside its floors and ceiling, at its cost."""
+"""What a whole run is worth: its scores beside its floors and ceiling, at its cost."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from hwloop.experiment import results
-from hwloop.experiment.columns import Interval, Summary, paired_difference
+from hwloop.experiment.columns import Column, Interval, Summary, columns_of, paired_difference
 from hwloop.experiment.config import ExperimentConfig
-from hwloop.experiment.results import Score, SeedResult
+from hwloop.experiment.floors import FLOORS
+from hwloop.experiment.results import SeedResult
 from hwloop.session.account import RUN_PURPOSES
+from hwloop.tasks import LearningTask, Metric
 
 
 @dataclass(frozen=True)
-class Line:
-    """One method in the evidence table, over all seeds."""
+class EvidenceLine:
+    """One method in the evidence table, over all seeds: what each column summarises, by its key."""
 
     key: str
     method: str
     regime: str
-    accuracy: Summary
-    rows_per_train_sample: float
-    rows_per_prediction: float
-    multiply_adds: int
+    figures: Mapping[str, Any]
+
+    def __getitem__(self, key: str) -> Any:
+        return self.figures[key]
+
+    def shown(self, column: Column) -> str:
+        """As a person reads it; a dash where an earlier version did not know the column."""
+        found = self.figures.get(column.key)
+        return "–" if found is None else column.show(found)
 
 
 @dataclass(frozen=True)
@@ -50,24 +57,42 @@ class Evidence:
         """``linear interface`` (every nonlinearity is physical) or ``relu interface`` (digital maps have one)."""
         return f"{'linear' if self.config.network.activation == 'none' else 'relu'} interface"
 
-    def accuracy(self, method: str) -> Summary | None:
-        """A method's test accuracy over the seeds; ``None`` if it was not run."""
+    @property
+    def kind(self) -> type[LearningTask]:
+        """What kind of task it is."""
+        return self.seeds[0].kind
+
+    @property
+    def metric(self) -> Metric:
+        """The score that is compared."""
+        return self.kind.metrics[0]
+
+    @property
+    def columns(self) -> list[Column]:
+        """The columns of the table."""
+        return columns_of(self.kind)
+
+    def score(self, method: str) -> Summary | None:
+        """A method's main test score over the seeds; ``None`` if it was not run."""
         if any(method not in seed.scores for seed in self.seeds):
             return None
-        return Summary(tuple(seed.scores[method].accuracy for seed in self.seeds))
+        return Summary(tuple(seed.scores[method][self.metric.key] for seed in self.seeds))
 
     @property
     def best_null(self) -> str | None:
-        """The null physics with the higher mean test accuracy."""
-        means = {method: found.mean for method in results.NULL_PHYSICS if (found := self.accuracy(method))}
-        return max(means, key=means.__getitem__) if means else None
+        """The null physics with the better mean test score."""
+        means = {floor.key: found.mean for floor in FLOORS if floor.null and (found := self.score(floor.key))}
+        best = max if self.metric.higher_is_better else min
+        return best(means, key=means.__getitem__) if means else None
 
     @property
     def physics_adds(self) -> Interval | None:
-        """Paired difference of the test accuracy to the best null physics, as a fraction, 95 % t-interval."""
-        network, best = self.accuracy(results.NETWORK), self.best_null
-        null = self.accuracy(best) if best else None
-        return paired_difference(network, null) if network and null else None
+        """Paired difference of the test score to the best null physics, 95 % t-interval; positive is better."""
+        network, best = self.score(results.NETWORK), self.best_null
+        null = self.score(best) if best else None
+        if not network or not null:
+            return None
+        return paired_difference(*((network, null) if self.metric.higher_is_better else (null, network)))
 
     @property
     def rows(self) -> dict[str, int]:
@@ -99,47 +124,41 @@ class Evidence:
         return min(1.0, busy / sum(seed.measuring_seconds or 0.0 for seed in phases))
 
     @property
-    def confusion(self) -> Any:
-        """Test rows of all seeds by true class (first) and predicted class, shape (classes, classes)."""
-        return np.sum([seed.confusion for seed in self.seeds], axis=0)
+    def details(self) -> dict[str, Any]:
+        """What the task counts of the test rows of all seeds, such as the confusion matrix."""
+        return {
+            name: np.sum([seed.details[name] for seed in self.seeds], axis=0) for name in self.seeds[0].details
+        }
 
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[EvidenceLine]:
         """The evidence table: the network, its floors, its ceiling."""
         regime, stages = self.regime, self.config.network.stages
         physical = f"physical, {stages} stage{'s' if stages > 1 else ''}, {self.config.trainer.name}"
         if self.seeds[0].uses_model:
             physical += " (uses a model)"
-        named: Sequence[tuple[str, str, str]] = (
-            (results.NETWORK, physical, regime),
-            (results.LINEAR, "floor: linear softmax, raw inputs", "digital"),
-            (results.NULL_ZEROS, "floor: null physics, zeros", regime),
-            (results.NULL_IDENTITY, "floor: null physics, linear map", regime),
-            (results.ONE_STAGE, "floor: one stage, ridge readout", "linear interface"),
-            (results.BACKPROP, "ceiling: backprop, same widths", "digital, relu"),
-        )
-        return [line for key, method, kind in named if (line := self._line(key, method, kind))]
+        named = [(results.NETWORK, physical, regime)]
+        named += [(floor.key, floor.method_of(self.kind), floor.regime or regime) for floor in FLOORS]
+        return [EvidenceLine(*each, self._figures(each[0])) for each in named if self.score(each[0]) is not None]
 
-    def _line(self, key: str, method: str, regime: str) -> Line | None:
-        accuracy = self.accuracy(key)
-        if accuracy is None:
-            return None
-        scores = [seed.scores[key] for seed in self.seeds]
+    def _figures(self, method: str) -> dict[str, Any]:
         weights = [seed.n_train for seed in self.seeds]
-        return Line(
-            key,
-            method,
-            regime,
-            accuracy,
-            float(np.average([score.rows_per_train_sample for score in scores], weights=weights)),
-            float(np.mean([score.rows_per_prediction for score in scores])),
-            round(np.mean([score.multiply_adds for score in scores])),
-        )
+        return {
+            column.key: column.summarise(values, weights)
+            for column in self.columns
+            if (values := self._values(method, column)) is not None
+        }
+
+    def _values(self, method: str, column: Column) -> list[float] | None:
+        """A method's figures of all seeds; ``None`` where it was not run, or an earlier version ran it."""
+        scores = [seed.scores.get(method) for seed in self.seeds]
+        known = [score[column.key] for score in scores if score is not None and column.key in score.figures]
+        return known if len(known) == len(scores) else None
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``hwloop run --json`` prints.
 
-        Accuracies and differences are fractions of 1. ``rows`` are totals over all seeds and hold what the
-        network itself measured. What was not run is ``None``.
+        Scores and differences are as the task has them; accuracies are fractions of 1. ``rows`` are totals over
+        all seeds and hold what the network itself measured. What was not run is ``None``.
         """
         config, adds = self.config, self.physics_adds
         return {
@@ -148,13 +167,10 @@ class Evidence:
             "trainer": config.trainer.name,
             "dataset": config.dataset.name,
             "seeds": [seed.seed for seed in self.seeds],
-            "test_accuracy": self._summary(results.NETWORK),
-            "floors": {method: self._summary(method) for method in results.FLOORS},
-            "ceiling": {method: self._summary(method) for method in results.CEILINGS},
-            "multiply_adds": {
-                method: self._multiply_adds(method)
-                for method in (results.NETWORK, results.LINEAR, results.BACKPROP)
-            },
+            f"test_{self.metric.key}": self._summary(results.NETWORK),
+            "floors": {floor.key: self._summary(floor.key) for floor in FLOORS if not floor.ceiling},
+            "ceiling": {floor.key: self._summary(floor.key) for floor in FLOORS if floor.ceiling},
+            **{column.key: self._plain(column) for column in self.columns[1:] if column.in_json != ()},
             "physics_adds": adds.as_dict() if adds else _UNKNOWN_INTERVAL,
             "rows": self.rows,
             "rows_per_train_sample": self.rows_per_train_sample,
@@ -164,12 +180,14 @@ class Evidence:
         }
 
     def _summary(self, method: str) -> dict[str, Any] | None:
-        accuracy = self.accuracy(method)
-        return None if accuracy is None else accuracy.as_dict()
+        score = self.score(method)
+        return None if score is None else score.as_dict()
 
-    def _multiply_adds(self, method: str) -> int | None:
-        score: Score | None = self.seeds[-1].scores.get(method)
-        return None if score is None else score.multiply_adds
+    def _plain(self, column: Column) -> dict[str, Any]:
+        """A column by method."""
+        methods = column.in_json or [results.NETWORK, *(floor.key for floor in FLOORS)]
+        found = {method: self._values(method, column) for method in methods}
+        return {method: None if values is None else column.plain(values) for method, values in found.items()}
 
 
 _UNKNOWN_INTERVAL = {"mean": None, "low": None, "high": None}

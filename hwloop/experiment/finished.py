@@ -7,7 +7,7 @@ import json
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,17 @@ from safetensors.numpy import save as save_arrays
 
 from hwloop.device import DeviceSpec
 from hwloop.errors import HwloopWarning, JournalError
+from hwloop.experiment.columns import Score
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.provenance import made_with, unlike
-from hwloop.experiment.results import DeviceResponse, Score, SeedResult, Sweep
+from hwloop.experiment.results import DeviceResponse, SeedResult, Sweep
 from hwloop.journal.durable_files import atomic_write
 from hwloop.runs.layout import journal_folders
 from hwloop.session.account import Place
+from hwloop.tasks import Classification, LearningTask, kind_of
 
 FOLDER = "finished"
+UNKNOWN_TASK = Classification(0)  # of a seed that is not finished
 
 
 class UnfitError(Exception):
@@ -45,8 +48,8 @@ class FinishedSeed:
         Of the whole seed; ``None`` while it runs.
     device_versions
         Of the software behind its devices.
-    class_names, forecast
-        For the report: of the dataset, and what the run said that it would measure (a ``RunForecast``).
+    task, forecast
+        For the report: what was learned, and what the run said that it would measure (a ``RunForecast``).
     responses
         How the devices answered, of the seed that the report shows.
     """
@@ -55,7 +58,7 @@ class FinishedSeed:
     places: dict[str, tuple[Place, ...]] = field(default_factory=dict)
     result: SeedResult | None = None
     device_versions: list[dict[str, str]] = field(default_factory=list)
-    class_names: list[str] = field(default_factory=list)
+    task: LearningTask = UNKNOWN_TASK
     forecast: dict[str, Any] = field(default_factory=dict)
     responses: list[DeviceResponse] = field(default_factory=list)
 
@@ -120,11 +123,11 @@ class FinishedWork:
         stored = {
             "made_with": self._made_with,
             "journal_bytes": self._journal_bytes(seed),
-            "scores": {method: asdict(score) for method, score in finished.scores.items()},
+            "scores": {method: score.as_dict() for method, score in finished.scores.items()},
             "places": {method: [p.as_dict() for p in places] for method, places in finished.places.items()},
             "result": None if finished.result is None else finished.result.as_dict(),
             "device_versions": finished.device_versions,
-            "class_names": list(finished.class_names),
+            **finished.task.as_dict(),
             "forecast": finished.forecast,
             "responses": [_response_table(response) for response in finished.responses],
             "arrays_sha256": hashlib.sha256(content).hexdigest() if content else "",
@@ -154,11 +157,11 @@ class FinishedWork:
             responses = [_response(number, table, arrays) for number, table in enumerate(stored["responses"])]
         result = stored["result"]
         return FinishedSeed(
-            scores={method: Score(**score) for method, score in stored["scores"].items()},
+            scores={method: Score(score) for method, score in stored["scores"].items()},
             places={m: tuple(Place.from_dict(place) for place in p) for m, p in stored["places"].items()},
             result=None if result is None else SeedResult.from_dict(result),
             device_versions=stored["device_versions"],
-            class_names=stored["class_names"],
+            task=kind_of(stored).from_dict(stored),
             forecast=stored["forecast"],
             responses=responses,
         )

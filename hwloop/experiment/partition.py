@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device.spec import Float64Array
 from hwloop.errors import DatasetError
+from hwloop.tasks import LearningTask, task_of_dataset
 
 
-class LabelledDataset(Protocol):
-    """What an experiment needs of a dataset; :class:`hwloop.experiments.dataset.Dataset` is one."""
+class TableOfRows(Protocol):
+    """What an experiment needs of a dataset; :class:`hwloop.experiments.dataset.Dataset` is one.
+
+    A ``task`` (:class:`hwloop.tasks.LearningTask`) says what its labels are; without one they are classes, with a
+    name each in ``class_names``.
+    """
 
     @property
     def name(self) -> str:
@@ -25,12 +30,8 @@ class LabelledDataset(Protocol):
         """Features, shape (rows, features)."""
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """Classes from 0, shape (rows,)."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """One name a class."""
+    def labels(self) -> NDArray[Any]:
+        """Targets as the task has them, shape (rows,)."""
 
 
 class SplitRows(Protocol):
@@ -54,14 +55,18 @@ Splitter = Callable[..., SplitRows]
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
-    """Rows with their labels: inputs (rows, features), labels (rows,)."""
+class Samples:
+    """Rows with their targets: inputs (rows, features), targets (rows,)."""
 
     inputs: Float64Array
-    labels: NDArray[np.int64]
+    targets: NDArray[Any]
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
+
+    def taken(self, rows: NDArray[np.int64]) -> Samples:
+        """Some of them, by number."""
+        return Samples(self.inputs[rows], self.targets[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +74,10 @@ class Partition:
     """A dataset as one seed splits it."""
 
     seed: int
-    train: Labelled
-    validation: Labelled | None
-    test: Labelled
-    class_names: tuple[str, ...]
-
-    @property
-    def n_classes(self) -> int:
-        """Number of classes."""
-        return len(self.class_names)
+    train: Samples
+    validation: Samples | None
+    test: Samples
+    task: LearningTask
 
     @property
     def n_features(self) -> int:
@@ -85,18 +85,18 @@ class Partition:
         return int(self.train.inputs.shape[1])
 
 
-def partition(dataset: LabelledDataset, seed: int, split: Splitter, test: float, validation: float) -> Partition:
+def partition(dataset: TableOfRows, seed: int, split: Splitter, test: float, validation: float) -> Partition:
     """Split a dataset with a seed.
 
     Raises
     ------
     DatasetError
-        No row is left to test on, so no accuracy could be reported.
+        No row is left to test on, so nothing could be reported.
     """
     rows = split(dataset, seed, test, validation)
     if len(rows.test) == 0:
         raise DatasetError(f"{dataset.name}: the split leaves no test rows; give split.test a fraction above 0")
-    parts = [
-        Labelled(dataset.inputs[part], dataset.labels[part]) for part in (rows.train, rows.validation, rows.test)
-    ]
-    return Partition(seed, parts[0], parts[1] if len(parts[1]) else None, parts[2], tuple(dataset.class_names))
+    every = Samples(dataset.inputs, dataset.labels)
+    held_out = every.taken(rows.validation) if len(rows.validation) else None
+    task = task_of_dataset(dataset)
+    return Partition(seed, every.taken(rows.train), held_out, every.taken(rows.test), task)

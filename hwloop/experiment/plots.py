@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 from hwloop.device.spec import Float64Array
 from hwloop.experiment import results
 from hwloop.experiment.evidence import Evidence
+from hwloop.experiment.floors import FLOORS
 from hwloop.experiment.results import DeviceResponse, Sweep, effective_rank
+from hwloop.tasks import LearningTask, Metric
 
 INK, QUIET, GRID = "#1d2733", "#6b7785", "#e3e7ec"
 ACCENT, SECOND, CEILING = "#0b6e99", "#d1763a", "#7a5c9e"
@@ -39,14 +41,16 @@ SWEPT_OUTPUTS = 6
 
 
 def draw_plots(
-    evidence: Evidence, responses: Sequence[DeviceResponse], class_names: Sequence[str], folder: Path
+    evidence: Evidence, responses: Sequence[DeviceResponse], task: LearningTask, folder: Path
 ) -> dict[str, Path]:
     """Draw every figure that there is data for into ``folder``; returns their paths by name."""
     drawings: dict[str, Callable[[], Figure | None]] = {
-        "accuracy": lambda: _accuracy(evidence),
+        evidence.metric.key: lambda: _scores(evidence),
         "training": lambda: _training(evidence),
-        "confusion": lambda: _confusion(evidence.confusion, class_names),
     }
+    for name, counts in evidence.details.items():
+        if name in COUNT_PLOTS:
+            drawings[name] = lambda name=name, counts=counts: COUNT_PLOTS[name](counts, task)  # type: ignore[misc]
     watched = len(evidence.seeds[0].drift) if evidence.config.reference else 0
     for device in range(watched):
         drawings[f"drift-{device + 1}"] = lambda device=device: _drift(evidence, device)  # type: ignore[misc]
@@ -63,28 +67,32 @@ def draw_plots(
     return paths
 
 
-def _accuracy(evidence: Evidence) -> Figure:
-    """Every method's test accuracy: one dot a seed, a bar at the mean."""
+def _scores(evidence: Evidence) -> Figure:
+    """Every method's main test score: one dot a seed, a bar at the mean."""
+    metric = evidence.metric
     lines = evidence.lines()[::-1]
     figure = Figure(figsize=(7.2, 0.8 + 0.36 * len(lines)), layout="constrained")
     axes = figure.subplots()
+    ceilings = {floor.key for floor in FLOORS if floor.ceiling}
     for height, line in enumerate(lines):
-        colour = ACCENT if line.key == results.NETWORK else CEILING if line.key in results.CEILINGS else QUIET
-        values = 100 * np.array(line.accuracy.values)
+        colour = ACCENT if line.key == results.NETWORK else CEILING if line.key in ceilings else QUIET
+        values = metric.scale * np.array(line[metric.key].values)
         spread = np.linspace(-0.14, 0.14, len(values)) if len(values) > 1 else np.zeros(1)
         axes.plot(values, height + spread, "o", color=colour, markersize=4, alpha=0.55, markeredgewidth=0)
-        axes.plot([100 * line.accuracy.mean] * 2, [height - 0.27, height + 0.27], color=colour, linewidth=2.2)
-    _leave_out_far_values(axes, [100 * line.accuracy.mean for line in lines])
+        mean = metric.scale * line[metric.key].mean
+        axes.plot([mean] * 2, [height - 0.27, height + 0.27], color=colour, linewidth=2.2)
+    if metric.most is not None:
+        _leave_out_far_values(axes, [metric.scale * line[metric.key].mean for line in lines], metric)
     axes.set_yticks(range(len(lines)), [line.method for line in lines], color=INK)
     axes.set_ylim(-0.6, len(lines) - 0.4)
-    axes.set_xlabel("test accuracy (%); a dot is a seed, a bar the mean")
+    axes.set_xlabel(f"test {metric.axis}; a dot is a seed, a bar the mean")
     axes.grid(axis="x", color=GRID)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return figure
 
 
-def _leave_out_far_values(axes: Any, means: Sequence[float]) -> None:
+def _leave_out_far_values(axes: Any, means: Sequence[float], metric: Metric) -> None:
     """Begin the axis at the upper half of the methods where the others would squeeze them together; name those."""
     near = [mean for mean in means if mean >= np.median(means) - FAR_POINTS]
     left, right = axes.get_xlim()
@@ -95,7 +103,11 @@ def _leave_out_far_values(axes: Any, means: Sequence[float]) -> None:
     for height, mean in enumerate(means):
         if mean < begin:
             axes.annotate(
-                f"◂ {mean:.1f} %", (0.01, height), xycoords=("axes fraction", "data"), va="center", color=QUIET
+                f"◂ {mean:.{metric.decimals}f}{metric.ending}",
+                (0.01, height),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                color=QUIET,
             )
 
 
@@ -113,17 +125,18 @@ def _training(evidence: Evidence) -> Figure | None:
         length = min(len(curve) for curve in curves)
         mean = np.mean([curve[:length] for curve in curves], axis=0)
         axes.plot(range(1, length + 1), mean, color=ACCENT, linewidth=1.8)
-        accuracies = [seed.validation_accuracies[number] for seed in evidence.seeds]
-        known = [value for value in accuracies if value is not None]
+        known = [score for seed in evidence.seeds if (score := seed.validation_scores[number]) is not None]
         title = f"stage {number + 1}"
-        axes.set_title(f"{title}; validation {100 * np.mean(known):.1f} % after it" if known else title)
+        axes.set_title(
+            f"{title}; validation {evidence.metric.shown(float(np.mean(known)))} after it" if known else title
+        )
         axes.set_xlabel("epoch")
         axes.grid(color=GRID)
     panels[0].set_ylabel("training loss")
     return figure
 
 
-def _confusion(counts: Any, class_names: Sequence[str]) -> Figure:
+def _confusion(counts: Any, task: LearningTask) -> Figure:
     """Share of each true class by predicted class, with the counts written in where they can be read."""
     classes = len(counts)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -133,8 +146,8 @@ def _confusion(counts: Any, class_names: Sequence[str]) -> Figure:
     # The square root brings out the few errors beside the many hits.
     axes.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1)
     if classes <= MAX_NAMED_CLASSES:
-        axes.set_xticks(range(classes), class_names)
-        axes.set_yticks(range(classes), class_names)
+        axes.set_xticks(range(classes), task.output_names)
+        axes.set_yticks(range(classes), task.output_names)
         for (true, predicted), count in np.ndenumerate(counts):
             if count:
                 colour = "white" if share[true, predicted] > 0.4 else INK
@@ -145,6 +158,9 @@ def _confusion(counts: Any, class_names: Sequence[str]) -> Figure:
     for spine in axes.spines.values():
         spine.set_visible(False)
     return figure
+
+
+COUNT_PLOTS: dict[str, Callable[[Any, LearningTask], Figure]] = {"confusion": _confusion}
 
 
 def _drift(evidence: Evidence, device: int) -> Figure:

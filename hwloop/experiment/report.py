@@ -14,6 +14,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from markupsafe import Markup
 
 import hwloop
 from hwloop.experiment import columns as words
@@ -24,17 +25,18 @@ from hwloop.experiment.results import DeviceResponse
 from hwloop.experiment.toml_text import toml_text
 from hwloop.runs.files import UnreadableError, read_events
 from hwloop.runs.layout import METRICS
+from hwloop.tasks import LearningTask, Metric
 
 REPORT = "report.html"
 
 
 def write_report(
-    evidence: Evidence, responses: Sequence[DeviceResponse], class_names: Sequence[str], folder: Path
+    evidence: Evidence, responses: Sequence[DeviceResponse], task: LearningTask, folder: Path
 ) -> Path:
     """Draw the figures into ``folder/plots`` and write ``folder/report.html``; returns its path."""
     plots_folder = folder / "plots"
     plots_folder.mkdir(parents=True, exist_ok=True)
-    plots = draw_plots(evidence, responses, class_names, plots_folder)
+    plots = draw_plots(evidence, responses, task, plots_folder)
     path = folder / REPORT
     metrics = folder / METRICS
     page = _render(evidence, responses, plots, read_faults(metrics), read_doubts(metrics))
@@ -52,7 +54,7 @@ def _render(
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": words.percent, "rows": words.rows, "seconds": words.seconds}
+    environment.filters |= {"heading": heading_in_html, "rows": words.rows, "seconds": words.seconds}
     source = files("hwloop.experiment").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         evidence=evidence,
@@ -60,7 +62,9 @@ def _render(
         lines=evidence.lines(),
         network=results.NETWORK,
         uses_model=evidence.seeds[0].uses_model,
-        physics_adds=words.points(evidence.physics_adds),
+        metric=evidence.metric,
+        columns=evidence.columns,
+        physics_adds=words.difference(evidence.metric, evidence.physics_adds),
         best_null=_best_null(evidence),
         images={name: data_uri(path) for name, path in plots.items()},
         responses=list(enumerate(responses, start=1)),
@@ -82,6 +86,16 @@ def data_uri(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
+def heading_in_html(column: words.Column) -> Markup:
+    """Its title, broken where a narrow table breaks it."""
+    return Markup("<br>").join(column.title.split("\n"))
+
+
+def _score(metric: Metric, score: words.Score) -> str:
+    """With a digit more than in the table of means."""
+    return f"{metric.scale * score[metric.key]:.{metric.decimals + 1}f}"
+
+
 def _best_null(evidence: Evidence) -> str:
     for line in evidence.lines():
         if line.key == evidence.best_null:
@@ -90,12 +104,12 @@ def _best_null(evidence: Evidence) -> str:
 
 
 def _seed_table(evidence: Evidence) -> list[dict[str, Any]]:
-    """One row a seed: accuracies of every method in per cent, rows and times."""
+    """One row a seed: the main score of every method, rows and times."""
     methods = [line.key for line in evidence.lines()]
     return [
         {
             "seed": seed.seed,
-            "accuracies": [f"{100 * seed.scores[method].accuracy:.2f}" for method in methods],
+            "scores": [_score(evidence.metric, seed.scores[method]) for method in methods],
             "sizes": f"{seed.n_train:,} / {seed.n_validation:,} / {seed.n_test:,}",
             "rows": f"{sum(seed.rows.values()):,}",
             "seconds": words.seconds(seed.wall_seconds),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -12,38 +12,12 @@ from numpy.typing import NDArray
 from hwloop.device import DeviceSpec
 from hwloop.device.spec import Float64Array
 from hwloop.events import ReferenceMeasured
+from hwloop.experiment.columns import Score
 from hwloop.journal import Journal
 from hwloop.session import Session
+from hwloop.tasks import Classification, LearningTask, kind_of
 
 NETWORK = "network"
-LINEAR = "linear"
-NULL_ZEROS = "null_zeros"
-NULL_IDENTITY = "null_identity"
-ONE_STAGE = "one_stage_readout"
-BACKPROP = "backprop"
-FLOORS = (LINEAR, NULL_ZEROS, NULL_IDENTITY, ONE_STAGE)
-NULL_PHYSICS = (NULL_ZEROS, NULL_IDENTITY)
-CEILINGS = (BACKPROP,)
-
-
-@dataclass(frozen=True)
-class Score:
-    """A method on the test rows of one seed.
-
-    Attributes
-    ----------
-    accuracy
-        Share of test rows classified right, in [0, 1].
-    multiply_adds
-        Digital multiply-adds of one prediction.
-    rows_per_train_sample, rows_per_prediction
-        Rows that the method asks of a physical device; 0 where it needs none.
-    """
-
-    accuracy: float
-    multiply_adds: int
-    rows_per_train_sample: float = 0.0
-    rows_per_prediction: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -70,11 +44,11 @@ class SeedResult:
         Time that the device spent measuring.
     measuring_seconds
         Wall time of the measuring phases; ``None`` if nothing was measured.
-    confusion
-        Test rows by true class (first) and predicted class, shape (classes, classes).
+    details
+        What the task counts of the test rows beside its scores, such as the confusion matrix of a classification.
     losses
         Of each stage, one an epoch.
-    validation_accuracies
+    validation_scores
         After each stage; ``None`` where not known.
     drift
         Of each device, how it answered its reference stimuli; empty where it was not watched.
@@ -84,6 +58,8 @@ class SeedResult:
         What the trainer knew of the device beyond its measured rows; empty for nothing.
     notes
         What the user should know of data and devices, in words: what of them carries nothing, a loss that rose.
+    kind
+        Of the task.
     """
 
     seed: int
@@ -97,9 +73,9 @@ class SeedResult:
     floor_rows: int
     busy_seconds: float
     measuring_seconds: float | None
-    confusion: NDArray[np.int64]
+    details: dict[str, NDArray[Any]]
     losses: list[list[float]]
-    validation_accuracies: list[float | None]
+    validation_scores: list[float | None]
     digital_seconds: float
     wall_seconds: float
     devices: list[str] = field(default_factory=list)
@@ -107,10 +83,29 @@ class SeedResult:
     sparsity: list[StageSparsity | None] = field(default_factory=list)
     uses_model: str = ""
     notes: list[str] = field(default_factory=list)
+    kind: type[LearningTask] = Classification
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and text, for a metrics file."""
-        return asdict(self) | {"confusion": self.confusion.tolist()}
+        plain: dict[str, Any] = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name == "scores":
+                plain["scores"] = {method: score.as_dict() for method, score in value.items()}
+            elif each.name == "details":
+                plain |= {name: counts.tolist() for name, counts in value.items()}
+            elif each.name == "validation_scores":
+                plain[self.kind.validation_key] = list(value)
+            elif each.name == "kind":
+                plain |= (
+                    {} if value is Classification else {"task": value.kind}
+                )  # files never named the first kind
+            else:
+                plain[each.name] = value
+        return plain | {
+            "drift": [[asdict(point) for point in curve] for curve in self.drift],
+            "sparsity": [None if stage is None else asdict(stage) for stage in self.sparsity],
+        }
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> SeedResult:
@@ -120,20 +115,20 @@ class SeedResult:
         ------
         KeyError, TypeError, ValueError
         """
+        kind = kind_of(found)
+        details = kind.from_details(found)
         changed = {
-            "scores": {method: Score(**score) for method, score in found["scores"].items()},
-            "confusion": np.array(found["confusion"], dtype=np.int64),
+            "scores": {method: Score(dict(score)) for method, score in found["scores"].items()},
+            "details": details,
+            "validation_scores": found[kind.validation_key],
+            "kind": kind,
             "drift": [[ReferenceMeasured(**point) for point in curve] for curve in found["drift"]],
             "sparsity": [None if stage is None else StageSparsity(**stage) for stage in found["sparsity"]],
         }
-        return cls(**{**found, **changed})
-
-
-def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
-    """Rows by true class (first index) and predicted class."""
-    counts = np.zeros((n_classes, n_classes), dtype=np.int64)
-    np.add.at(counts, (labels, predicted), 1)
-    return counts
+        known = {
+            name: value for name, value in found.items() if name not in (*details, kind.validation_key, "task")
+        }
+        return cls(**{**known, **changed})
 
 
 SAMPLE_ROWS = 512

@@ -16,7 +16,8 @@ from hwloop.experiment.config import ExperimentConfig, load_experiment
 from hwloop.experiment.events import RunForecast, SeedFinished, SeedStarted
 from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.finished import FinishedSeed, FinishedWork
-from hwloop.experiment.partition import LabelledDataset, Splitter, partition
+from hwloop.experiment.partition import Splitter, TableOfRows, partition
+from hwloop.experiment.prepare import require_budget, run_forecast, seed_rows
 from hwloop.experiment.provenance import made_with
 from hwloop.experiment.results import DeviceResponse, SeedResult
 from hwloop.experiment.rigs import LiveRig, PlannedRig, RecordedRig, Rig, take_earlier_rows
@@ -26,10 +27,11 @@ from hwloop.experiment.run_folder import (
     run_in_free_folder,
     unfinished_run,
 )
-from hwloop.experiment.seed_run import SeedRun, prepare_seed, require_budget, run_forecast, seed_rows
+from hwloop.experiment.seed_run import SeedRun, prepare_seed
 from hwloop.registry import DATASETS
 from hwloop.runs.layout import CONFIG
 from hwloop.session import Forecast
+from hwloop.tasks import task_of_dataset
 
 
 def run_experiment(
@@ -134,8 +136,8 @@ class _Run:
         self._folder: RunFolder | None = None
         self._work = FinishedWork(path, config)
         self._announced: dict[str, Any] = {}
-        dataset: LabelledDataset = DATASETS.build(config.dataset.name, **config.dataset.settings)
-        self._class_names = list(dataset.class_names)
+        dataset: TableOfRows = DATASETS.build(config.dataset.name, **config.dataset.settings)
+        self._task = task_of_dataset(dataset)
         parts = config.split
         self._data = [partition(dataset, seed, split, parts.test, parts.validation) for seed in config.seeds]
         self.results: list[SeedResult] = []
@@ -154,7 +156,7 @@ class _Run:
             self._announced = asdict(announced)
             self._emit(announced)
             evidence = self.executed(LiveRig(self.config, folder), rows)
-            conclude(folder, evidence, self._responses, self._class_names)
+            conclude(folder, evidence, self._responses, self._task)
         return evidence
 
     def executed(self, rig: Rig, rows: Sequence[int] | None = None, with_references: bool = True) -> Evidence:
@@ -210,7 +212,7 @@ class _Run:
             finished.result, finished.responses = seed.run(self._sweep_rows(number))
             checkpoints.finish()
             finished.device_versions = seed.versions()
-            finished.class_names, finished.forecast = self._class_names, self._announced
+            finished.task, finished.forecast = self._task, self._announced
             self.results.append(finished.result)
             folder.write_line({"event": "SeedResult", **finished.result.as_dict()})
             # The report shows the first seed's devices.

@@ -1,102 +1,35 @@
-"""One seed of an experiment: its rows forecast, its network trained and tested, its floors scored."""
+"""One seed of an experiment: its network trained and tested, then its floors and ceiling on the same split."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hwloop.device import Device, DeviceDescription
-from hwloop.errors import BudgetExceeded
 from hwloop.events import Event
 from hwloop.experiment import results
 from hwloop.experiment.checkpoints import KEEPS_NOTHING, Keeper
+from hwloop.experiment.columns import Score, Trial
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.events import MethodScored
-from hwloop.experiment.floors import (
-    NULLS,
-    backpropagated,
-    build_stages,
-    build_trainer,
-    linear_multiply_adds,
-    linear_softmax,
-    measures_plain_samples,
-    one_stage_readout,
-)
+from hwloop.experiment.floors import Floor, in_running_order
 from hwloop.experiment.partition import Partition
+from hwloop.experiment.prepare import build_stages, build_trainer
 from hwloop.experiment.results import (
     DeviceResponse,
-    Score,
     SeedResult,
-    confusion_matrix,
     measure_sweep,
     training_responses,
 )
 from hwloop.experiment.rigs import Rig, features_of_devices
 from hwloop.layers import PhysicalNetwork
-from hwloop.session import Forecast, Session
+from hwloop.session import Session
 from hwloop.session.account import RUN_PURPOSES
 from hwloop.training import History, Trainer
-from hwloop.training import trainer as make_trainer
 from hwloop.training.history import StageHistory
-
-
-def network_rows(trainer: Trainer, data: Partition, n_layers: int) -> int:
-    """Rows that training and testing a network through ``n_layers`` stages needs at most."""
-    held_out = len(data.test) + (len(data.validation) if data.validation else 0)
-    return trainer.cost(len(data.train), data.n_classes, n_layers) + trainer.predict_cost(
-        held_out, data.n_classes, n_layers
-    )
-
-
-def one_stage_floor_rows(config: ExperimentConfig, data: Partition) -> int:
-    """Rows that the one-stage floor measures at most beyond those of the network; none that memory answers."""
-    return 0 if measures_plain_samples(config, data) else network_rows(make_trainer("readout"), data, 1)
-
-
-def seed_rows(config: ExperimentConfig, trainer: Trainer, data: Partition, first: bool) -> int:
-    """Rows that one seed measures at most; the first also sweeps the device for the response plot.
-
-    A device that moves beyond its limit costs more: its drift is confirmed, and rows that were forgotten are
-    measured again.
-    """
-    rows = network_rows(trainer, data, config.network.stages)
-    if config.evidence.floors:
-        rows += one_stage_floor_rows(config, data)
-    rows += config.evidence.response_rows if first else 0
-    if config.reference is not None:
-        rows += config.reference.settings().rows_of_run(rows, len(config.device))
-    return rows
-
-
-def run_forecast(rows: int, sessions: Sequence[Session]) -> Forecast:
-    """Rows and time of the whole run; the stages share the rows evenly among their sessions."""
-    shares = [session.forecast(rows).seconds for session in sessions]
-    known = [seconds for seconds in shares if seconds is not None]
-    return Forecast(rows, sum(known) / len(shares) if len(known) == len(shares) else None)
-
-
-def require_budget(budget: int | None, forecast: Forecast, n_seeds: int) -> None:
-    """Refuse a run that its budget does not cover.
-
-    Raises
-    ------
-    BudgetExceeded
-        Before anything is measured; the message says how many rows are needed.
-    """
-    if budget is not None and forecast.rows > budget:
-        seeds = f"{n_seeds} seeds" if n_seeds > 1 else "one seed"
-        raise BudgetExceeded(
-            f"the run needs up to {forecast} for {seeds}, but its budget is {budget:,} rows; nothing was "
-            f"measured. Give a budget of at least {forecast.rows:,} rows, fewer seeds, or a smaller dataset"
-        )
-
 
 Emit = Callable[[Event], None]
 Identified = Callable[[int, Device, DeviceDescription], None]
@@ -140,10 +73,10 @@ class SeedRun:
             for number, session in enumerate(self.distinct_sessions):
                 if session.description is not None:
                     self.identified(number, session.device, session.description)
-            history, confusion = self._train_and_test()
+            history, trial = self._train_and_test()
             for session in self.distinct_sessions:
                 session.measure_reference()
-            scores = {results.NETWORK: self._network_score(confusion)}
+            scores = {results.NETWORK: trial.score}
             self._announce(results.NETWORK, scores[results.NETWORK])
             responses = self._responses(response_rows)
             cost = self._cost()
@@ -159,12 +92,13 @@ class SeedRun:
             n_test=len(self.data.test),
             scores=scores,
             floor_rows=floor_rows,
-            confusion=confusion,
+            details=trial.task.details(trial.targets, trial.predicted),
+            kind=type(trial.task),
             losses=[stage.losses for stage in history.stages],
             sparsity=[_sparsity(stage) for stage in history.stages],
             uses_model=history.uses_model,
             notes=history.notes,
-            validation_accuracies=[stage.validation_accuracy for stage in history.stages],
+            validation_scores=[stage.validation_accuracy for stage in history.stages],
             digital_seconds=history.digital_seconds,
             wall_seconds=time.perf_counter() - begin,
             devices=self.identities(),
@@ -181,27 +115,27 @@ class SeedRun:
         """Of the software behind each device that lives in another process."""
         return [session.device.versions() for session in self.distinct_sessions]
 
-    def _train_and_test(self) -> tuple[History, NDArray[np.int64]]:
-        data, held_out = self.data, self.data.validation
-        validation = None if held_out is None else (held_out.inputs, held_out.labels)
+    def _train_and_test(self) -> tuple[History, Trial]:
+        data, held_out, network = self.data, self.data.validation, self.network
+        validation = None if held_out is None else (held_out.inputs, held_out.targets)
         train = data.train
         saved = self.keep.to_go_on_from(self.trainer)
         extra = {} if saved is None else {"saved": saved}  # a third party's fit may not know of it
         history = self.trainer.fit(
-            self.network, train.inputs, train.labels, validation, [self.emit], self.keep.checkpoint, **extra
+            network, train.inputs, train.targets, validation, [self.emit], self.keep.checkpoint, **extra
         )
-        predicted = self.network.predict(data.test.inputs)
-        return history, confusion_matrix(data.test.labels, predicted, data.n_classes)
-
-    def _network_score(self, confusion: NDArray[np.int64]) -> Score:
+        predicted = network.predict(data.test.inputs)
         # A row costs what it costs, whichever run paid for it.
         trained = sum(s.ledger["train"] + s.ledger.reused["train"] for s in self.distinct_sessions)
-        return Score(
-            float(np.trace(confusion) / confusion.sum()),
-            self.network.multiply_adds,
-            trained / len(self.data.train),
-            self.trainer.predict_cost(1, self.data.n_classes, len(self.network)),
+        trial = Trial(
+            data.task,
+            data.test.targets,
+            predicted,
+            network.multiply_adds,
+            trained / len(train),
+            self.trainer.predict_cost(1, data.task.n_outputs, len(network)),
         )
+        return history, trial
 
     def _cost(self) -> dict[str, Any]:
         """The network's own rows by purpose, busy time and time of the measuring phases."""
@@ -227,49 +161,23 @@ class SeedRun:
 
     def _references(self) -> dict[str, Score]:
         """Floors and ceiling, from the same split; what is finished already is not computed again."""
-        return {method: self._reference(method, compute) for method, compute in self._methods().items()}
+        return {floor.key: self._reference(floor) for floor in in_running_order()}
 
-    def _methods(self) -> dict[str, Callable[[], Score]]:
-        """In the order in which they run; the first alone measures."""
-        config, sessions, data = self.config, self.sessions, self.data
-        nulls = {null.method: partial(null.score, config, sessions, data) for null in NULLS}
-        return {
-            results.ONE_STAGE: partial(one_stage_readout, config, sessions, data),
-            **nulls,
-            results.LINEAR: self._linear_score,
-            results.BACKPROP: self._backprop_score,
-        }
-
-    def _reference(self, method: str, compute: Callable[[], Score]) -> Score:
+    def _reference(self, floor: Floor) -> Score:
         sessions = self.distinct_sessions
-        finished = self.keep.finished_score(method, sessions)
+        finished = self.keep.finished_score(floor.key, sessions)
         if finished is None:
-            score = compute()
-            self.keep.keep_score(method, score, sessions)
+            score = floor.score(self.config, self.sessions, self.data).score
+            self.keep.keep_score(floor.key, score, sessions)
         else:
             score, places = finished
             for session, place in zip(sessions, places, strict=True):
                 session.pass_over(place)
-        self._announce(method, score)
+        self._announce(floor.key, score)
         return score
 
-    def _linear_score(self) -> Score:
-        data = self.data
-        softmax = linear_softmax(data.train, data.validation, data.seed)
-        cost = linear_multiply_adds(data.n_features, data.n_classes)
-        return Score(self._share(softmax.predict(data.test.inputs)), cost)
-
-    def _backprop_score(self) -> Score:
-        data, network = self.data, self.config.network
-        widths = [network.width] * network.stages
-        digital = backpropagated(data.train, data.validation, widths, data.n_classes, data.seed)
-        return Score(self._share(digital.predict(data.test.inputs)), digital.multiply_adds)
-
-    def _share(self, predicted: NDArray[np.int64]) -> float:
-        return float(np.mean(predicted == self.data.test.labels))
-
     def _announce(self, method: str, score: Score) -> None:
-        self.emit(MethodScored(self.data.seed, method, score.accuracy))
+        self.emit(MethodScored(self.data.seed, method, score[self.data.task.main.key]))
 
 
 def _sparsity(stage: StageHistory) -> results.StageSparsity | None:
@@ -292,7 +200,7 @@ def prepare_seed(config: ExperimentConfig, data: Partition, rig: Rig, budget: in
         Unknown trainer, device or setting.
     """
     trainer = build_trainer(config, data.seed)
-    planned = trainer.plan.n_features(data.n_features, data.n_classes)
+    planned = trainer.plan.n_features(data.n_features, data.task.n_outputs)
     stages = config.network.stages
     reference = None if config.reference is None else config.reference.settings()
     sessions = []
@@ -310,5 +218,5 @@ def prepare_seed(config: ExperimentConfig, data: Partition, rig: Rig, budget: in
         )
     sessions = sessions * stages if len(sessions) == 1 else sessions
     network = PhysicalNetwork(sessions, build_stages(config), seed=data.seed)
-    network.class_names = data.class_names
+    network.class_names = data.task.output_names
     return SeedRun(config, data, trainer, sessions, network, emit)

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from hwloop.cli.app import app
 from hwloop.errors import JournalError
-from hwloop.experiments.campaign import FinishedLines
+from hwloop.experiments.arena.cell import Cell, CellResult
+from hwloop.experiments.arena.run import CellStore
 from hwloop.journal import DiskJournal, ReadOnlyJournal
 from hwloop.runs.recording_folder import RecordingFolder
 
@@ -149,11 +150,10 @@ def test_calibrations_and_checks_are_not_written_through_links(strange, name):
 
 @pytest.mark.parametrize("name", ["cells.jsonl", "arena.json.part", "rows", "figures.png"])
 def test_comparisons_are_not_written_through_links(strange, name):
-    files = ("arena.json", "cells.jsonl")
-    with FinishedLines(strange / "arena", "arena", files, {}, lambda settings: settings, dict) as lines:
-        lines.keep("one", {}, {})
+    with CellStore(strange / "arena", {}) as store:
+        store.keep(Cell("local", {}, 0, "test"), CellResult({}))
     target = strange / "secret"
     replaced_by_link(strange / "arena", name, strange / "elsewhere" if name == "rows" else target)
     with pytest.raises(JournalError, match="symbolic link"):
-        FinishedLines(strange / "arena", "arena", files, {}, lambda settings: settings, dict)
+        CellStore(strange / "arena", {})
     assert target.read_text() == SECRET

@@ -12,7 +12,7 @@ import pytest
 from hwloop.experiment.config import validated
 from hwloop.experiments.arena import ArenaSettings, run_arena
 from hwloop.experiments.arena.report import write_arena_report
-from hwloop.experiments.arena.run import CELLS
+from hwloop.experiments.arena.run import CellStore
 
 SMALL = {
     "name": "small",
@@ -50,16 +50,16 @@ def test_everybody_trains_within_the_budget_and_is_tested_on_the_same_rows(small
     for (_, budget), entry in by_name.items():
         assert not entry.refused
         assert entry.rows_a_sample <= budget
-        assert entry.accuracy.mean > 0.6
+        assert entry.score.mean > 0.6
     assert len(standings.trained) == 3  # nothing changes for local and readout at 4 rows
     assert standings.reference("linear").mean > 0.9
 
 
 def test_the_same_again_runs_nothing_again_and_says_the_same(small_arena):
     settings, folder, standings = small_arena
-    before = (folder / CELLS).read_bytes()
+    before = (folder / CellStore.lines_file).read_bytes()
     again = run_arena(settings, folder)
-    assert (folder / CELLS).read_bytes() == before
+    assert (folder / CellStore.lines_file).read_bytes() == before
     assert again.as_json() == standings.as_json()
 
 
@@ -138,7 +138,7 @@ def test_a_killed_arena_goes_on_where_it_was(tmp_path):
         "readout", "--seeds", "2", "--trials", "1", *OPTIONS, "--out", "arena",
     ]  # fmt: skip
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    cells = tmp_path / "arena" / CELLS
+    cells = tmp_path / "arena" / CellStore.lines_file
     deadline = time.monotonic() + 120
     while not (cells.is_file() and cells.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -13,7 +13,7 @@ from hwloop.errors import DeviceError, HwloopError, JournalError
 from hwloop.experiment.config import validated
 from hwloop.experiments.arena import ArenaSettings, run_arena
 from hwloop.experiments.arena.cell import TEST, Cell, run_cell
-from hwloop.experiments.arena.run import CELLS, ROWS
+from hwloop.experiments.arena.run import CellStore
 from hwloop.journal import ReadOnlyJournal
 
 RIG = """
@@ -65,7 +65,7 @@ def settings(device, trainers=("readout",), seeds=1):
 
 
 def rows_kept(folder):
-    return sum(ReadOnlyJournal(journal).rows for journal in folder.glob(f"{ROWS}/*/device-*"))
+    return sum(ReadOnlyJournal(journal).rows for journal in folder.glob(f"{'rows'}/*/device-*"))
 
 
 def measured(tmp_path):
@@ -86,7 +86,7 @@ def test_a_device_that_dies_in_a_cell_is_asked_for_the_rest_alone(rig, monkeypat
     monkeypatch.delenv("RIG_DIES_AT")
     found = run_arena(settings("arena_rig:Rig"), rig / "stopped")
     assert measured(rig) == rows_kept(rig / "stopped") == needed
-    assert [entry.accuracy for entry in found.entries] == [entry.accuracy for entry in whole.entries]
+    assert [entry.score for entry in found.entries] == [entry.score for entry in whole.entries]
     for method in whole.reference_methods:
         assert found.reference(method) == whole.reference(method)
 
@@ -95,18 +95,18 @@ def test_a_cell_goes_on_at_its_row(rig, monkeypatch):
     experiment, cell = settings("arena_rig:Rig").experiment.as_table(), Cell("readout", {}, 0, TEST)
     monkeypatch.setenv("RIG_DIES_AT", "300")
     with pytest.raises(DeviceError, match="cable"):
-        run_cell(experiment, cell, rig / ROWS)
+        run_cell(experiment, cell, rig / "rows")
     assert measured(rig) == rows_kept(rig) == 288  # whole calls of 16
     monkeypatch.delenv("RIG_DIES_AT")
-    stopped = run_cell(experiment, cell, rig / ROWS)
+    stopped = run_cell(experiment, cell, rig / "rows")
     assert measured(rig) == rows_kept(rig)
     whole = run_cell(experiment, cell)
-    assert (stopped.accuracy, stopped.rows) == (whole.accuracy, whole.rows)
+    assert (stopped.scores, stopped.rows) == (whole.scores, whole.rows)
 
 
 def test_a_simulations_rows_are_no_measurements_and_do_not_fill_the_disk(rig):
-    run_cell(settings("optical-fibre").experiment.as_table(), Cell("readout", {}, 0, TEST), rig / ROWS)
-    assert not list((rig / ROWS).glob("*"))
+    run_cell(settings("optical-fibre").experiment.as_table(), Cell("readout", {}, 0, TEST), rig / "rows")
+    assert not list((rig / "rows").glob("*"))
 
 
 def test_a_disk_that_fails_is_no_refusal_of_the_trainer(rig, monkeypatch):
@@ -115,7 +115,7 @@ def test_a_disk_that_fails_is_no_refusal_of_the_trainer(rig, monkeypatch):
 
     monkeypatch.setattr("hwloop.journal.DiskJournal.append", full)
     with pytest.raises(JournalError):
-        run_cell(settings("arena_rig:Rig").experiment.as_table(), Cell("readout", {}, 0, TEST), rig / ROWS)
+        run_cell(settings("arena_rig:Rig").experiment.as_table(), Cell("readout", {}, 0, TEST), rig / "rows")
 
 
 @pytest.mark.slow
@@ -149,7 +149,7 @@ def test_kills_at_random_times_lose_and_double_no_row(rig):
 
 def results(folder):
     """What every cell gave, without what it took in seconds."""
-    lines = [json.loads(line) for line in (folder / CELLS).read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / CellStore.lines_file).read_text().splitlines()]
     return {line["key"]: (line["result"]["accuracy"], line["result"]["rows"]) for line in lines}
 
 

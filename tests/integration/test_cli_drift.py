@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from hwloop.cli.app import app
 from hwloop.errors import ConfigError, HwloopError
-from hwloop.experiments.drift.run import COURSES, CourseStore, SeedCourse, parsed_positions
+from hwloop.experiments.drift.run import CourseStore, PolicySeed, SeedCourse, parsed_positions
 from hwloop.journal import ReadOnlyJournal
 
 SMALL = [
@@ -92,7 +92,9 @@ def test_an_interrupted_run_goes_on_and_gives_what_an_undisturbed_one_does(tmp_p
     if finished < 6:  # else it was too quick to be stopped
         assert running.returncode == 130
         assert f"--out {stopped} goes on" in " ".join(said.split())
-    os.truncate(stopped / COURSES, (stopped / COURSES).stat().st_size - 3)  # as a power cut tears it
+    os.truncate(
+        stopped / CourseStore.lines_file, (stopped / CourseStore.lines_file).stat().st_size - 3
+    )  # as a power cut tears it
     done = drift(*command, "--out", str(stopped))
     assert done.exit_code == 0, done.output
     assert (stopped / "drift.json").read_bytes() == (whole / "drift.json").read_bytes()
@@ -121,7 +123,7 @@ def test_kills_lose_and_double_no_row_and_change_no_bit(tmp_path):
     assert max(seen) > 300
     assert drift(*command, "--out", str(stopped)).exit_code == 0
     assert not list((stopped / "rows").iterdir())
-    for name in ("drift.json", COURSES):
+    for name in ("drift.json", CourseStore.lines_file):
         assert (stopped / name).read_text() == (whole / name).read_text()
 
 
@@ -135,7 +137,7 @@ def _rows(folder):
 
 
 def _lines(folder):
-    path = folder / COURSES
+    path = folder / CourseStore.lines_file
     return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
@@ -143,17 +145,17 @@ def test_more_policies_and_seeds_may_join_but_another_device_may_not(tmp_path):
     settings = {"experiment": {"device": "a", "seeds": [0]}, "policies": ["none"], "rows_a_step": 200}
     course = SeedCourse(False, [0.9, 0.5], [0, 0], [None, None], [1.0, 0.4])
     with CourseStore(tmp_path, settings) as store:
-        store.keep("none", 0, course)
+        store.keep(PolicySeed("none", 0), course)
     more = {"experiment": {"device": "a", "seeds": [0, 1]}, "policies": ["none", "recall"], "rows_a_step": 200}
     with CourseStore(tmp_path, more) as store:
-        assert store.find("none", 0) == course
-        assert store.find("recall", 0) is store.find("none", 1) is None
+        assert store.find(PolicySeed("none", 0)) == course
+        assert store.find(PolicySeed("recall", 0)) is store.find(PolicySeed("none", 1)) is None
     for other in ({**more, "rows_a_step": 100}, {**more, "experiment": {"device": "b", "seeds": [0]}}):
         with pytest.raises(ConfigError, match="another device"):
             CourseStore(tmp_path, other)
-    whole = (tmp_path / COURSES).read_bytes()
+    whole = (tmp_path / CourseStore.lines_file).read_bytes()
     for cut in range(len(whole)):
-        (tmp_path / COURSES).write_bytes(whole[:cut])
+        (tmp_path / CourseStore.lines_file).write_bytes(whole[:cut])
         with CourseStore(tmp_path, more) as store:
-            assert store.find("none", 0) is None
-        assert not (tmp_path / COURSES).read_bytes()
+            assert store.find(PolicySeed("none", 0)) is None
+        assert not (tmp_path / CourseStore.lines_file).read_bytes()

@@ -157,9 +157,9 @@ def test_tensorboard_shows_the_same_figures(tmp_path):
         for stage, losses in enumerate(seed.losses, start=1):
             expected = [(epoch, np.float32(loss)) for epoch, loss in enumerate(losses, start=1)]
             assert curve(f"seed-{seed.seed}/stage-{stage}/loss") == expected
-        accuracies = list(enumerate(map(np.float32, seed.validation_accuracies), start=1))
+        accuracies = list(enumerate(map(np.float32, seed.validation_scores), start=1))
         assert curve(f"seed-{seed.seed}/validation_accuracy") == accuracies
-    test = [(seed.seed, np.float32(seed.scores["network"].accuracy)) for seed in evidence.seeds]
+    test = [(seed.seed, np.float32(seed.scores["network"]["accuracy"])) for seed in evidence.seeds]
     assert curve("test_accuracy/network") == test
     rows = sum(evidence.rows.values())
     assert curve("device/rows")[-1] == (rows, rows)

@@ -108,7 +108,7 @@ def test_what_a_device_runs_on_elsewhere_is_in_the_environment(tmp_path, monkeyp
 
 def test_a_deterministic_device_gives_the_same_run_again(tmp_path):
     first, second = (run_experiment(config(), split, out=tmp_path / name) for name in ("a", "b"))
-    assert first.accuracy("network") == second.accuracy("network")
+    assert first.score("network") == second.score("network")
     assert [seed.losses for seed in first.seeds] == [seed.losses for seed in second.seeds]
 
 
@@ -165,7 +165,7 @@ def test_validation_rows_are_apart_and_scored(tmp_path):
     )
     seed = evidence.seeds[0]
     assert (seed.n_train, seed.n_validation, seed.n_test) == (100, 50, 50)
-    assert seed.validation_accuracies[-1] is not None
+    assert seed.validation_scores[-1] is not None
     assert evidence.rows == {"train": 200, "evaluate": 200, "calibrate": 0, "reference": 0, "repeat": 0}
 
 

@@ -66,4 +66,4 @@ def test_it_is_resumed_from_another_folder(tmp_path, monkeypatch):
         run_experiment(load_experiment("lab/mine.toml"), split, out="night", listeners=[interrupt])
     monkeypatch.chdir(tmp_path / "home")
     evidence = resume_experiment(tmp_path / "night", split)
-    assert evidence.accuracy("network").mean > 0.5
+    assert evidence.score("network").mean > 0.5

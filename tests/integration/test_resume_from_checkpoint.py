@@ -11,13 +11,14 @@ import pytest
 
 import hwloop
 from hwloop.events import EpochFinished, StageFinished
-from hwloop.experiment import floors, runner
+from hwloop.experiment import digital, runner
 from hwloop.experiment.conclusion import COMPARED, concluded, recorded_results
 from hwloop.experiment.config import load_experiment
 from hwloop.experiment.events import CheckpointSaved, MethodScored, SeedStarted, SeedTakenUp
 from hwloop.experiment.runner import replay_experiment, resume_experiment, run_experiment
 from hwloop.experiments.datasets import split
 from hwloop.journal import ReadOnlyJournal
+from hwloop.tasks import classification
 
 pytestmark = pytest.mark.usefixtures("unpainted_figures")
 
@@ -72,9 +73,9 @@ class PowerCut(BaseException):
 def small_references():
     """Ceiling and linear floor in a hundredth of their steps."""
     with pytest.MonkeyPatch.context() as patch:
-        small = replace(floors.STRONG, epochs=1, min_steps=12)
-        patch.setattr(floors, "CANDIDATES", (small,))
-        patch.setattr(floors, "INVERSE_STRENGTHS", (0.03,))
+        small = replace(digital.STRONG, epochs=1, min_steps=12)
+        patch.setattr(digital, "CANDIDATES", (small,))
+        patch.setattr(classification, "INVERSE_STRENGTHS", (0.03,))
         yield
 
 
@@ -160,11 +161,10 @@ def test_every_cut_ends_the_same_as_no_cut_and_as_executing_again(lab, cut_run, 
 def test_floors_that_are_finished_are_not_computed_again(lab, monkeypatch):
     config = experiment(lab)
     cut_at(lab / "run", config, MethodScored, 11)  # all but the ceiling of the second seed
-    for name in ("one_stage_readout", "linear_softmax"):
-        monkeypatch.setattr(f"hwloop.experiment.seed_run.{name}", never)
-    monkeypatch.setattr("hwloop.experiment.floors.NullPhysics.score", never)
+    for name in ("OneStageFloor", "LinearFloor", "NullPhysics"):
+        monkeypatch.setattr(f"hwloop.experiment.floors.{name}.score", never)
     evidence = resume_experiment(lab / "run", split)
-    assert evidence.accuracy("backprop") is not None
+    assert evidence.score("backprop") is not None
 
 
 def test_a_run_whose_seeds_are_finished_needs_neither_device_nor_training(lab, monkeypatch):
@@ -186,7 +186,7 @@ def test_replay_computes_floors_only_when_asked(lab, monkeypatch):
     run_experiment(experiment(lab), split, out=lab / "run")
     asked = replay_experiment(lab / "run", split, with_references=True)
     assert asked.differences == ()
-    assert asked.evidence.accuracy("backprop") is not None
+    assert asked.evidence.score("backprop") is not None
     monkeypatch.setattr("hwloop.experiment.seed_run.SeedRun._reference", never)
     replay = replay_experiment(lab / "run", split)
     assert replay.differences == ()

@@ -61,7 +61,7 @@ def test_the_same_run_again_measures_nothing_and_ends_the_same(earlier, tmp_path
     assert sum(again.rows.values()) == 0
     assert again.reused == {**first.rows, "calibrate": 0}
     assert again.rows_per_train_sample == first.rows_per_train_sample  # a row costs what it costs
-    np.testing.assert_array_equal(again.confusion, first.confusion)
+    np.testing.assert_array_equal(again.details["confusion"], first.details["confusion"])
     assert (tmp_path / "again/checkpoints/final.safetensors").read_bytes() == (
         earlier[0] / "first/checkpoints/final.safetensors"
     ).read_bytes()

@@ -11,6 +11,6 @@ from hwloop.experiments.datasets import experiment_file, split
 def test_digits_through_a_hundred_lif_neurons():
     config = load_experiment(experiment_file("digits-lif"), ["evidence.floors=false"])
     evidence = run_experiment(config, split)
-    accuracies = [seed.scores["network"].accuracy for seed in evidence.seeds]
+    accuracies = [seed.scores["network"]["accuracy"] for seed in evidence.seeds]
     assert len(accuracies) == 3
     assert sum(accuracies) / 3 >= 0.95

@@ -12,17 +12,17 @@ from matplotlib.figure import Figure
 from hwloop.errors import BudgetExceeded, ConfigError, JournalError
 from hwloop.experiment import results
 from hwloop.experiment.config import validated
-from hwloop.experiments.arena.cell import Cell, CellResult, Task, options_within, refusal
+from hwloop.experiments.arena.cell import Cell, CellResult, FitSize, options_within, refusal
 from hwloop.experiments.arena.jobs import best_options
 from hwloop.experiments.arena.report import _references
-from hwloop.experiments.arena.run import CELLS, CellStore, run_arena
+from hwloop.experiments.arena.run import CellStore, run_arena
 from hwloop.experiments.arena.settings import ArenaSettings, arena_partition, named_trainers, parsed_budgets
 from hwloop.experiments.arena.standings import Entry, Standings
 from hwloop.experiments.datasets import digits, mnist1d
 from hwloop.training import trainer
 from hwloop.training.tuning import Choice, LogRange, Tuning, largest_that_fits
 
-TASK = Task(n_rows=1000, n_classes=10, n_stages=2)
+TASK = FitSize(n_rows=1000, n_outputs=10, n_stages=2)
 EXPERIMENT = validated(
     {"name": "small", "dataset": "digits", "device": "optical-fibre", "trainer": "local", "seeds": 2}, "test"
 )
@@ -115,12 +115,12 @@ def test_a_torn_line_is_dropped_and_its_cell_runs_again(tmp_path):
     with CellStore(tmp_path, settings) as store:
         for cell in cells:
             store.keep(cell, CellResult({results.NETWORK: 0.5}, rows=7))
-    whole = (tmp_path / CELLS).read_bytes()
+    whole = (tmp_path / CellStore.lines_file).read_bytes()
     for cut in range(0, len(whole), 37):
-        (tmp_path / CELLS).write_bytes(whole[:cut])
+        (tmp_path / CellStore.lines_file).write_bytes(whole[:cut])
         with CellStore(tmp_path, settings) as store:
             assert len(store) == whole[:cut].count(b"\n")
-    (tmp_path / CELLS).write_bytes(whole)
+    (tmp_path / CellStore.lines_file).write_bytes(whole)
     with CellStore(tmp_path, settings) as store:
         assert store.find(cells[2]).rows == 7
         with pytest.raises(JournalError, match="is being written by process"):
@@ -157,7 +157,7 @@ def test_the_pareto_front_holds_who_nobody_beats_for_as_few_rows():
         entry("d", 20, 0.95, budget=50.0),
         entry("e", 30, 0.95),
     )
-    reference = CellResult({results.LINEAR: 0.8})
+    reference = CellResult({"linear": 0.8})
     standings = Standings(ArenaSettings(EXPERIMENT, ("local",), (2,)), entries, (reference,), {})
     assert [one.trainer for one in standings.pareto_front] == ["b", "d"]
     assert [one.trainer for one in standings.ranking] == ["d", "e", "b", "a", "c"]
@@ -165,7 +165,7 @@ def test_the_pareto_front_holds_who_nobody_beats_for_as_few_rows():
 
 
 def test_floors_far_below_every_trainer_stand_within_the_axes():
-    references = tuple(CellResult({results.LINEAR: 0.32, results.BACKPROP: 0.9}) for _ in range(2))
+    references = tuple(CellResult({"linear": 0.32, "backprop": 0.9}) for _ in range(2))
     standings = Standings(ArenaSettings(EXPERIMENT, ("local",), (2,)), (entry("a", 2, 0.63),), references, {})
     axes = Figure().subplots()
     axes.set_ylim(58.0, 65.0)

@@ -12,6 +12,9 @@ from hwloop.experiment.config import validated
 from hwloop.experiment.toml_text import parse_setting, with_overrides
 from hwloop.experiments.arena.settings import ArenaSettings
 from hwloop.experiments.arena.variation import Variation, parsed_variation, run_variation, write_variation
+from hwloop.tasks import Classification
+
+ACCURACY = Classification.metrics[0]
 
 
 @pytest.mark.parametrize(
@@ -95,8 +98,8 @@ def test_converters_of_one_bit_lose_to_converters_of_eight_in_one_table(tmp_path
     assert (tmp_path / "variation.png").read_bytes().startswith(b"\x89PNG")
     for value in variation.values:
         assert f'<a href="device.settings.adc_bits%3D{value}/report.html">{value}</a>' in page
-        assert words.percent(found[value].entries[0].accuracy) in page
-    means = [found[value].entries[0].accuracy.mean for value in variation.values]
+        assert words.shown(ACCURACY, found[value].entries[0].score) in page
+    means = [found[value].entries[0].score.mean for value in variation.values]
     assert means[0] < means[1] - 0.02
     table = (tmp_path / "table.md").read_text()
     assert table.startswith("| device.settings.adc_bits | 1 | 8 |")

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from hwloop.experiment import results
+from hwloop.experiment.columns import Score
 from hwloop.experiment.config import validated
 from hwloop.experiment.evidence import Evidence
-from hwloop.experiment.results import Score, SeedResult, confusion_matrix
+from hwloop.experiment.results import SeedResult
+from hwloop.tasks.classification import confusion_matrix
 
 CONFIG = {"name": "small", "dataset": "digits", "device": "optical-fibre", "trainer": "local", "seeds": 3}
 KEYS = [
@@ -17,14 +19,25 @@ KEYS = [
 ]
 
 
+def score(accuracy, multiply_adds, rows_per_train_sample=0.0, rows_per_prediction=0.0):
+    return Score(
+        {
+            "accuracy": accuracy,
+            "multiply_adds": multiply_adds,
+            "rows_per_train_sample": rows_per_train_sample,
+            "rows_per_prediction": rows_per_prediction,
+        }
+    )
+
+
 def seed_result(seed, network, zeros, identity, **changes):
     scores = {
-        results.NETWORK: Score(network, 2000, 2.0, 2.0),
-        results.LINEAR: Score(0.94, 640),
-        results.NULL_ZEROS: Score(zeros, 2000),
-        results.NULL_IDENTITY: Score(identity, 9000),
-        results.ONE_STAGE: Score(0.97, 1000, 1.0, 1.0),
-        results.BACKPROP: Score(0.98, 3000),
+        results.NETWORK: score(network, 2000, 2.0, 2.0),
+        "linear": score(0.94, 640),
+        "null_zeros": score(zeros, 2000),
+        "null_identity": score(identity, 9000),
+        "one_stage_readout": score(0.97, 1000, 1.0, 1.0),
+        "backprop": score(0.98, 3000),
     }
     values = {
         "seed": seed,
@@ -38,9 +51,9 @@ def seed_result(seed, network, zeros, identity, **changes):
         "floor_rows": 0,
         "busy_seconds": 1.0,
         "measuring_seconds": 2.0,
-        "confusion": np.eye(2, dtype=np.int64) * 25,
+        "details": {"confusion": np.eye(2, dtype=np.int64) * 25},
         "losses": [[1.0, 0.5], [0.8]],
-        "validation_accuracies": [None, 0.9],
+        "validation_scores": [None, 0.9],
         "digital_seconds": 0.5,
         "wall_seconds": 3.0,
         "devices": ["device"],
@@ -69,7 +82,7 @@ def test_json_has_exactly_the_promised_keys():
 def test_physics_adds_is_the_paired_difference_to_the_null_that_is_better_on_average():
     # Zeros win one seed, but the projection has the higher mean: 0.95 against 0.397.
     found = evidence(*THREE)
-    assert found.best_null == results.NULL_IDENTITY
+    assert found.best_null == "null_identity"
     assert found.physics_adds.mean == pytest.approx(0.03)
     assert found.physics_adds.low == pytest.approx(0.03)
 
@@ -91,7 +104,7 @@ def test_duty_cycle_weighs_seeds_by_their_measuring_time():
 
 
 def test_without_floors_their_entries_are_none():
-    bare = seed_result(0, 0.9, 0.1, 0.9, scores={results.NETWORK: Score(0.9, 10, 2.0, 2.0)})
+    bare = seed_result(0, 0.9, 0.1, 0.9, scores={results.NETWORK: score(0.9, 10, 2.0, 2.0)})
     found = evidence(bare).as_json()
     assert list(found) == KEYS
     assert set(found["floors"].values()) == {None}
@@ -108,4 +121,4 @@ def test_the_table_names_the_regime():
 def test_confusion_counts_true_by_predicted_and_sums_over_seeds():
     counts = confusion_matrix(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]), 3)
     assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
-    assert evidence(*THREE).confusion.tolist() == [[75, 0], [0, 75]]
+    assert evidence(*THREE).details["confusion"].tolist() == [[75, 0], [0, 75]]

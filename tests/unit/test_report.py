@@ -7,21 +7,23 @@ import numpy as np
 import pytest
 
 from hwloop.device import DeviceSpec
+from hwloop.experiment.columns import COLUMNS, Score
 from hwloop.experiment.config import validated
 from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.report import write_report
 from hwloop.experiment.results import (
     NETWORK,
     DeviceResponse,
-    Score,
     SeedResult,
     Sweep,
     effective_rank,
     sweep_stimuli,
 )
+from hwloop.tasks import Classification
 from hwloop.training.history import Sparsity
+from hwloop.training.sparsity import Sparsity
 
-CLASSES = ("a", "b")
+TASK = Classification.named(("a", "b"))
 SPEC = DeviceSpec(
     n_inputs=4, n_outputs=3, input_low=-2.0, input_high=np.array([1.0, 2.0, 3.0, 4.0]), output_unit="V"
 )
@@ -60,16 +62,19 @@ def written(tmp_path, floors=True, description="", seeds=2):
             n_train=10,
             n_validation=0,
             n_test=4,
-            scores={m: Score(0.5 + 0.01 * seed, 100) for m in (methods if floors else (NETWORK,))},
+            scores={
+                m: Score({"accuracy": 0.5 + 0.01 * seed} | {column.key: 100 for column in COLUMNS})
+                for m in (methods if floors else (NETWORK,))
+            },
             rows={"train": 20},
             recalled={"train": 0},
             reused={},
             floor_rows=0,
             busy_seconds=0.1,
             measuring_seconds=None,
-            confusion=np.array([[2, 0], [1, 1]]),
+            details={"confusion": np.array([[2, 0], [1, 1]])},
             losses=[[1.0, 0.5], []],
-            validation_accuracies=[None, None],
+            validation_scores=[None, None],
             digital_seconds=0.1,
             wall_seconds=0.2,
             sparsity=[Sparsity(0.25 * (1 + seed), 0.5), None],
@@ -81,7 +86,7 @@ def written(tmp_path, floors=True, description="", seeds=2):
         DeviceResponse(SPEC, "rig 7", rng.random((20, 3)), Sweep(np.linspace(-1, 1, 5), rng.random((5, 3)))),
         DeviceResponse(SPEC, "rig 8", None, None),
     ]
-    path = write_report(Evidence(config, results, 1.0, str(tmp_path)), responses, CLASSES, tmp_path)
+    path = write_report(Evidence(config, results, 1.0, str(tmp_path)), responses, TASK, tmp_path)
     return path.read_text(encoding="utf-8")
 
 

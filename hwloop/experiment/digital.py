@@ -1,0 +1,141 @@
+"""Digital methods that need no device: linear models of the raw inputs, and a network of the same widths."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+
+from hwloop.device.spec import Float64Array
+from hwloop.experiment.partition import Partition, Samples
+from hwloop.tasks import LearningTask
+from hwloop.torch_state import own_torch_state
+from hwloop.training.optimiser import AdamSettings, ResponseNoise, one_cycle_adamw, shuffled_batches
+
+FOLDS = 4
+
+
+def linear_model(data: Partition) -> Pipeline:
+    """A linear model of inputs standardised on the training rows, fitted by scikit-learn.
+
+    Its penalty is chosen on the validation rows, or without any by cross-validation within the training rows;
+    test rows are never seen.
+    """
+    with warnings.catch_warnings():
+        # A penalty so weak that the solver stops at its limit is a candidate like any other.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        candidates = [make_pipeline(StandardScaler(), model) for model in data.task.linear_models()]
+        scores = _validation_scores(candidates, data)
+        best = candidates[int(np.argmax(scores))]
+        return best.fit(data.train.inputs, data.train.targets)
+
+
+def _validation_scores(candidates: Sequence[Pipeline], data: Partition) -> list[float]:
+    train, task = data.train, data.task
+    if data.validation is not None:
+        held_out = data.validation
+        return [
+            task.score(held_out.targets, model.fit(train.inputs, train.targets).predict(held_out.inputs))
+            for model in candidates
+        ]
+    parts = task.folds(train.targets, FOLDS, data.seed)
+    if parts is None:  # too few rows to hold any out: the strongest penalty is the safe choice
+        return [-float(number) for number in range(len(candidates))]
+    return [float(cross_val_score(model, train.inputs, train.targets, cv=parts).mean()) for model in candidates]
+
+
+# AdamW, one-cycle schedule, label smoothing and noise (here on the standardised inputs) as the local trainer has
+# them, strongly and weakly regularised: which is better depends on the task, so held-out training rows choose.
+STRONG = AdamSettings(epochs=100, min_steps=1000, batch_samples=128, lr=0.01, weight_decay=1.0, response_noise=0.4)
+CANDIDATES = (STRONG, replace(STRONG, weight_decay=0.1, response_noise=0.2))
+LABEL_SMOOTHING = 0.1
+HELD_OUT = 0.2
+
+
+@own_torch_state()
+def backpropagated(
+    train: Samples, validation: Samples | None, widths: Sequence[int], task: LearningTask, seed: int
+) -> DigitalNetwork:
+    """A digital network trained to convergence on all training rows.
+
+    Its regularisation is chosen on the validation rows, or without any on a fifth of the training rows.
+    """
+
+    def trained(settings: AdamSettings, rows: Samples) -> DigitalNetwork:
+        network = DigitalNetwork(train.inputs.shape[1], widths, task, seed)
+        network.fit(rows, settings)
+        return network
+
+    fitted_on, judged_on = (train, validation) if validation is not None else _held_out(train, seed)
+    scores = [
+        task.score(judged_on.targets, trained(settings, fitted_on).predict(judged_on.inputs))
+        for settings in CANDIDATES
+    ]
+    return trained(CANDIDATES[int(np.argmax(scores))], train)
+
+
+def _held_out(train: Samples, seed: int) -> tuple[Samples, Samples]:
+    order = np.random.default_rng(seed).permutation(len(train))
+    count = max(1, round(HELD_OUT * len(train)))
+    return train.taken(order[count:]), train.taken(order[:count])
+
+
+class DigitalNetwork:
+    """A multilayer perceptron with ReLU on inputs standardised on the training rows."""
+
+    def __init__(self, n_features: int, widths: Sequence[int], task: LearningTask, seed: int) -> None:
+        self.task = task
+        self._rng = torch.Generator().manual_seed(seed)
+        sizes = [n_features, *widths, task.n_outputs]
+        layers: list[nn.Module] = []
+        for n_from, n_to in itertools.pairwise(sizes):
+            linear = nn.Linear(n_from, n_to, dtype=torch.float32)
+            with torch.no_grad():
+                linear.weight.normal_(0.0, (2.0 / n_from) ** 0.5, generator=self._rng)  # He et al. 2015
+                linear.bias.zero_()
+            layers += [linear, nn.ReLU()]
+        self.model = nn.Sequential(*layers[:-1])
+        self.multiply_adds = n_features + sum(a * b for a, b in itertools.pairwise(sizes))
+        self._mean, self._scale = (
+            torch.zeros(n_features, dtype=torch.float32),
+            torch.ones(n_features, dtype=torch.float32),
+        )
+
+    def fit(self, train: Samples, settings: AdamSettings) -> None:
+        """Train to convergence: the learning rate ends at zero."""
+        raw, targets = torch.from_numpy(train.inputs), torch.from_numpy(np.array(train.targets))
+        std = raw.std(dim=0, correction=0)
+        self._mean, self._scale = raw.mean(dim=0), torch.where(std > 0, 1 / std.clamp_min(1e-300), 0.0)
+        inputs = self._standardised(train.inputs)
+        batch, steps = min(settings.batch_samples, len(targets)), settings.steps(len(targets))
+        optimiser, schedule = one_cycle_adamw(list(self.model.parameters()), settings, steps)
+        noise = ResponseNoise(settings.response_noise, batch * inputs.shape[1], self._rng)
+        batches = shuffled_batches(len(targets), batch, self._rng)
+        for part in itertools.islice(batches, steps):
+            outputs = self.model(noise.added_to(inputs[part]))
+            loss = self.task.loss(outputs, targets[part], LABEL_SMOOTHING)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+
+    @own_torch_state()
+    def predict(self, inputs: Float64Array) -> NDArray[Any]:
+        """The predicted target of each row, shape (rows,)."""
+        with torch.no_grad():
+            outputs = self.model(self._standardised(inputs)).numpy()
+        return self.task.predictions(outputs)
+
+    def _standardised(self, inputs: Float64Array) -> Tensor:
+        return ((torch.from_numpy(inputs) - self._mean) * self._scale).to(torch.float32)

@@ -1,0 +1,42 @@
+"""What is learned, as one part: trainers, readouts, runs, reports and files ask the task; none assumes one.
+
+A task says what targets look like, what a local head minimises, how outputs become predictions, which scores are
+reported, and what the digital floors are. A new one is one more file here, entered in :data:`TASKS`. Torch and
+scikit-learn are imported where a task needs them, so a task is made without either.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hwloop.tasks.classification import Classification
+from hwloop.tasks.task import LearningTask, Metric
+
+TASKS: dict[str, type[LearningTask]] = {Classification.kind: Classification}
+
+
+def task_of_dataset(dataset: Any) -> LearningTask:
+    """What a dataset is for: its ``task``; without one its ``class_names`` are those of a classification."""
+    task = getattr(dataset, "task", None)
+    return task if isinstance(task, LearningTask) else Classification.named(dataset.class_names)
+
+
+def kind_of(found: Mapping[str, Any]) -> type[LearningTask]:
+    """The kind of task that a file's entries are of; a classification where they name none.
+
+    Raises
+    ------
+    ValueError
+        A kind that is not known.
+    """
+    kind = found.get("task", Classification.kind)
+    if kind not in TASKS:
+        raise ValueError(f"its task {kind!r} is not known")
+    return TASKS[kind]
+
+
+def task_of_outputs(n_outputs: int) -> LearningTask:
+    """What a network that was trained without a named task is for: a class an output."""
+    return Classification(n_outputs)
+
+
+__all__ = ["TASKS", "Classification", "LearningTask", "Metric", "kind_of", "task_of_dataset", "task_of_outputs"]

@@ -1,0 +1,140 @@
+"""Classification: every row belongs to one of several classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwloop.tasks.task import LearningTask, Metric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Inverse strengths of the L2 penalty of the linear floor, the strongest first.
+INVERSE_STRENGTHS = (0.003, 0.03, 0.3, 3.0)
+
+
+def accuracy(labels: NDArray[Any], predicted: NDArray[Any]) -> float:
+    """Share of rows whose class is predicted, in [0, 1]."""
+    return float(np.mean(predicted == labels))
+
+
+def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
+    """Rows by true class (first index) and predicted class."""
+    counts = np.zeros((n_classes, n_classes), dtype=np.int64)
+    np.add.at(counts, (labels, predicted), 1)
+    return counts
+
+
+@dataclass(frozen=True)
+class Classification(LearningTask):
+    """Labels are whole numbers from 0; a head gives log-odds of every class and minimises cross-entropy.
+
+    Parameters
+    ----------
+    n_classes
+        How many classes there are.
+    class_names
+        One name a class; empty if nobody has said.
+    """
+
+    kind: ClassVar[str] = "classification"
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("accuracy", "accuracy", accuracy, 100.0, "%", 1, "points", 100.0),
+    )
+    validation_key: ClassVar[str] = "validation_accuracies"
+    linear_name: ClassVar[str] = "linear softmax"
+
+    n_classes: int
+    class_names: tuple[str, ...] = ()
+
+    @classmethod
+    def named(cls, class_names: Iterable[str]) -> Self:
+        """A class a name."""
+        names = tuple(class_names)
+        return cls(len(names), names)
+
+    @property
+    def n_outputs(self) -> int:
+        """A class each."""
+        return self.n_classes
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The classes' names."""
+        return self.class_names
+
+    def reason_against(self, targets: NDArray[Any]) -> str:
+        """Fewer than two classes occur, or a label names none."""
+        present = np.unique(targets)
+        if len(present) < 2:
+            return f"has {len(present)} class of labels; a classifier needs at least two"
+        if present[0] < 0 or present[-1] >= self.n_classes:
+            return f"has labels from {present[0]} to {present[-1]} for {self.n_classes} classes"
+        return ""
+
+    def reason_not_to_train(self, targets: NDArray[Any]) -> str:
+        """One class alone."""
+        return "fewer than two classes" if len(np.unique(targets)) < 2 else ""
+
+    def strata(self, targets: NDArray[Any]) -> NDArray[Any]:
+        """Every class in its share."""
+        return targets
+
+    def encode(self, targets: NDArray[Any]) -> NDArray[np.float64]:
+        """One-hot, +1 for the class and -1 for all others."""
+        return 2.0 * np.eye(self.n_classes)[targets] - 1.0
+
+    def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy of log-odds (rows, classes), with label smoothing."""
+        from torch.nn import functional
+
+        return functional.cross_entropy(outputs, targets, label_smoothing=smoothing)
+
+    def judge(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of each row; softmax minus target."""
+        import torch
+
+        logarithms = torch.log_softmax(outputs, dim=1)
+        wanted = torch.full_like(logarithms, smoothing / self.n_classes)
+        wanted[torch.arange(len(targets)), targets] += 1.0 - smoothing
+        return -(wanted * logarithms).sum(dim=1), logarithms.exp() - wanted
+
+    def predictions(self, outputs: NDArray[Any]) -> NDArray[np.int64]:
+        """The most probable class."""
+        return np.asarray(outputs.argmax(axis=1), dtype=np.int64)
+
+    def details(self, targets: NDArray[Any], predicted: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """The confusion matrix."""
+        return {"confusion": confusion_matrix(targets, predicted, self.n_classes)}
+
+    @classmethod
+    def from_details(cls, found: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """The confusion matrix."""
+        return {"confusion": np.array(found["confusion"], dtype=np.int64)}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The names of the classes; files of a classification never said more."""
+        return {"class_names": list(self.class_names)}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Self:
+        """A class a name."""
+        return cls.named(found["class_names"])
+
+    def linear_models(self) -> Sequence[Any]:
+        """Softmax regressions with an L2 penalty."""
+        from sklearn.linear_model import LogisticRegression
+
+        return [LogisticRegression(C=inverse, max_iter=300) for inverse in INVERSE_STRENGTHS]
+
+    def folds(self, targets: NDArray[Any], most: int, seed: int) -> Any:
+        """As many parts as the smallest class has rows, each class in its share."""
+        from sklearn.model_selection import StratifiedKFold
+
+        folds = min(most, int(np.unique(targets, return_counts=True)[1].min()))
+        return None if folds < 2 else StratifiedKFold(folds, shuffle=True, random_state=seed % 2**32)

@@ -1,0 +1,160 @@
+"""The interface of a task, and of a score that it reports."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of predictions against targets.
+
+    Attributes
+    ----------
+    key
+        Its name in files and in ``--json``.
+    title
+        Its name in tables, such as ``accuracy``.
+    of
+        ``of(targets, predicted)``: one number.
+    scale, unit, decimals
+        How it is shown: times ``scale``, rounded to ``decimals``, followed by the unit.
+    difference
+        Unit of the difference of two such scores.
+    most
+        What it cannot exceed, as shown; ``None`` if there is no such number.
+    higher_is_better
+        ``False`` for an error.
+    """
+
+    key: str
+    title: str
+    of: Callable[[NDArray[Any], NDArray[Any]], float]
+    scale: float = 1.0
+    unit: str = ""
+    decimals: int = 3
+    difference: str = ""
+    most: float | None = None
+    higher_is_better: bool = True
+
+    def shown(self, value: float) -> str:
+        """``98.6 %``."""
+        return f"{self.scale * value:.{self.decimals}f}{self.ending}"
+
+    @property
+    def ending(self) -> str:
+        """The unit behind a number, with the space before it."""
+        return f" {self.unit}" if self.unit else ""
+
+    @property
+    def axis(self) -> str:
+        """Title and unit of an axis: ``accuracy (%)``."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+class LearningTask(ABC):
+    """What is learned from rows.
+
+    Attributes
+    ----------
+    kind
+        Its name in settings and files.
+    metrics
+        Its scores; the first is the one that is compared, and that settings are chosen by.
+    validation_key
+        What a run's files call the validation scores.
+    linear_name
+        What its linear models are called in tables.
+    """
+
+    kind: ClassVar[str]
+    metrics: ClassVar[tuple[Metric, ...]]
+    validation_key: ClassVar[str] = "validation_scores"
+    linear_name: ClassVar[str] = "linear model"
+
+    @property
+    def main(self) -> Metric:
+        """The score that is compared."""
+        return self.metrics[0]
+
+    @property
+    @abstractmethod
+    def n_outputs(self) -> int:
+        """Numbers that a readout gives a row."""
+
+    @property
+    @abstractmethod
+    def output_names(self) -> tuple[str, ...]:
+        """What the outputs are called; empty if nobody has said."""
+
+    @abstractmethod
+    def reason_against(self, targets: NDArray[Any]) -> str:
+        """What is wrong with the targets of a whole dataset, after its name; empty if nothing is."""
+
+    @abstractmethod
+    def reason_not_to_train(self, targets: NDArray[Any]) -> str:
+        """Why nothing can be learned from these training targets, such as ``fewer than two classes``; or empty."""
+
+    @abstractmethod
+    def strata(self, targets: NDArray[Any]) -> NDArray[Any]:
+        """A kind of each row (rows,): a split takes every kind in its share."""
+
+    @abstractmethod
+    def encode(self, targets: NDArray[Any]) -> NDArray[np.float64]:
+        """Targets of a least-squares readout, shape (rows, n_outputs)."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+        """What a head minimises: mean over outputs (rows, n_outputs) and targets (rows,)."""
+
+    @abstractmethod
+    def judge(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Loss of each row (rows,), and its derivative by the outputs (rows, n_outputs); no gradient is kept."""
+
+    @abstractmethod
+    def predictions(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Predicted targets (rows,) from outputs (rows, n_outputs)."""
+
+    @abstractmethod
+    def details(self, targets: NDArray[Any], predicted: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Counts beside the scores, which add up over seeds; by their names in files and figures."""
+
+    @abstractmethod
+    def linear_models(self) -> Sequence[Any]:
+        """Linear scikit-learn models to choose from for the floor without a device, the most regularised first."""
+
+    @abstractmethod
+    def folds(self, targets: NDArray[Any], most: int, seed: int) -> Any:
+        """A splitter of at most ``most`` parts for the choice among them; ``None`` for too few rows."""
+
+    @abstractmethod
+    def as_dict(self) -> dict[str, Any]:
+        """What a file keeps of the task, as plain values; :meth:`from_dict` gives it back."""
+
+    @classmethod
+    @abstractmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Self:
+        """From the entries of a file; raises ``KeyError``, ``TypeError`` or ``ValueError``."""
+
+    def score(self, targets: NDArray[Any], predicted: NDArray[Any]) -> float:
+        """The main score."""
+        return self.main.of(targets, predicted)
+
+    @classmethod
+    @abstractmethod
+    def from_details(cls, found: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """What :meth:`details` gave, from the entries of a file.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+        """

@@ -21,7 +21,6 @@ from hwloop.experiment.results import (
 )
 from hwloop.tasks import Classification
 from hwloop.training.history import Sparsity
-from hwloop.training.sparsity import Sparsity
 
 TASK = Classification.named(("a", "b"))
 SPEC = DeviceSpec(

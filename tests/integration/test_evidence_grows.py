@@ -1,4 +1,4 @@
-"""A column and a floor of the evidence are one file each: the examples of docs/evidence.md, appended as they are."""
+"""A column and a floor of the evidence are one file each: the examples of docs/evidence.md, as they stand."""
 
 import re
 from pathlib import Path

@@ -1,5 +1,7 @@
 """A column and a floor of the evidence are one file each: the examples of docs/evidence.md, as they stand."""
 
+import __future__
+
 import re
 from pathlib import Path
 
@@ -41,6 +43,11 @@ def example(heading):
     return re.search(r"```python\n(.*?)```", section, re.DOTALL).group(1)
 
 
+def appended(code, module):
+    """As if the code stood at the end of the module's file."""
+    exec(compile(code, str(PAGE), "exec", __future__.annotations.compiler_flag), vars(module))
+
+
 @pytest.fixture(autouse=True)
 def _lists_as_they_were(monkeypatch):
     """What is appended in a test is gone after it; of the floors only two are scored, for they take time."""
@@ -72,7 +79,7 @@ def test_a_column_is_one_object_in_one_list(tmp_path):
     before = run(tmp_path / "before")
     keys = set(before.as_json())
     assert "1,000 rows" not in shown(before)
-    exec(compile(example("A column"), "docs/evidence.md", "exec"), vars(columns))
+    appended(example("A column"), columns)
 
     evidence = run(tmp_path / "after")
     wrong = [1000 * (1 - score) for score in evidence.score("network").values]
@@ -97,7 +104,7 @@ def test_a_column_is_one_object_in_one_list(tmp_path):
 
 
 def test_a_floor_is_one_class_in_one_list(tmp_path):
-    exec(compile(example("A floor"), "docs/evidence.md", "exec"), vars(floors))
+    appended(example("A floor"), floors)
     evidence = run(tmp_path / "run")
     assert evidence.score("most_frequent").mean == pytest.approx(2 / 3, abs=0.05)
     assert "floor: most frequent class" in shown(evidence)

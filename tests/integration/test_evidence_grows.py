@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from hwloop.cli.evidence_table import show_evidence
+from hwloop.cli.run_display import show_evidence
 from hwloop.experiment import columns, floors
 from hwloop.experiment.config import validated
 from hwloop.experiment.runner import replay_experiment, run_experiment

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from hwloop.calibration.channel_fit import DRIFT_DEGREE
 from hwloop.calibration.main_part import Analysis, Cells, MainRows, ReferenceCourse, measure_calls, with_references
 from hwloop.calibration.memory import FirstLook, KernelFit, memory_figures
-from hwloop.calibration.noise_and_rank import noise_figures, rank_figures
 from hwloop.calibration.plan import SWEEP_LEVELS, SWEPT_INPUTS, Plan
-from hwloop.calibration.transfer_curve import LevelMeans, transfer_figures, unit_of_slope
+from hwloop.calibration.transfer_curve import LevelMeans, noise_figures, transfer_figures, unit_of_slope
 from hwloop.device import DeviceSpec
 from hwloop.device.spec import Float64Array
-from hwloop.probing.statistics import Estimate, standard_deviation
+from hwloop.probing.statistics import Estimate, rank_figures, standard_deviation
 from hwloop.probing.stimuli import half_range
 from hwloop.probing.timing import TimedSession
 

@@ -18,11 +18,10 @@ from hwloop.calibration.main_part import (
     with_references,
 )
 from hwloop.calibration.memory import FirstLook, memory_figures
-from hwloop.calibration.noise_and_rank import noise_figures, rank_figures
 from hwloop.calibration.plan import Plan, number_of_levels
-from hwloop.calibration.transfer_curve import LevelMeans, transfer_figures
+from hwloop.calibration.transfer_curve import LevelMeans, noise_figures, transfer_figures
 from hwloop.device.spec import Float64Array
-from hwloop.probing.statistics import Estimate, standard_deviation
+from hwloop.probing.statistics import Estimate, rank_figures, standard_deviation
 from hwloop.probing.timing import TimedSession
 
 ROUNDS = 2  # the second with the other channels' curves as the first has found them

@@ -1,4 +1,4 @@
-"""What follows from the settled response at each level: gain, offset, INL, DNL, curvature, compression.
+"""From the settled response at each level: gain, offset, INL, DNL, curvature, compression, and noise beside them.
 
 The terms are those of IEEE Std 1241-2010 and 1658-2011, with the distance between two levels in place of the code
 width. Every figure is a linear map of the level means, or a ratio of two, so that its error follows from their
@@ -154,3 +154,52 @@ def _root_mean_square(values: Float64Array, covariance: Float64Array) -> Estimat
     square = max(float(np.mean(values**2) - np.trace(covariance) / count), 0.0)
     variance = 4 * float(values @ covariance @ values) / count**2 + 2 * float(np.sum(covariance**2)) / count**2
     return Estimate.root(square, 1.96 * np.sqrt(variance))
+
+
+def noise_figures(noise: Estimate, inl_rms: Estimate, spans: Float64Array) -> dict[str, Estimate]:
+    """``noise``, ``snr`` and ``effective_bits`` of every output.
+
+    Parameters
+    ----------
+    noise
+        Standard deviation of a row about the fitted response, shape (n_outputs,).
+    inl_rms
+        Of full scale, shape (n_outputs,).
+    spans
+        Full scale in the unit of the noise, shape (n_outputs,).
+    """
+    return {
+        "noise": noise,
+        "snr": signal_to_noise(noise, spans),
+        "effective_bits": effective_bits(noise, inl_rms, spans),
+    }
+
+
+def signal_to_noise(noise: Estimate, spans: Float64Array) -> Estimate:
+    """20 log10 of a full-scale sine's rms, span / (2 sqrt 2), over the noise (IEEE Std 1241-2010), in dB."""
+    ratios = (_over(spans / (2 * np.sqrt(2)), end) for end in noise.ends)
+    value, high, low = (
+        np.where(ratio > 0, 20 * np.log10(np.where(ratio > 0, ratio, 1.0)), np.nan) for ratio in ratios
+    )
+    return Estimate(value, low, high, "dB")
+
+
+def effective_bits(noise: Estimate, inl_rms: Estimate, spans: Float64Array) -> Estimate:
+    """log2 of span / (sqrt(12) NAD) (IEEE Std 1241-2010), NAD = rms of noise and INL together.
+
+    NAD is here that of a stimulus that visits all levels alike, instead of a sine. Its interval follows from those
+    of its two parts, which are independent.
+    """
+    variance, distortion = noise.value**2, (inl_rms.value * spans) ** 2
+    nad = np.sqrt(variance + distortion)
+    reach = np.hypot((noise.high**2 - noise.low**2) / 2, (inl_rms.high**2 - inl_rms.low**2) / 2 * spans**2) / (
+        2 * np.maximum(nad, 1e-300)
+    )
+    ratio = _over(spans, np.sqrt(12) * nad)
+    value = np.where(ratio > 0, np.log2(np.where(ratio > 0, ratio, 1.0)), np.nan)
+    relative = np.where(nad > 0, _over(reach, nad), 0.0) / np.log(2)
+    return Estimate(value, value - relative, value + relative, "bits")
+
+
+def _over(numerator: Float64Array, denominator: Float64Array) -> Float64Array:
+    return np.divide(numerator, denominator, out=np.full_like(numerator, np.inf), where=denominator > 0)

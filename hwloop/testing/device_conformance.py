@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import pytest
 
-from hwloop.conformance import DEFAULT_ROWS, Finding, Report, Status, check_device
+from hwloop.conformance import DEFAULT_ROWS, PROMISES, Finding, Report, Status, check_device
 from hwloop.device import Device
 from hwloop.errors import HwloopError
 
 
 class DeviceConformance:
-    """One test a promise of :func:`hwloop.conformance.check_device`; the device is checked once for all of them.
+    """One test a promise, ``test_limits`` and so on, of a device that is checked once for all of them.
 
     A subclass, named ``Test…``, gives the device::
 
@@ -71,82 +72,6 @@ class DeviceConformance:
         except HwloopError as error:
             return error
 
-    def test_limits(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """Nothing beyond the limits reaches the driver, in any wrapper."""
-        judge(conformance["limits"], request)
-
-    def test_identity(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """The device says who it is, always the same."""
-        judge(conformance["identity"], request)
-
-    def test_repeatability(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """The same stimulus gives the same response, within the noise."""
-        judge(conformance["repeatability"], request)
-
-    def test_staleness(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """No answer is the one before it again."""
-        judge(conformance["staleness"], request)
-
-    def test_saturation(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """Outputs have room for what is measured."""
-        judge(conformance["saturation"], request)
-
-    def test_sign(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """A stimulus and its mirror image are told apart, or it is noted that they are not."""
-        judge(conformance["sign"], request)
-
-    def test_batches(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """A row is answered alike alone and among others."""
-        judge(conformance["batches"], request)
-
-    def test_memory(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """A row leaves no trace in the next."""
-        judge(conformance["memory"], request)
-
-    def test_full_calls(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """A call may carry as many rows as the spec says."""
-        judge(conformance["full-calls"], request)
-
-    def test_reopening(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """The device is the same after close and open."""
-        judge(conformance["reopening"], request)
-
-    def test_two_at_once(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """Two sessions at once do not corrupt each other."""
-        judge(conformance["two-at-once"], request)
-
-    def test_recovery(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """Right answers after an interrupted call, close and open."""
-        judge(conformance["recovery"], request)
-
-    def test_closing(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """close() always works, and reaches every device inside."""
-        judge(conformance["closing"], request)
-
-    def test_late_replies(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """An answer that comes after its time-out is nobody's answer."""
-        judge(conformance["late-replies"], request)
-
-    def test_readings(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """Every call is answered with real readings."""
-        judge(conformance["readings"], request)
-
-    def test_determinism(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """spec.deterministic is true."""
-        judge(conformance["determinism"], request)
-
-    def test_arrays(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """Stimuli are not altered, replies are not reused."""
-        judge(conformance["arrays"], request)
-
-    def test_pace(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """spec.row_seconds is true."""
-        judge(conformance["pace"], request)
-
-    def test_latency(self, conformance: Report, request: pytest.FixtureRequest) -> None:
-        """Rows in one call do not slow each other down."""
-        judge(conformance["latency"], request)
-
 
 def judge(finding: Finding, request: pytest.FixtureRequest) -> None:
     """Fail the test with the evidence if the promise is broken; leave a note where there is one."""
@@ -156,3 +81,20 @@ def judge(finding: Finding, request: pytest.FixtureRequest) -> None:
         pytest.fail(f"{finding.summary}\n{evidence}{p_value}\nto do: {finding.next_step}", pytrace=False)
     if finding.status is Status.NOTE:
         request.node.user_properties.append(("note", finding.summary))
+
+
+def _test_of(promise: str, question: str) -> Callable[..., None]:
+    def test(self: DeviceConformance, conformance: Report, request: pytest.FixtureRequest) -> None:
+        if promise not in {result.promise for result in conformance.results}:
+            pytest.skip("a device of this kind does not make the promise")
+        judge(conformance[promise], request)
+
+    test.__name__ = f"test_{promise.replace('-', '_')}"
+    test.__qualname__ = f"{DeviceConformance.__name__}.{test.__name__}"
+    test.__doc__ = f"{question}."
+    return test
+
+
+for _promise in PROMISES.values():
+    _test = _test_of(_promise.name, _promise.question)
+    setattr(DeviceConformance, _test.__name__, _test)

@@ -7,8 +7,8 @@ import pytest
 from examples import each_row
 
 import hwloop
-from hwloop.conformance import check_device
-from hwloop.conformance.report import Status
+import hwloop.testing
+from hwloop.conformance import PROMISES, Status, check_device
 from hwloop.simulators.oscillators.settled import SettledOscillators
 
 SPEC = hwloop.DeviceSpec(4 + 6, 6, -1.0, 1.0, n_nudges=6, row_seconds=1e-5)
@@ -76,3 +76,8 @@ def test_a_device_without_nudges_is_not_asked():
     whole = check_device(Plain, rows=100)
     assert "nudges" not in [result.promise for result in whole.results]
     assert check_device(Plain, only=["nudges"])["nudges"].status is Status.NOTE
+
+
+def test_a_drivers_own_tests_have_one_for_every_promise():
+    tests = set(vars(hwloop.testing.DeviceConformance))
+    assert {f"test_{promise.replace('-', '_')}" for promise in PROMISES} <= tests

@@ -12,11 +12,16 @@ from sklearn.isotonic import IsotonicRegression
 from hwloop import BudgetExceeded, DeviceSpec
 from hwloop.calibration.figure_table import with_interval
 from hwloop.calibration.memory import memory_figures, rows_until
-from hwloop.calibration.noise_and_rank import effective_bits, effective_rank, rank_figures
 from hwloop.calibration.plan import least_rows, longest_call, plan_rows
 from hwloop.calibration.recommendation import rising
-from hwloop.calibration.transfer_curve import LevelMeans, transfer_figures
-from hwloop.probing.statistics import Estimate, greatest_magnitude, standard_deviation
+from hwloop.calibration.transfer_curve import LevelMeans, effective_bits, transfer_figures
+from hwloop.probing.statistics import (
+    Estimate,
+    effective_rank,
+    greatest_magnitude,
+    rank_figures,
+    standard_deviation,
+)
 from hwloop.probing.timing import TimedCall, timing_figures
 
 

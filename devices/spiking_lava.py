@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from hwloop.device.settings import one_of, real_number, whole_number
 from hwloop.device.spec import Float64Array
-from hwloop.devices.worker.engine import WorkerEngine
 from hwloop.devices.worker.environments import environment_python
 from hwloop.devices.worker.target import Target
+from hwloop.devices.worker.worker import WorkerEngine
 from hwloop.errors import DeviceError
 from hwloop.events import DeviceFault
 from hwloop.simulators.spiking.device import LIFReservoir

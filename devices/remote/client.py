@@ -19,15 +19,15 @@ from hwloop.device import Device, DeviceDescription, DeviceSpec
 from hwloop.device.plain_value import UNDESCRIBED
 from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
+from hwloop.devices.hosted import answer_seconds
 from hwloop.devices.remote.address import Address
-from hwloop.devices.remote.crossing import DESCRIPTION_BYTES, Description, described
-from hwloop.devices.remote.link import Held, RemoteLink
+from hwloop.devices.remote.link import RemoteLink
 from hwloop.devices.remote.security import NONCE_BYTES, read_key
+from hwloop.devices.remote.wire_format import DESCRIPTION_BYTES, Description, DeviceHeld, described
 from hwloop.errors import BadReading, DeviceChanged, DeviceDisconnected, DeviceError
 
 LONGEST_NAME = 200
 TOKEN_OF_PROCESS = 8  # hexadecimal digits
-PACE_MARGIN = 10.0  # how many times its stated time a row may take
 HELD_POLL_SECONDS = 0.2
 
 
@@ -217,7 +217,7 @@ class RemoteDevice(Device):
         while True:
             try:
                 answer = link.ask("open", Deadline.after(self.start_seconds), longest=DESCRIPTION_BYTES)
-            except Held:
+            except DeviceHeld:
                 if patience.expired:
                     raise
                 MONOTONIC.sleep(min(HELD_POLL_SECONDS, patience.remaining_seconds))
@@ -268,8 +268,8 @@ class RemoteDevice(Device):
 
     def _asked(self, link: RemoteLink, description: Description, inputs: Float64Array) -> Float64Array:
         rows = len(inputs)
-        expected = PACE_MARGIN * rows * (description.spec.row_seconds or 0.0)
-        deadline = Deadline.after(min(self.deadline_seconds + expected, threading.TIMEOUT_MAX))
+        seconds = answer_seconds(self.deadline_seconds, rows, description.spec)
+        deadline = Deadline.after(min(seconds, threading.TIMEOUT_MAX))
         longest = description.longest_reply(rows)
         with self._asking(link):
             header, arrays = link.ask("measure", deadline, arrays={"inputs": inputs}, longest=longest)

@@ -10,10 +10,9 @@ from typing import Any
 import hwloop
 from hwloop.deadline import Deadline
 from hwloop.devices.remote.channel import CONTROL_BYTES, PROTOCOL, Arrays, Channel, Header
-from hwloop.devices.remote.crossing import error_header, events_header, progress_header
-from hwloop.devices.remote.lending import RELEASE_SECONDS, DeviceHeld, Lending
-from hwloop.devices.remote.loan import Client, Loan
+from hwloop.devices.remote.exclusive_access import RELEASE_SECONDS, Client, DeviceLease, ExclusiveAccess
 from hwloop.devices.remote.security import CLIENT, SERVER, ServerSecurity, is_nonce, is_proof, new_nonce, proof
+from hwloop.devices.remote.wire_format import error_header, events_header, progress_header
 from hwloop.devices.worker.served import FrameError
 from hwloop.errors import ConfigError, DeviceError, HwloopError
 
@@ -37,17 +36,17 @@ class Conversation:
     ----------
     channel
         The connection.
-    lending
+    access
         Where the device is to be had.
     security
         Key and certificate; ``None`` if everybody who connects is welcome.
     """
 
-    def __init__(self, channel: Channel, lending: Lending, security: ServerSecurity | None) -> None:
+    def __init__(self, channel: Channel, access: ExclusiveAccess, security: ServerSecurity | None) -> None:
         self._channel = channel
-        self._lending = lending
+        self._access = access
         self._security = security
-        self._loan: Loan | None = None
+        self._lease: DeviceLease | None = None
 
     def run(self) -> None:
         """Greet and answer; returns when the conversation is over and the device, if it was lent, is closed.
@@ -67,8 +66,8 @@ class Conversation:
         except (EOFError, OSError):
             pass
         finally:
-            if self._loan is not None:
-                self._loan.close()
+            if self._lease is not None:
+                self._lease.close()
 
     def _greet(self) -> Client:
         nonce = new_nonce()
@@ -100,10 +99,10 @@ class Conversation:
         return proof(security.key, SERVER, *numbers)
 
     def _answer(self, client: Client) -> None:
-        if self._loan is None:
+        if self._lease is None:
             longest, deadline = CONTROL_BYTES, Deadline.after(IDLE_SECONDS)
         else:
-            longest, deadline = self._lending.description.longest_request, NEVER
+            longest, deadline = self._access.description.longest_request, NEVER
         header, arrays = self._channel.receive(longest, deadline)
         requests: dict[str, Callable[[Client, Header, Arrays], Reply]] = {
             "describe": self._describe,
@@ -119,22 +118,20 @@ class Conversation:
             raise ProtocolError("there is no such request, or it has no number")
         try:
             reply, results = request(client, header, arrays)
-        except DeviceHeld as error:
-            reply, results = {**error_header(error), "held": True}, {}
         except HwloopError as error:
             reply, results = error_header(error), {}
-        if self._loan is not None:
-            reply["events"] = events_header(self._loan.take_events())
+        if self._lease is not None:
+            reply["events"] = events_header(self._lease.take_events())
         self._channel.send({**reply, "number": number}, results)
 
     def _describe(self, client: Client, header: Header, arrays: Arrays) -> Reply:
-        spoken, limits = self._lending.description.frame()
+        spoken, limits = self._access.description.frame()
         return {"op": "described", **spoken}, limits
 
     def _open(self, client: Client, header: Header, arrays: Arrays) -> Reply:
-        if self._loan is not None:
+        if self._lease is not None:
             raise ProtocolError("the device is open already")
-        self._loan = self._lending.take(client, self._channel)
+        self._lease = self._access.take(client, self._channel)
         return self._describe(client, header, arrays)
 
     def _continue(self, client: Client, header: Header, arrays: Arrays) -> Reply:
@@ -157,16 +154,16 @@ class Conversation:
         return {"op": "measured", **progress_header(self._held().progress())}, {"outputs": outputs}
 
     def _close(self, client: Client, header: Header, arrays: Arrays) -> Reply:
-        loan, self._loan = self._held(), None
-        loan.close()
+        lease, self._lease = self._held(), None
+        lease.close()
         return {"op": "closed"}, {}
 
     def _release(self, client: Client, header: Header, arrays: Arrays) -> Reply:
-        if self._loan is None:
-            self._lending.release(client, Deadline.after(RELEASE_SECONDS))
+        if self._lease is None:
+            self._access.release(client, Deadline.after(RELEASE_SECONDS))
         return {"op": "released"}, {}
 
-    def _held(self) -> Loan:
-        if self._loan is None:
+    def _held(self) -> DeviceLease:
+        if self._lease is None:
             raise ProtocolError("the device has not been opened on this connection")
-        return self._loan
+        return self._lease

@@ -10,17 +10,13 @@ from typing import Any
 from hwloop.deadline import Deadline
 from hwloop.devices.remote.address import Address, is_loopback, resolve
 from hwloop.devices.remote.channel import CONTROL_BYTES, PROTOCOL, Arrays, Channel, Header, prepare
-from hwloop.devices.remote.crossing import error_in, events_in
 from hwloop.devices.remote.security import CLIENT, SERVER, client_context, is_nonce, is_proof, new_nonce, proof
+from hwloop.devices.remote.wire_format import error_in, events_in
 from hwloop.devices.worker.served import LONGEST_HEADER, FrameError
 from hwloop.errors import ConfigError, DeviceDisconnected, DeviceError, DeviceTimeout
 from hwloop.events import Event
 
 CONNECT_SECONDS = 10.0  # for one of the host's addresses
-
-
-class Held(DeviceError):
-    """Another client has the device."""
 
 
 class RemoteLink:
@@ -105,7 +101,7 @@ class RemoteLink:
 
         Raises
         ------
-        Held
+        DeviceHeld
             Another client has the device.
         HwloopError
             The device failed; the error is the one that it raised, where that is known.
@@ -129,8 +125,7 @@ class RemoteLink:
             return header, results
         if header.get("number") != self._number:  # said before it hangs up
             self._lose()
-        raised = error_in(header)
-        raise Held(str(raised)) if header.get("held") is True else raised
+        raise error_in(header)
 
     def take_events(self) -> list[Event]:
         """What the device told since this was called the last time."""

@@ -12,10 +12,9 @@ from typing import Self
 from hwloop.devices.remote.address import Address, is_loopback, resolve
 from hwloop.devices.remote.channel import Channel, prepare
 from hwloop.devices.remote.conversation import GREETING_SECONDS, Conversation
-from hwloop.devices.remote.crossing import Description
-from hwloop.devices.remote.lending import Lending, Tell
-from hwloop.devices.remote.loan import MakeDevice
+from hwloop.devices.remote.exclusive_access import ExclusiveAccess, MakeDevice, Tell
 from hwloop.devices.remote.security import ServerSecurity
+from hwloop.devices.remote.wire_format import Description
 from hwloop.errors import ConfigError, DeviceError, HwloopError
 
 MOST_CONNECTIONS = 32
@@ -65,7 +64,7 @@ class DeviceServer:
         self._security = security
         self._tell = tell
         self._listener: socket.socket | None = None
-        self._lending: Lending | None = None
+        self._access: ExclusiveAccess | None = None
         self._connections: dict[Channel, threading.Thread] = {}  # the oldest first
         self._lock = threading.Lock()
 
@@ -88,8 +87,8 @@ class DeviceServer:
         OSError
             The address cannot be listened on.
         """
-        if self._lending is not None and self._listener is not None:
-            return self._lending.description
+        if self._access is not None and self._listener is not None:
+            return self._access.description
         family, host = self._places[0]
         listener = socket.create_server((host, self._listen.port), family=family, backlog=BACKLOG)
         try:
@@ -97,7 +96,7 @@ class DeviceServer:
         except BaseException:
             listener.close()
             raise
-        self._lending = Lending(self._make_device, description, self._tell)
+        self._access = ExclusiveAccess(self._make_device, description, self._tell)
         self._listener = listener
         threading.Thread(target=self._accept, args=(listener,), name="hwloop-serve", daemon=True).start()
         return description
@@ -111,7 +110,7 @@ class DeviceServer:
             The device may not be in its safe state.
         """
         listener, self._listener = self._listener, None
-        if listener is None or self._lending is None:
+        if listener is None or self._access is None:
             return
         with contextlib.suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
@@ -120,7 +119,7 @@ class DeviceServer:
             connections = dict(self._connections)
         for channel in connections:
             channel.stop_receiving()
-        problem = self._lending.close(FINISH_SECONDS)
+        problem = self._access.close(FINISH_SECONDS)
         for channel, thread in connections.items():
             channel.hang_up()
             thread.join(FINISH_SECONDS)
@@ -163,12 +162,12 @@ class DeviceServer:
     def _converse(self, stream: socket.socket, place: str) -> None:
         channel = Channel(stream)
         self._enter(channel)
-        assert self._lending is not None
+        assert self._access is not None
         try:
             prepare(stream)
             if self._security is not None:
                 channel.secure(self._security.context, GREETING_SECONDS, server=True)
-            Conversation(channel, self._lending, self._security).run()
+            Conversation(channel, self._access, self._security).run()
         except OSError:
             pass  # no TLS to be had with it
         except ConfigError as error:
@@ -183,7 +182,7 @@ class DeviceServer:
     def _enter(self, channel: Channel) -> None:
         with self._lock:
             self._connections[channel] = threading.current_thread()
-            if len(self._connections) <= MOST_CONNECTIONS or self._lending is None:
+            if len(self._connections) <= MOST_CONNECTIONS or self._access is None:
                 return
-            oldest = next(other for other in self._connections if not self._lending.holds(other))
+            oldest = next(other for other in self._connections if not self._access.holds(other))
         oldest.hang_up()

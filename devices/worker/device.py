@@ -9,13 +9,12 @@ from typing import Any, ClassVar
 
 from hwloop.device import Device, DeviceDescription, DeviceSpec, RowHandling
 from hwloop.device.spec import Float64Array
+from hwloop.devices.hosted import answer_seconds
 from hwloop.devices.worker.process import WorkerProcess
 from hwloop.devices.worker.target import Target, python_of
 from hwloop.devices.worker.worker import Worker
 from hwloop.errors import BadReading, ConfigError, DeviceChanged, DeviceDisconnected, DeviceError
 from hwloop.events import DeviceFault
-
-SLOWEST = 10.0  # times the time that the spec states for a row
 
 
 class WorkerDevice(Device):
@@ -169,8 +168,7 @@ class WorkerDevice(Device):
         if not self._wanted_open:
             raise DeviceDisconnected(f"{self.target.name} is closed; open it first")
         self._rows_asked = len(inputs)
-        expected = len(inputs) * (self.spec.row_seconds or 0.0)
-        deadline = self.target.deadline_seconds + SLOWEST * expected
+        deadline = answer_seconds(self.target.deadline_seconds, len(inputs), self.spec)
         reply, arrays = self._worker.ask("measure", {"trial": self._rows}, {"inputs": inputs}, deadline)
         self._rows += len(inputs)
         if "outputs" not in arrays:

@@ -20,8 +20,7 @@ import numpy as np
 from hwloop.deadline import Deadline
 from hwloop.device.hold import refuse_fork
 from hwloop.devices.worker import served
-from hwloop.devices.worker.failures import how_it_ended, raised_by_target
-from hwloop.devices.worker.log import WorkerLog
+from hwloop.devices.worker.process_end import WorkerLog, how_it_ended, raised_by_target
 from hwloop.devices.worker.served import FrameError, SharedFile, decode_frame, encode_frame, received
 from hwloop.devices.worker.target import Target
 from hwloop.devices.worker.watchdog import TERM_SECONDS, Watchdog

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hwloop.device.spec import Float64Array
 from hwloop.errors import JournalError
 from hwloop.journal.chunk import ChunkFile, Located, chunk_path
-from hwloop.journal.frame import ROWS, FrameError
+from hwloop.journal.frame import ROWS, RecordError
 from hwloop.journal.record import STATES, KeptState, Note, Record
 
 CACHE_BYTES = 16 << 20
@@ -200,7 +200,7 @@ class Catalogue:
                     self.close()
                 self._files[chunk] = ChunkFile(self.folder, chunk)
             return self._files[chunk].read(offset)
-        except (FrameError, OSError) as error:
+        except (RecordError, OSError) as error:
             raise JournalError(
                 f"{chunk_path(self.folder, chunk)}, byte {offset}: the record was damaged after it was written "
                 f"({error}); hwloop verify shows what is whole"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.journal import frame
-from hwloop.journal.frame import ROWS, FrameError, Prefix, TornFrameError
+from hwloop.journal.frame import ROWS, Prefix, RecordError, TornRecordError
 
 _FIRST_READ = 2048  # the prefix and nearly every header
 _WINDOW = 1 << 20
@@ -84,7 +84,7 @@ class ChunkFile:
 
         Raises
         ------
-        FrameError
+        RecordError
             No whole, undamaged record begins there.
         """
         self.size = max(self.size, os.fstat(self._file).st_size)  # it may have grown since
@@ -97,9 +97,9 @@ class ChunkFile:
             try:
                 prefix, header = self._header(offset)
                 self._body(prefix, offset)
-            except FrameError as error:
+            except RecordError as error:
                 following = self._behind_damage(offset)
-                torn = isinstance(error, TornFrameError) and following == self.size
+                torn = isinstance(error, TornRecordError) and following == self.size
                 yield Damage(self.number, offset, following - offset, str(error), torn)
                 offset = following
             else:
@@ -110,7 +110,7 @@ class ChunkFile:
         data = os.pread(self._file, min(_FIRST_READ, self.size - offset), offset)
         prefix = frame.decode_prefix(data[: frame.PREFIX_BYTES])
         if offset + prefix.record_bytes > self.size:
-            raise TornFrameError(f"the file ends within a record of {prefix.record_bytes} bytes")
+            raise TornRecordError(f"the file ends within a record of {prefix.record_bytes} bytes")
         text = data[frame.PREFIX_BYTES : frame.PREFIX_BYTES + prefix.header_bytes]
         if len(text) < prefix.header_bytes:
             text = os.pread(self._file, prefix.header_bytes, offset + frame.PREFIX_BYTES)
@@ -127,7 +127,7 @@ class ChunkFile:
         """Where reading goes on: behind a damaged body if a record follows it, else at the next whole record."""
         try:
             prefix, _ = self._header(offset)
-        except FrameError:
+        except RecordError:
             return self._next_record(offset + 1)
         end = offset + prefix.record_bytes
         self._patience -= prefix.record_bytes
@@ -135,7 +135,7 @@ class ChunkFile:
             return end
         try:
             self._header(end)
-        except FrameError:
+        except RecordError:
             return self._next_record(offset + 1)
         return end
 
@@ -161,7 +161,7 @@ class ChunkFile:
             prefix, _ = self._header(offset)
             cost += prefix.body_bytes
             self._body(prefix, offset)
-        except FrameError:
+        except RecordError:
             self._patience -= cost
             return False
         return True

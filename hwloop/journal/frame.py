@@ -42,11 +42,11 @@ MAX_TEXT = 1000
 MAX_ROW = 1 << 53  # exact in every program that reads JSON
 
 
-class FrameError(JournalError):
+class RecordError(JournalError):
     """Bytes that are no whole, undamaged record, or a record that cannot be written."""
 
 
-class TornFrameError(FrameError):
+class TornRecordError(RecordError):
     """The bytes end before the record does: it was being written when the writer died."""
 
 
@@ -71,7 +71,7 @@ def encode(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> lis
 
     Raises
     ------
-    FrameError
+    RecordError
         The header is no plain JSON, or the record is too large.
     """
     narrow = {name: _narrowest(array) for name, array in arrays.items()}
@@ -79,7 +79,7 @@ def encode(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> lis
     try:
         text = json.dumps({**header, "arrays": described}, separators=(",", ":"), allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise FrameError(f"a record holds text, numbers, lists and tables alone ({error})") from error
+        raise RecordError(f"a record holds text, numbers, lists and tables alone ({error})") from error
     body = [a.data.cast("B") if a.size else b"" for a in narrow.values()]
     body_bytes = sum(len(part) for part in body)
     _check_lengths(len(text), body_bytes)
@@ -99,7 +99,7 @@ def _narrowest(array: NDArray[Any]) -> NDArray[Any]:
 
 def _check_lengths(header_bytes: int, body_bytes: int) -> None:
     if header_bytes > MAX_HEADER_BYTES or body_bytes > MAX_BODY_BYTES:
-        raise FrameError(
+        raise RecordError(
             f"{header_bytes:,} bytes of header and {body_bytes:,} of body are too much for one record "
             f"(at most {MAX_HEADER_BYTES:,} and {MAX_BODY_BYTES:,}); measure fewer rows a call"
         )
@@ -110,19 +110,19 @@ def decode_prefix(data: bytes) -> Prefix:
 
     Raises
     ------
-    TornFrameError
+    TornRecordError
         Fewer bytes, and those that are there begin a record.
-    FrameError
+    RecordError
         Not the beginning of a record.
     """
     if len(data) < PREFIX_BYTES:
-        kind = TornFrameError if data[:8] == MARKER[: len(data)] else FrameError
+        kind = TornRecordError if data[:8] == MARKER[: len(data)] else RecordError
         raise kind(f"{len(data)} bytes where a record of at least {PREFIX_BYTES} should begin")
     marker, header_bytes, body_bytes, header_crc, body_crc = _PREFIX.unpack_from(data)
     if marker != MARKER:
-        raise FrameError("no record begins here")
+        raise RecordError("no record begins here")
     if _PREFIX_CRC.unpack_from(data, _PREFIX.size)[0] != zlib.crc32(data[: _PREFIX.size]):
-        raise FrameError("the checksum of the record's lengths is wrong")
+        raise RecordError("the checksum of the record's lengths is wrong")
     _check_lengths(header_bytes, body_bytes)
     return Prefix(header_bytes, body_bytes, header_crc, body_crc)
 
@@ -132,18 +132,18 @@ def decode_header(prefix: Prefix, text: bytes) -> dict[str, Any]:
 
     Raises
     ------
-    FrameError
+    RecordError
         Damaged, or not of the form that :func:`encode` writes.
     """
     if zlib.crc32(text) != prefix.header_crc:
-        raise FrameError("the header's checksum is wrong")
+        raise RecordError("the header's checksum is wrong")
     try:
         header = json.loads(text.decode(), parse_constant=_refuse_constant)
         announced = sum(_array_bytes(described) for described in header["arrays"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise FrameError(f"the header cannot be read ({error})") from error
+        raise RecordError(f"the header cannot be read ({error})") from error
     if announced != prefix.body_bytes:
-        raise FrameError("the body's length is not that of its arrays")
+        raise RecordError("the body's length is not that of its arrays")
     _check_announced(header)
     return dict(header)
 
@@ -169,10 +169,10 @@ def check_body(prefix: Prefix, body: bytes) -> None:
 
     Raises
     ------
-    FrameError
+    RecordError
     """
     if zlib.crc32(body) != prefix.body_crc:
-        raise FrameError("the body's checksum is wrong")
+        raise RecordError("the body's checksum is wrong")
 
 
 def decode_body(header: Mapping[str, Any], body: bytes) -> dict[str, NDArray[np.float64]]:
@@ -191,7 +191,7 @@ def rows_header(record: Record) -> dict[str, Any]:
 
     Raises
     ------
-    FrameError
+    RecordError
         No reader would accept it.
     """
     header: dict[str, Any] = {
@@ -213,7 +213,7 @@ def rows_header(record: Record) -> dict[str, Any]:
 def note_header(note: Note) -> dict[str, Any]:
     """The header of a note; raises as :func:`rows_header` does."""
     if note.kind == ROWS:
-        raise FrameError(f"a note cannot be of the kind {ROWS!r}: that is what records of rows are")
+        raise RecordError(f"a note cannot be of the kind {ROWS!r}: that is what records of rows are")
     header = {"kind": note.kind, "started_seconds": note.seconds, "details": note.details}
     _check_header(header, ())
     return header
@@ -249,17 +249,17 @@ def _check_header(header: Mapping[str, Any], shapes: tuple[tuple[int, ...], ...]
 
 def _require(condition: bool, fault: str) -> None:
     if not condition:
-        raise FrameError(f"this is no record: {fault}")
+        raise RecordError(f"this is no record: {fault}")
 
 
 def _check_text(header: Mapping[str, Any], name: str) -> None:
     text = header.get(name)
     if not isinstance(text, str) or len(text) > MAX_TEXT:
-        raise FrameError(f"this is no record: its {name} is no text of at most {MAX_TEXT} characters")
+        raise RecordError(f"this is no record: its {name} is no text of at most {MAX_TEXT} characters")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise FrameError(f"this is no record: its {name} is no Unicode text") from error
+        raise RecordError(f"this is no record: its {name} is no Unicode text") from error
 
 
 def _is_time(value: Any) -> bool:

@@ -116,7 +116,7 @@ def test_a_client_that_is_lost_in_the_middle_of_a_row_leaves_the_device_in_its_s
 
 def test_closing_from_another_thread_reaches_the_safe_state_before_it_returns(monkeypatch):
     """As the second Ctrl-C does it."""
-    monkeypatch.setattr("hwloop.devices.remote.lending.RELEASE_SECONDS", 0.5)
+    monkeypatch.setattr("hwloop.devices.remote.exclusive_access.RELEASE_SECONDS", 0.5)
     with rig_served() as (server, rigs):
         device = RemoteDevice(str(server.address))
         device.open()

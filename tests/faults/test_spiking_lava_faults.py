@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import hwloop
-from hwloop.devices.worker.engine import WorkerEngine
 from hwloop.devices.worker.environments import environment_python
 from hwloop.devices.worker.target import Target
+from hwloop.devices.worker.worker import WorkerEngine
 from hwloop.errors import ConfigError, DeviceError, DeviceTimeout
 
 pytestmark = pytest.mark.slow

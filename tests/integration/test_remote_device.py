@@ -113,7 +113,7 @@ def test_hidden_rows_on_the_other_side_count_when_a_session_goes_on(pooled):
 
 
 def test_calls_of_more_rows_than_a_frame_carries(monkeypatch):
-    monkeypatch.setattr("hwloop.devices.remote.crossing.FRAME_BYTES", 8 * 20 * 7)
+    monkeypatch.setattr("hwloop.devices.remote.wire_format.FRAME_BYTES", 8 * 20 * 7)
     with server_of(fibre) as server, remote(server) as device:
         np.testing.assert_array_equal(device.measure(ROWS), fibre().measure(ROWS))
 
@@ -240,7 +240,7 @@ def test_a_server_that_now_serves_another_device_is_noticed():
         device = remote(server)
         device.open()
         device.close()
-        server._lending._make_device = Lamp
+        server._access._make_device = Lamp
         with pytest.raises(DeviceError, match="another device is served"):
             device.open()
         device.close()

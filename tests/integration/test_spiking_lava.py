@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import hwloop
-from hwloop.devices.worker.engine import WorkerEngine
 from hwloop.devices.worker.environments import environment_python
+from hwloop.devices.worker.worker import WorkerEngine
 from hwloop.errors import ConfigError, DeviceError
 from hwloop.experiment.config import load_experiment
 from hwloop.experiments.datasets import digits, experiment_file

@@ -10,7 +10,7 @@ import hwloop
 from hwloop.devices.averaged import Averaged
 from hwloop.devices.faulty import Faulty
 from hwloop.devices.quantized import Quantized
-from hwloop.devices.remote.crossing import Description, described
+from hwloop.devices.remote.wire_format import Description, described
 from hwloop.devices.retrying import Retrying
 from hwloop.errors import ConfigError
 from hwloop.layers import Encoder

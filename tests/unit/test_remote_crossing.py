@@ -16,7 +16,8 @@ from hwloop import DeviceError, DeviceSpec, HwloopError
 from hwloop.deadline import Deadline
 from hwloop.devices.remote import RemoteDevice
 from hwloop.devices.remote.channel import Channel
-from hwloop.devices.remote.crossing import (
+from hwloop.devices.remote.security import new_nonce
+from hwloop.devices.remote.wire_format import (
     KINDS,
     Description,
     described,
@@ -25,7 +26,6 @@ from hwloop.devices.remote.crossing import (
     events_header,
     events_in,
 )
-from hwloop.devices.remote.security import new_nonce
 from hwloop.devices.worker.served import FrameError, decode_frame, encode_frame
 from hwloop.events import DeviceFault, StageStarted
 

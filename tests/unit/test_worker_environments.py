@@ -20,8 +20,7 @@ from hwloop.devices.worker.environments import (
     environments_folder,
     list_environments,
 )
-from hwloop.devices.worker.installing import recipe_for
-from hwloop.devices.worker.pythons import checked_python, find_python, version_of
+from hwloop.devices.worker.installing import checked_python, find_python, recipe_for, version_of
 from hwloop.devices.worker.recipes import LAVA, mended_lava_import
 
 SOUND = {

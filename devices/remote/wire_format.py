@@ -11,6 +11,7 @@ import numpy as np
 
 from hwloop import errors
 from hwloop.device import Device, DeviceDescription, DeviceSpec
+from hwloop.devices.hosted import class_named
 from hwloop.devices.remote.channel import Arrays, Header
 from hwloop.devices.worker.served import LONGEST_FRAME
 from hwloop.errors import ConfigError, DeviceError, HwloopError
@@ -41,6 +42,10 @@ KINDS = {
 LIMITS = ("input_low", "input_high")
 DEVICE = "device"
 SPEC_FIELDS = frozenset(DeviceSpec.__dataclass_fields__)
+
+
+class DeviceHeld(DeviceError):
+    """Another client has the device."""
 
 
 @dataclass(frozen=True)
@@ -111,14 +116,14 @@ def error_header(error: BaseException) -> dict[str, Any]:
     """A reply that says what went wrong."""
     kinds = [kind.__name__ for kind in type(error).__mro__ if kind.__name__ in KINDS]
     message = str(error) if isinstance(error, HwloopError) else f"{type(error).__name__}: {error}"
-    return {"op": "error", "kinds": kinds, "message": message[:LONGEST_TEXT]}
+    held = {"held": True} if isinstance(error, DeviceHeld) else {}
+    return {"op": "error", "kinds": kinds, "message": message[:LONGEST_TEXT], **held}
 
 
 def error_in(header: Mapping[str, Any]) -> HwloopError:
     """The error in a reply, of the same class if that is known, else a :class:`DeviceError`."""
     kinds, message = header.get("kinds"), header.get("message")
-    names = kinds if isinstance(kinds, list) else []
-    kind = next((KINDS[name] for name in names if isinstance(name, str) and name in KINDS), DeviceError)
+    kind = DeviceHeld if header.get("held") is True else class_named(kinds, KINDS)
     text = message[:LONGEST_TEXT] if isinstance(message, str) else ""
     return kind(text or "the server reports a failure without a word")
 

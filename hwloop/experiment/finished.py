@@ -22,11 +22,11 @@ from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.provenance import made_with, unlike
 from hwloop.experiment.results import DeviceResponse, SeedResult, Sweep
 from hwloop.journal.durable_files import atomic_write
-from hwloop.runs.layout import journal_folders
+from hwloop.runs.checkpoints import checksum
+from hwloop.runs.layout import FINISHED_WORK, journal_folders
 from hwloop.session.account import Place
 from hwloop.tasks import Classification, LearningTask, kind_of
 
-FOLDER = "finished"
 UNKNOWN_TASK = Classification(0)  # of a seed that is not finished
 
 
@@ -77,7 +77,7 @@ class FinishedWork:
 
     def __init__(self, run: Path, config: ExperimentConfig) -> None:
         self._run = run
-        self._folder = run / FOLDER
+        self._folder = run / FINISHED_WORK
         self._made_with = made_with(config)
 
     def read(self, seed: int) -> FinishedSeed:
@@ -101,8 +101,8 @@ class FinishedWork:
         """
         try:
             stored = json.loads(self._path(seed).read_text(encoding="utf-8"))
-            checksum = stored.pop("checksum")
-            if checksum != _checksum(stored):
+            found = stored.pop("checksum")
+            if found != checksum(stored, allow_nan=True):
                 raise UnfitError("it is damaged")
             if reason := unlike(stored["made_with"], self._made_with):
                 raise UnfitError(reason)
@@ -137,7 +137,9 @@ class FinishedWork:
             self._folder.mkdir(exist_ok=True)
             if content:
                 atomic_write(self._path(seed).with_suffix(".safetensors"), content)
-            atomic_write(self._path(seed), json.dumps(stored | {"checksum": _checksum(stored)}) + "\n")
+            atomic_write(
+                self._path(seed), json.dumps(stored | {"checksum": checksum(stored, allow_nan=True)}) + "\n"
+            )
         except OSError as error:
             raise JournalError(
                 f"{self._folder} cannot be written ({error.strerror}); what the journal holds is safe. Mend the "
@@ -189,10 +191,6 @@ def set_aside(path: Path, reason: str) -> Path:
             path.with_suffix(ending).rename(aside.with_suffix(ending))
     warnings.warn(f"{path} was set aside as {aside.name}: {reason}", HwloopWarning, stacklevel=3)
     return aside
-
-
-def _checksum(stored: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(stored, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _response_table(response: DeviceResponse) -> dict[str, Any]:

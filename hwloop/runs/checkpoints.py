@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,31 @@ def _check(path: Path) -> CheckpointCheck:
     return CheckpointCheck(path.name, size, tensors, described.exists(), problem)
 
 
+def check_finished(folder: Path) -> Iterator[tuple[str, str]]:
+    """What is damaged of the finished work of a run's seeds: names of files, and what is wrong with each.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be listed.
+    """
+    for path in sorted(folder.glob("seed-*.json")) if is_own_folder(folder) else []:
+        try:
+            described = read_object(path)
+            if described.get(CHECKSUM) != checksum(described, allow_nan=True):
+                yield path.name, "does not give the checksum that was written with it: it is damaged"
+                continue
+            arrays = path.with_suffix(".safetensors")
+            wanted = described.get("arrays_sha256")
+            if wanted and (not arrays.exists() or sum_of_tensors(arrays.read_bytes()) != wanted):
+                yield arrays.name, f"is missing, or is not what {path.name} was written with"
+        except (UnreadableError, OSError) as error:
+            yield (
+                path.name,
+                str(error) if isinstance(error, UnreadableError) else f"cannot be read ({error.strerror})",
+            )
+
+
 def _require_sealed(described: dict[str, Any], content: bytes) -> None:
     if not is_whole(described):
         raise UnreadableError("does not give the checksum that was written with it: it is damaged")
@@ -90,7 +115,7 @@ def sum_of_tensors(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def checksum(described: Mapping[str, Any]) -> str:
+def checksum(described: Mapping[str, Any], allow_nan: bool = False) -> str:
     """SHA-256 of what a description says, its own checksum left out; how the JSON is laid out says nothing.
 
     Raises
@@ -99,7 +124,7 @@ def checksum(described: Mapping[str, Any]) -> str:
         It is no JSON.
     """
     said = {key: value for key, value in described.items() if key != CHECKSUM}
-    text = json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=allow_nan)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

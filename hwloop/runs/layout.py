@@ -18,7 +18,7 @@ from hwloop.runs.files import UnreadableError, read_object
 STATE, CONFIG, ENVIRONMENT, METRICS = "state.json", "run.toml", "environment.json", "metrics.jsonl"
 RUNNING, FINISHED, INTERRUPTED, FAILED = "running", "finished", "interrupted", "failed"
 STATES = (RUNNING, FINISHED, INTERRUPTED, FAILED)
-JOURNAL, CHECKPOINTS, REUSED = "journal", "checkpoints", "reused"
+JOURNAL, CHECKPOINTS, REUSED, FINISHED_WORK = "journal", "checkpoints", "reused", "finished"
 RUNS = Path("runs")  # where runs are kept, unless their folder is given
 _JOURNAL_NAME = re.compile(r"seed-([0-9]{1,19})-device-([0-9]{1,9})")
 

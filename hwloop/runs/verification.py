@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hwloop.journal.chunk import Damage, Located
 from hwloop.journal.lock import writer_of
 from hwloop.runs import layout
-from hwloop.runs.checkpoints import CheckpointCheck, check_checkpoints
+from hwloop.runs.checkpoints import CheckpointCheck, check_checkpoints, check_finished
 from hwloop.runs.files import MetricsCheck, UnreadableError, check_metrics, read_object, read_toml
 from hwloop.runs.index_check import IndexCheck, IndexRead, check_index, read_index
 from hwloop.runs.layout import RUNNING, JournalFolder, RunState, read_state
@@ -75,6 +75,7 @@ def verify_run(folder: Path) -> Verification:
     _check_links(found, folder)
     _check_journals(found, folder)
     _check_checkpoints(found, folder)
+    _check_finished(found, folder)
     is_running = found.state is not None and found.state.state == RUNNING
     found.metrics = _read(found, folder / layout.METRICS, check_metrics)
     if found.metrics is not None:
@@ -168,6 +169,16 @@ def _check_checkpoints(found: Verification, folder: Path) -> None:
             found.problems.append(f"{place} {checkpoint.problem}")
         elif not checkpoint.is_finished:
             found.notices.append(f"{place} is not finished: its .json was not written yet")
+
+
+def _check_finished(found: Verification, folder: Path) -> None:
+    try:
+        for name, problem in check_finished(folder / layout.FINISHED_WORK):
+            found.problems.append(
+                f"{layout.FINISHED_WORK}/{name} {problem}; resume computes it again from the journal"
+            )
+    except OSError as error:
+        found.problems.append(f"{layout.FINISHED_WORK} cannot be read ({error.strerror})")
 
 
 def _metrics_problems(metrics: MetricsCheck, is_running: bool) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """Verification: what is whole is called whole, and damage is named with its place."""
 
+import hashlib
+import json
 import shutil
 import sqlite3
 import threading
@@ -16,6 +18,7 @@ from hwloop.journal import DiskJournal, Record
 from hwloop.journal.chunk import ChunkFile, Located
 from hwloop.journal.lock import WriterLock
 from hwloop.runs import summary_of, verify_run
+from hwloop.runs.checkpoints import checksum
 
 CHUNK = "journal/seed-0-device-0/000000.rows"
 INDEX = "journal/seed-0-device-0/index.sqlite"
@@ -238,6 +241,21 @@ def test_a_flipped_bit_of_a_sealed_checkpoint_is_found(run, reseal, which):
     damaged.write_bytes(bytes(content))
     [problem] = verify_run(run).problems
     assert problem.startswith("checkpoints/final.safetensors final.json")
+
+
+@pytest.mark.parametrize("which", ["seed-0.json", "seed-0.safetensors"])
+def test_damaged_finished_work_is_named(run, which):
+    arrays = b"arrays"
+    described = {"scores": {"linear": 0.5}, "arrays_sha256": hashlib.sha256(arrays).hexdigest()}
+    folder = run / "finished"
+    folder.mkdir(exist_ok=True)
+    (folder / "seed-0.json").write_text(json.dumps(described | {"checksum": checksum(described)}))
+    (folder / "seed-0.safetensors").write_bytes(arrays)
+    assert not verify_run(run).problems
+    damaged = folder / which
+    damaged.write_bytes(damaged.read_bytes().replace(b"0.5", b"0.6").replace(b"arrays", b"arrayz"))
+    [problem] = verify_run(run).problems
+    assert problem.startswith(f"finished/{'seed-0.json' if which.endswith('json') else which} ")
 
 
 def test_a_checkpoint_without_its_json_is_called_unfinished(run):

@@ -8,7 +8,8 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -119,11 +120,32 @@ class MeasuredDevices:
         ConfigError
             It names the device file, if there is one, and every setting that differs, with both values.
         """
+        self._compare(seed, number, device, description, lambda recorded: recorded)
+
+    def require_alike(self, seed: int, number: int, device: Device) -> None:
+        """The same as far as a device can be known that is not open yet: all but who it is; raises as it does.
+
+        For a run that is not begun: nothing is opened, and no folder is made.
+        """
+        try:
+            description = device.describe()
+        except Exception:  # somebody's driver that says nothing of itself while it is closed
+            return
+        self._compare(seed, number, device, _nameless(description), _nameless)
+
+    def _compare(
+        self,
+        seed: int,
+        number: int,
+        device: Device,
+        description: DeviceDescription,
+        seen_as: Callable[[DeviceDescription], DeviceDescription],
+    ) -> None:
         known = self._known.get((seed, number))
-        different = [] if known is None else known.differences(description)
+        different = [] if known is None else seen_as(known).differences(description)
         if known is None:
             others = [each for (_, of), each in sorted(self._known.items(), key=_place) if of == number]
-            found = others[0].differences(description) if others else []
+            found = seen_as(others[0]).differences(description) if others else []
             different = beyond_the_seed(found)
         if different:
             name = f"{device.built_from} describes" if device.built_from else "This is"
@@ -143,6 +165,11 @@ class MeasuredDevices:
             {"seed": seed, "device": number, "description": _laid_out(description)}
             for (seed, number), description in sorted(self._known.items(), key=_place)
         ]
+
+
+def _nameless(description: DeviceDescription) -> DeviceDescription:
+    """The same device without what the hardware says of itself."""
+    return replace(description, identity="", inside=tuple(map(_nameless, description.inside)))
 
 
 def beyond_the_seed(differences: Iterable[str]) -> list[str]:

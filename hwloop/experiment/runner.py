@@ -18,7 +18,7 @@ from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.finished import FinishedSeed, FinishedWork
 from hwloop.experiment.partition import Splitter, TableOfRows, partition
 from hwloop.experiment.prepare import require_budget, run_forecast, seed_rows
-from hwloop.experiment.provenance import made_with
+from hwloop.experiment.provenance import MeasuredDevices, made_with
 from hwloop.experiment.results import DeviceResponse, SeedResult
 from hwloop.experiment.rigs import LiveRig, PlannedRig, RecordedRig, Rig, take_earlier_rows
 from hwloop.experiment.run_folder import (
@@ -172,6 +172,9 @@ class _Run:
     def _forecast(self) -> tuple[list[int], Forecast]:
         """Rows of every seed and what the whole run will cost; refused here if the budget does not cover it."""
         first = prepare_seed(self.config, self._data[0], PlannedRig(self.config), None, self._emit)
+        known = MeasuredDevices(self.config.measured_with, CONFIG)
+        for number, session in enumerate(first.distinct_sessions):
+            known.require_alike(self._data[0].seed, number, session.device)
         rows = [seed_rows(self.config, first.trainer, data, k == 0) for k, data in enumerate(self._data)]
         forecast = run_forecast(sum(rows), first.sessions)
         require_budget(self.config.budget, forecast, len(rows))

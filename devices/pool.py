@@ -13,9 +13,9 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from hwloop.device import Device, DeviceDescription, DeviceSpec, RowHandling
-from hwloop.device.handling import parts
 from hwloop.device.hold import handed_on
 from hwloop.device.spec import Float64Array
+from hwloop.device.wrapper import parts
 from hwloop.errors import (
     BadReading,
     ConfigError,

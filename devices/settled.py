@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from hwloop.device import Device, DeviceSpec, DeviceWrapper, RowHandling
-from hwloop.device.handling import check_inside, declared, inside_of
 from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
+from hwloop.device.wrapper import check_inside, declared, inside_of
 
 CHUNK_ROWS = 4096  # measured rows held at once, to bound memory
 

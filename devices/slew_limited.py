@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hwloop.device import Device, DeviceSpec, DeviceWrapper, RowHandling
-from hwloop.device.handling import check_inside, inside_of
 from hwloop.device.spec import Float64Array
+from hwloop.device.wrapper import check_inside, inside_of
 from hwloop.devices.ramp import Ramp
 from hwloop.devices.whereabouts import Whereabouts
 from hwloop.errors import BadReading, DeviceDisconnected, DeviceError, HwloopError, JournalError

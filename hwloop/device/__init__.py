@@ -2,9 +2,8 @@
 
 from hwloop.device.base import Device
 from hwloop.device.description import DeviceDescription
-from hwloop.device.handling import RowHandling
 from hwloop.device.hold import handed_on
-from hwloop.device.spec import DeviceSpec
+from hwloop.device.spec import DeviceSpec, RowHandling
 from hwloop.device.wrapper import DeviceWrapper
 
 __all__ = ["Device", "DeviceDescription", "DeviceSpec", "DeviceWrapper", "RowHandling", "handed_on"]

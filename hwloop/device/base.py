@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
 
 from hwloop.device.checks import checked_stimuli, copy_readings
-from hwloop.device.copies import deep, shallow
 from hwloop.device.description import DeviceDescription, MadeOf, made_of
-from hwloop.device.handling import RowHandling
 from hwloop.device.hold import LiveSettings, asking, called, closing, guard, look, opening
 from hwloop.device.plain_value import UNDESCRIBED, qualified
-from hwloop.device.spec import DeviceSpec, Float64Array
+from hwloop.device.spec import DeviceSpec, Float64Array, RowHandling
 from hwloop.errors import DeviceDisconnected, DeviceError, DeviceTimeout, HwloopError
 from hwloop.events import Event, Listener
 
@@ -328,10 +327,10 @@ class Device(ABC):
         return responses
 
     def __copy__(self) -> Device:
-        return shallow(self)
+        return _copied(self, lambda state: state, {})
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Device:
-        return deep(self, memo)
+        return _copied(self, lambda state: copy.deepcopy(state, memo), memo)
 
     def __enter__(self) -> Self:
         self.open()
@@ -341,6 +340,31 @@ class Device(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _copied(device: Device, duplicate: Callable[[Any], Any], memo: dict[int, Any]) -> Device:
+    """What a copy of a device is: the same object where anything in it drives hardware.
+
+    Two drivers of one instrument would get each other's readings. Sessions on one object share it instead.
+    """
+    if not is_simulated(device):
+        memo[id(device)] = device
+        return device
+    twin = type(device).__new__(type(device))
+    memo[id(device)] = twin
+    state = duplicate(device.__getstate__())
+    restore = getattr(twin, "__setstate__", None)
+    if restore is not None:
+        restore(state)
+    else:
+        twin.__dict__.update(state or {})
+    return twin
+
+
+def is_simulated(device: Device) -> bool:
+    """Whether a device says so (``simulated``), or holds devices of which all do."""
+    inside = device.devices_inside
+    return device.simulated or (bool(inside) and all(map(is_simulated, inside)))
 
 
 def _driver_error(name: str, error: Exception, rows: int) -> DeviceError:

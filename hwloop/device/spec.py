@@ -1,4 +1,4 @@
-"""Specifies what a device promises: its channels, its physical limits and its pace."""
+"""Specifies what a device promises: channels, limits and pace; what a wrapper does to rows; a derivative."""
 
 from __future__ import annotations
 
@@ -152,3 +152,34 @@ class Differentiable(Protocol):
         It is that of the noiseless response; converters count as the lines that they approximate.
         """
         ...
+
+
+@dataclass(frozen=True)
+class RowHandling:
+    """What a wrapper does with rows before they reach the device inside.
+
+    With nothing set, every row reaches it once, as it was asked for, in the same order, and it is opened and
+    closed only when the wrapper is.
+
+    Parameters
+    ----------
+    changes_stimuli
+        Other values reach the device than were asked for.
+    deals_out
+        Consecutive rows go to different devices.
+    adds_rows
+        Rows reach the device that nobody asked for, or some several times.
+    limits_steps
+        The rows between two stimuli are added so that no step is too large.
+    reopens
+        The device may be closed and opened again between two rows, or measured again.
+    narrows_limits
+        Its limits are narrower than those of the device inside.
+    """
+
+    changes_stimuli: bool = False
+    deals_out: bool = False
+    adds_rows: bool = False
+    limits_steps: bool = False
+    reopens: bool = False
+    narrows_limits: bool = False

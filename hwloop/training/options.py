@@ -63,6 +63,7 @@ def whole_number(least: int) -> Range:
 
 COUNT = whole_number(1)
 POSITIVE = Range("be positive and finite", lambda value: 0 < value < math.inf)
+FINITE = Range("be finite", math.isfinite)
 NOT_NEGATIVE = Range("not be negative", lambda value: 0 <= value < math.inf)
 FINITE_NOT_NEGATIVE = Range("be finite and not negative", NOT_NEGATIVE.holds)
 SHARE = Range("lie within [0, 1]", lambda value: 0 <= value <= 1)

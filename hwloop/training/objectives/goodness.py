@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -15,7 +15,7 @@ from hwloop.layers import Stage
 from hwloop.layers.network import OfKind
 from hwloop.layers.rowwise import rowwise
 from hwloop.training.objectives import LocalObjective, StageObjective
-from hwloop.training.options import POSITIVE, Range
+from hwloop.training.options import FINITE, POSITIVE, WithOptions, option
 
 # -- what is good ----------------------------------------------------------------------------------------
 
@@ -174,7 +174,7 @@ class GoodnessContrast(LocalObjective):
         self, new_measure: NewMeasure, slope: float, contrast: Contrast = pairwise, threshold: float = 0.0
     ) -> None:
         POSITIVE.check("the slope of a goodness", slope)
-        Range("be finite", math.isfinite).check("the threshold of a goodness", threshold)
+        FINITE.check("the threshold of a goodness", threshold)
         self.new_measure = new_measure
         self.slope = slope
         self.contrast = contrast
@@ -183,3 +183,23 @@ class GoodnessContrast(LocalObjective):
     def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> Goodness:
         """A goodness with a freshly drawn measure."""
         return Goodness(self.new_measure(stage.width, rng), self.slope, self.contrast, self.threshold)
+
+
+@dataclass(frozen=True)
+class Threshold(WithOptions):
+    """Squared activity that is to stand above a threshold in good rows and below it in bad ones (Hinton 2022).
+
+    Attributes
+    ----------
+    theta
+        The threshold of the mean square activation.
+    slope
+        Log-odds a unit of goodness.
+    """
+
+    theta: float = option(1.0, FINITE)
+    slope: float = option(4.0, POSITIVE)
+
+    def contrast(self) -> GoodnessContrast:
+        """Every row told good or bad by itself."""
+        return GoodnessContrast(squared_activity, self.slope, each_by_itself, self.theta)

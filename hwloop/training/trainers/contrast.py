@@ -10,8 +10,8 @@ from hwloop.training.objectives.goodness import (
     MEASURES,
     TARGETS,
     GoodnessContrast,
+    Threshold,
     among_all,
-    each_by_itself,
     squared_activity,
 )
 from hwloop.training.optimiser import AdamSettings
@@ -108,11 +108,9 @@ def phyll(
 @declared(learns="true label against wrong ones, squared activity against a threshold", rows="2", predict="K")
 def ff(
     wrong: WrongLabels = WrongLabels(),
+    threshold: Threshold = Threshold(),
     settings: AdamSettings = CONTRAST,
     streaming: Streaming = Streaming(),
-    *,
-    theta: float = 1.0,
-    slope: float = 4.0,
     seed: int = 0,
 ) -> Trainer:
     """Forward-forward (Hinton 2022): squared activity above a threshold for true labels; 2 rows a sample a stage.
@@ -125,9 +123,8 @@ def ff(
 
     Source: Hinton, "The forward-forward algorithm: some preliminary investigations" (2022).
     """
-    contrast = GoodnessContrast(squared_activity, slope, each_by_itself, theta)
     overlay = wrong.overlay()
-    schedule = StageByStage(GradientRule(contrast, settings), streaming.map_share)
+    schedule = StageByStage(GradientRule(threshold.contrast(), settings), streaming.map_share)
     return Trainer(overlay, schedule, lambda: LabelScanBuilder(overlay), seed)
 
 
@@ -153,10 +150,9 @@ def symba(
 @declared(learns="the same, counting the goodness of the stages before", rows="2", predict="K")
 def collaboration(
     wrong: WrongLabels = WrongLabels(),
+    threshold: Threshold = Threshold(),
     settings: AdamSettings = CONTRAST,
     *,
-    theta: float = 1.0,
-    slope: float = 4.0,
     trust: float = 1.0,
     seed: int = 0,
 ) -> Trainer:
@@ -171,7 +167,7 @@ def collaboration(
     Source: Lorberbom, Gat, Adi, Schwing and Hazan, "Layer collaboration in the forward-forward algorithm",
     AAAI 2024.
     """
-    contrast = Collaborative(GoodnessContrast(squared_activity, slope, each_by_itself, theta), trust)
+    contrast = Collaborative(threshold.contrast(), trust)
     overlay = wrong.overlay()
     return Trainer(
         overlay, StageByStage(GradientRule(contrast, settings)), lambda: LabelScanBuilder(overlay), seed
@@ -207,7 +203,7 @@ def all_labels(
 
 @declared(learns="no labels: a sample against its mean with another one; softmax readout", rows="2")
 def scff(
-    settings: AdamSettings = QUIET_CONTRAST, *, theta: float = 8.0, slope: float = 4.0, seed: int = 0
+    threshold: Threshold = Threshold(theta=8.0), settings: AdamSettings = QUIET_CONTRAST, seed: int = 0
 ) -> Trainer:
     """Self-contrastive forward-forward (SCFF): features without labels, softmax readout; 2 rows a sample a stage.
 
@@ -220,17 +216,15 @@ def scff(
     Source: Chen, Liu, Laydevant and Grollier, "Self-contrastive forward-forward algorithm", Nat. Commun. 16,
     5978 (2025).
     """
-    rule = GradientRule(GoodnessContrast(squared_activity, slope, each_by_itself, theta), settings)
+    rule = GradientRule(threshold.contrast(), settings)
     return Trainer(SelfContrast(), StageByStage(rule), lambda: PositiveSoftmaxBuilder(2), seed)
 
 
 @declared(learns="no labels: a sample against a hybrid of two; softmax readout", rows="2")
 def ff_unsupervised(
     hybrids: Hybrids = Hybrids(),
+    threshold: Threshold = Threshold(),
     settings: AdamSettings = CONTRAST,
-    *,
-    theta: float = 1.0,
-    slope: float = 4.0,
     seed: int = 0,
 ) -> Trainer:
     """Unsupervised forward-forward: samples against hybrids of two, softmax readout; 2 rows a sample a stage.
@@ -243,5 +237,5 @@ def ff_unsupervised(
 
     Source: Hinton, "The forward-forward algorithm: some preliminary investigations", section 3.2 (2022).
     """
-    rule = GradientRule(GoodnessContrast(squared_activity, slope, each_by_itself, theta), settings)
+    rule = GradientRule(threshold.contrast(), settings)
     return Trainer(hybrids, StageByStage(rule), lambda: PositiveSoftmaxBuilder(2), seed)

@@ -14,13 +14,12 @@ from hwloop.device.spec import Float64Array
 from hwloop.devices.worker.target import Target
 from hwloop.devices.worker.worker import Worker
 from hwloop.errors import DeviceError
-from hwloop.simulators.spiking.brian2.discrete_lif import discrete_lif
-from hwloop.simulators.spiking.brian2.neuron_models import PER_NEURON, NeuronModel
+from hwloop.simulators.spiking.brian2.neuron_models import PER_NEURON, NeuronModel, discrete_lif
 from hwloop.simulators.spiking.engine import Window
 from hwloop.simulators.spiking.layer import SpikingLayer
 
 TARGETS = ("numpy", "cython")
-SERVED = "hwloop.simulators.spiking.brian2.served:served_engine"
+SERVED = "hwloop.simulators.spiking.brian2.engine:served_engine"
 
 
 class Brian2Worker:

@@ -13,7 +13,7 @@ from hwloop.device import Device
 from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.optical_fibre import OpticalFibre
-from hwloop.simulators.transmission_matrix import Matrix
+from hwloop.simulators.optics import Matrix
 
 Turn = tuple[Any, int]
 """A matrix, and for how many rows it stands."""

@@ -24,35 +24,45 @@ MAX_ELECTRONS = 1e9
 
 
 class Imperfection(ABC):
-    """One step of a detector. A subclass checks its settings when it is made."""
+    """One step of a detector. A subclass checks its settings when it is made.
 
-    random: ClassVar[bool]
+    Attributes
+    ----------
+    random
+        Whether it draws numbers.
+    size
+        Name of the setting that is 0 where the step leaves every signal as it is; empty if there is none.
+    """
+
+    random: ClassVar[bool] = False
+    size: ClassVar[str] = ""
 
     @property
     def active(self) -> bool:
-        """False if the step's settings leave every signal as it is."""
-        return True
+        """Whether it alters a signal."""
+        return not self.size or bool(np.any(getattr(self, self.size)))
 
     @abstractmethod
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
         """The signal after this step, shape (rows, channels); ``first_row`` is the first row's number."""
 
 
+class RandomStep(Imperfection):
+    """A step that draws numbers."""
+
+    random: ClassVar[bool] = True
+
+
 @dataclass(frozen=True)
-class GainJitter(Imperfection):
+class GainJitter(RandomStep):
     """Common-mode gain: every reading of a row times 1 + std * normal, at least 0 (source power)."""
 
     std: float
     stream: NoiseStream
-    random: ClassVar[bool] = True
+    size: ClassVar[str] = "std"
 
     def __post_init__(self) -> None:
         real_number("gain_jitter", self.std, low=0.0, high=1.0)
-
-    @property
-    def active(self) -> bool:
-        """Whether there is any."""
-        return self.std > 0
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
         """One factor a row."""
@@ -61,7 +71,7 @@ class GainJitter(Imperfection):
 
 
 @dataclass(frozen=True)
-class ShotNoise(Imperfection):
+class ShotNoise(RandomStep):
     """Counting statistics: a signal of 1 is ``electrons`` Poisson counts on average.
 
     The variance of the counts equals their mean, so the relative noise at full scale is 1 / sqrt(electrons).
@@ -69,7 +79,6 @@ class ShotNoise(Imperfection):
 
     electrons: float
     stream: NoiseStream
-    random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         real_number("full_well_electrons", self.electrons, low=1.0, high=MAX_ELECTRONS)
@@ -85,20 +94,15 @@ class ShotNoise(Imperfection):
 
 
 @dataclass(frozen=True)
-class ReadNoise(Imperfection):
+class ReadNoise(RandomStep):
     """Additive white Gaussian noise of standard deviation ``std``, in the unit of the signal."""
 
     std: float
     stream: NoiseStream
-    random: ClassVar[bool] = True
+    size: ClassVar[str] = "std"
 
     def __post_init__(self) -> None:
         real_number("read_noise", self.std, low=0.0)
-
-    @property
-    def active(self) -> bool:
-        """Whether there is any."""
-        return self.std > 0
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
         """Noise drawn for every channel of every row."""
@@ -113,7 +117,6 @@ class SoftSaturation(Imperfection):
     """Gradual saturation, y = s / (1 + abs(s) / level): half the level at s = level."""
 
     level: float = 1.0
-    random: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         real_number("saturation level", self.level, low=1e-9)
@@ -135,7 +138,6 @@ class HardSaturation(Imperfection):
     """Abrupt saturation: linear up to ``level``, constant beyond, on both signs."""
 
     level: float = 1.0
-    random: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         real_number("saturation level", self.level, low=1e-9)
@@ -154,7 +156,6 @@ class ADC(Imperfection):
     """The detector's converter; its quantisation SNR for a full-scale sine is 6.02 bits + 1.76 dB."""
 
     converter: Converter
-    random: ClassVar[bool] = False
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
         """The signal clipped to the converter's range, on its grid."""
@@ -162,22 +163,17 @@ class ADC(Imperfection):
 
 
 @dataclass(frozen=True)
-class Glitches(Imperfection):
+class Glitches(RandomStep):
     """With probability ``rate`` a row is lost: every reading is replaced by a uniform one in [low, high]."""
 
     rate: float
     stream: NoiseStream
     low: float = 0.0
     high: float = 1.0
-    random: ClassVar[bool] = True
+    size: ClassVar[str] = "rate"
 
     def __post_init__(self) -> None:
         real_number("glitch_rate", self.rate, low=0.0, high=1.0)
-
-    @property
-    def active(self) -> bool:
-        """Whether there is any."""
-        return self.rate > 0
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
         """Sound rows unchanged, lost rows replaced."""

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from hwloop.blocks import ExactProduct
 from hwloop.device.settings import choice, one_of, real, whole_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators import transmission_matrix
-from hwloop.simulators.modulation import MODULATIONS
+from hwloop.simulators import optics
+from hwloop.simulators.optics import MODULATIONS
 from hwloop.simulators.substrate import SATURATIONS, Camera, Substrate
 from hwloop.simulators.threads import each_block, single_threaded_blas
 
@@ -59,11 +59,6 @@ class OpticalFibre(Substrate):
         Rate of decorrelation, 0 to 1 a row.
     exposure
         Mean signal of a typical stimulus, in units of the camera's full scale.
-
-    Raises
-    ------
-    ValueError
-        A setting that is not allowed; the message gives the reason and the nearest allowed value.
     """
 
     stream_prefix: ClassVar = "optical-fibre"
@@ -81,7 +76,7 @@ class OpticalFibre(Substrate):
         self._chain = self.camera.chain((light.low, light.high), (0.0, FULL_SCALE), self._stream)
         if not _is_drawn(self.matrix):
             # As it is now: a file or an array that changes later shall not change noiseless().
-            self._settings["matrix"] = transmission_matrix.as_given(self.matrix)
+            self._settings["matrix"] = optics.as_given(self.matrix)
         states = self._matrices()
         self.transmission_matrix = states[0]
         self._intensity_gain = self.exposure / light.typical_power(states[0].shape[1])
@@ -103,7 +98,7 @@ class OpticalFibre(Substrate):
     @classmethod
     def from_file(cls, path: str | Path, index: int = 0, **settings: Any) -> Self:
         """A fibre with one of the matrices that a file holds (a .npz under the name ``matrices``)."""
-        return cls(matrix=transmission_matrix.read(path, index), **settings)
+        return cls(matrix=optics.read_matrix(path, index), **settings)
 
     def pull_back(self, stimuli: Float64Array, gradients: Float64Array) -> Float64Array:
         """See :class:`hwloop.device.spec.Differentiable`; of the fibre before any drift.
@@ -128,17 +123,17 @@ class OpticalFibre(Substrate):
             shown["matrix"] = f"sha256:{hashlib.sha256(self.transmission_matrix.tobytes()).hexdigest()[:16]}"
         return shown
 
-    def _matrices(self) -> list[transmission_matrix.Matrix]:
+    def _matrices(self) -> list[optics.Matrix]:
         """The matrix before any drift and, where there is drift, the one that it drifts to."""
         matrix, n_inputs, n_outputs = (self._settings[name] for name in ("matrix", "n_inputs", "n_outputs"))
-        draw: transmission_matrix.Draw = transmission_matrix.gaussian
+        draw: optics.Draw = optics.gaussian
         if isinstance(matrix, str):
-            draw = transmission_matrix.DRAWN[one_of("matrix", matrix, transmission_matrix.DRAWN)]
+            draw = optics.DRAWN[one_of("matrix", matrix, optics.DRAWN)]
             columns = whole_number("n_inputs", 64 if n_inputs is None else n_inputs, 1, MAX_CHANNELS)
             rows = whole_number("n_outputs", 1000 if n_outputs is None else n_outputs, 1, MAX_CHANNELS)
             first = draw(rows, columns, self._stream("matrix").at_row(0))
         else:
-            first = transmission_matrix.normalised(matrix)
+            first = optics.normalised(matrix)
             for name, asked, has in zip(
                 ("n_outputs", "n_inputs"), (n_outputs, n_inputs), first.shape, strict=True
             ):

@@ -141,6 +141,11 @@ class Substrate(Device):
     seed
         Draws what is random in the physics, and all noise.
 
+    Raises
+    ------
+    ValueError
+        A setting that is not allowed; the message gives the reason and the nearest allowed value.
+
     Attributes
     ----------
     quiet_settings

@@ -78,7 +78,7 @@ NOTHING: Any = inspect.Parameter.empty
 
 
 @dataclass(frozen=True)
-class Setting:
+class DeclaredSetting:
     """A declared setting.
 
     Attributes
@@ -105,28 +105,28 @@ class Setting:
 
 def real(default: Any, low: float = -math.inf, high: float = math.inf, *, quiet: Any = NOTHING) -> Any:
     """Declare a number within [low, high]."""
-    return Setting(default, lambda name, value: real_number(name, value, low, high), quiet)
+    return DeclaredSetting(default, lambda name, value: real_number(name, value, low, high), quiet)
 
 
 def whole(default: Any, low: int, high: int | None = None, *, quiet: Any = NOTHING) -> Any:
     """Declare a whole number within [low, high]."""
-    return Setting(default, lambda name, value: whole_number(name, value, low, high), quiet)
+    return DeclaredSetting(default, lambda name, value: whole_number(name, value, low, high), quiet)
 
 
 def choice(default: Any, known: Iterable[str]) -> Any:
     """Declare one of several names."""
     names = tuple(known)
-    return Setting(default, lambda name, value: one_of(name, value, names))
+    return DeclaredSetting(default, lambda name, value: one_of(name, value, names))
 
 
 def switch(default: bool, *, quiet: Any = NOTHING) -> Any:
     """Declare a setting that is true or false."""
-    return Setting(default, flag, quiet)
+    return DeclaredSetting(default, flag, quiet)
 
 
 def noise(default: Any = 0.0, *, quiet: Any = 0.0) -> Any:
     """Declare the size of a noise that is checked where it is made."""
-    return Setting(default, quiet=quiet)
+    return DeclaredSetting(default, quiet=quiet)
 
 
 def declared_in(cls: type) -> dict[str, Any]:
@@ -136,8 +136,11 @@ def declared_in(cls: type) -> dict[str, Any]:
     """
     hints = inspect.get_annotations(cls)
     names = [n for n, hint in hints.items() if not n.startswith("_") and not str(hint).startswith("ClassVar")]
-    found = {name: cls.__dict__[name] for name in names if name in cls.__dict__}
-    return {name: v if isinstance(v, Setting | SettingsGroup) else Setting(v) for name, v in found.items()}
+    return {name: _as_declared(cls.__dict__[name]) for name in names if name in cls.__dict__}
+
+
+def _as_declared(value: Any) -> Any:
+    return value if isinstance(value, DeclaredSetting | SettingsGroup) else DeclaredSetting(value)
 
 
 class SettingsGroup:
@@ -147,7 +150,7 @@ class SettingsGroup:
     the checked values. A device's class has one with its own defaults, ``camera: Camera = Camera(read_noise=0)``.
     """
 
-    declared: ClassVar[Mapping[str, Setting]] = {}
+    declared: ClassVar[Mapping[str, DeclaredSetting]] = {}
     without: ClassVar[tuple[str, ...]] = ()
     """Settings of a base class that this one does not have: it holds their value itself."""
 
@@ -163,7 +166,7 @@ class SettingsGroup:
         for name, setting in self.declared.items():
             setattr(self, name, setting.checked(name, self._given[name]))
 
-    def settings(self) -> dict[str, Setting]:
+    def settings(self) -> dict[str, DeclaredSetting]:
         """Its settings with this object's values as the defaults."""
         return {name: replace(setting, default=self._given[name]) for name, setting in self.declared.items()}
 
@@ -179,7 +182,7 @@ class Declarations:
 
     def __init__(self, entries: Mapping[str, Any]) -> None:
         self.entries = dict(entries)
-        self.settings: dict[str, Setting] = {}
+        self.settings: dict[str, DeclaredSetting] = {}
         for name, entry in self.entries.items():
             self.settings |= entry.settings() if isinstance(entry, SettingsGroup) else {name: entry}
         parameters = [_parameter(name, setting.default) for name, setting in self.settings.items()]

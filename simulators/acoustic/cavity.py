@@ -92,11 +92,6 @@ class AcousticCavity(TorchSubstrate):
         False leaves out all of these but the converter.
     precision, max_steps
         ``"single"`` or ``"double"``; steps after which a row is given up.
-
-    Raises
-    ------
-    ValueError
-        A setting that is not allowed; the message gives the reason and the nearest allowed value.
     """
 
     stream_prefix = "acoustic-cavity"

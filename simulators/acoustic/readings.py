@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from hwloop.blocks import ExactProduct
 from hwloop.device.spec import Float64Array
 from hwloop.device.streams import NoiseStream
-from hwloop.simulators.imperfections import Imperfection
+from hwloop.simulators.imperfections import Imperfection, RandomStep
 
 
 @dataclass(frozen=True)
-class GroupJitter(Imperfection):
+class GroupJitter(RandomStep):
     """White gain noise: times 1 + std * normal, one draw a row for all readings of a group.
 
     Parameters
@@ -37,12 +37,7 @@ class GroupJitter(Imperfection):
     std: Float64Array
     groups: NDArray[np.int64]
     stream: NoiseStream
-    random: ClassVar[bool] = True
-
-    @property
-    def active(self) -> bool:
-        """Whether there is any."""
-        return bool(np.any(self.std > 0))
+    size: ClassVar[str] = "std"
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
         """One factor a row and group."""
@@ -51,7 +46,7 @@ class GroupJitter(Imperfection):
 
 
 @dataclass(frozen=True)
-class WanderingGain(Imperfection):
+class WanderingGain(RandomStep):
     """Slow drift: gain 1 + latent(k) @ loadings before row k, latents of mean 0 and variance 1.
 
     A latent runs smoothly through normal numbers n_j that lie ``rows`` rows apart, as cos(a) n_j + sin(a) n_(j+1)
@@ -68,12 +63,7 @@ class WanderingGain(Imperfection):
     loadings: Float64Array
     rows: int
     stream: NoiseStream
-    random: ClassVar[bool] = True
-
-    @property
-    def active(self) -> bool:
-        """Whether there is any."""
-        return bool(np.any(self.loadings != 0))
+    size: ClassVar[str] = "loadings"
 
     def latents(self, first_row: int, count: int) -> Float64Array:
         """Shape (count, latents)."""
@@ -93,7 +83,7 @@ class WanderingGain(Imperfection):
 
 
 @dataclass(frozen=True)
-class GainGlitches(Imperfection):
+class GainGlitches(RandomStep):
     """With probability ``rate`` a row has other gains, all groups at once.
 
     Parameters
@@ -110,12 +100,7 @@ class GainGlitches(Imperfection):
     gains: Float64Array
     groups: NDArray[np.int64]
     stream: NoiseStream
-    random: ClassVar[bool] = True
-
-    @property
-    def active(self) -> bool:
-        """Whether there is any."""
-        return self.rate > 0
+    size: ClassVar[str] = "rate"
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
         """Sound rows unchanged."""
@@ -132,7 +117,6 @@ class Background(Imperfection):
     """A wave that is always there: ``amplitudes``, complex, shape (amplitudes,), is added."""
 
     amplitudes: NDArray[np.complex128]
-    random: ClassVar[bool] = False
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
         """Real parts to real parts, imaginary to imaginary ones."""
@@ -140,12 +124,11 @@ class Background(Imperfection):
 
 
 @dataclass(frozen=True)
-class Floor(Imperfection):
+class Floor(RandomStep):
     """White noise of each quadrature, with a standard deviation of its own for each amplitude, (amplitudes,)."""
 
     std: Float64Array
     stream: NoiseStream
-    random: ClassVar[bool] = True
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
         """Drawn for every quadrature of every row."""
@@ -162,7 +145,7 @@ def times_gains(signal: Float64Array, gains: Float64Array) -> Float64Array:
 
 
 @dataclass(frozen=True, eq=False)
-class Readout(ABC):
+class LineReadout(ABC):
     """Amplitudes come as all real and then all imaginary parts, microphone by microphone, lines within.
 
     Parameters
@@ -189,7 +172,7 @@ class Readout(ABC):
         """Shape (rows, n_outputs)."""
 
 
-class Magnitude(Readout):
+class Magnitude(LineReadout):
     """abs(P)."""
 
     def read(self, amplitudes: Float64Array) -> Float64Array:
@@ -197,7 +180,7 @@ class Magnitude(Readout):
         return np.asarray(np.hypot(*np.split(amplitudes, 2, axis=1)))
 
 
-class Power(Readout):
+class Power(LineReadout):
     """abs(P)^2."""
 
     def read(self, amplitudes: Float64Array) -> Float64Array:
@@ -206,7 +189,7 @@ class Power(Readout):
         return np.asarray(real * real + imaginary * imaginary)
 
 
-class Quadratures(Readout):
+class Quadratures(LineReadout):
     """All real parts, then all imaginary parts."""
 
     @property
@@ -219,7 +202,7 @@ class Quadratures(Readout):
         return amplitudes
 
 
-class Waveform(Readout):
+class Waveform(LineReadout):
     """p(t) of the lines that are read, over one period of the fundamental, microphone by microphone."""
 
     @property
@@ -240,7 +223,7 @@ class Waveform(Readout):
         return found.reshape(rows, self.n_outputs)
 
 
-READOUTS: dict[str, type[Readout]] = {
+READOUTS: dict[str, type[LineReadout]] = {
     "magnitude": Magnitude,
     "power": Power,
     "iq": Quadratures,

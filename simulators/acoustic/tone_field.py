@@ -68,7 +68,7 @@ class ToneSetup:
 
 
 @dataclass(frozen=True)
-class Heard:
+class HeardTones:
     """Pressures at the microphones, amplitudes of cos, complex (rows, lines, microphones); a row's convergence."""
 
     pressures: Complex
@@ -129,21 +129,21 @@ class ToneField:
         self._radiated = [_complex_matrix(line.T) for line in radiated if line.size]
         self._balance = self._solver(precision, max_steps, torch_device) if len(places.scatterers) else None
 
-    def __call__(self, stimuli: Float64Array) -> Heard:
+    def __call__(self, stimuli: Float64Array) -> HeardTones:
         """For stimuli of shape (rows, n_inputs)."""
         with single_threaded_blas():
             return self._heard(stimuli)
 
-    def _heard(self, stimuli: Float64Array) -> Heard:
+    def _heard(self, stimuli: Float64Array) -> HeardTones:
         rows, lines = len(stimuli), len(self.setup.lines)
         direct = self._direct(stimuli).view(np.complex128).reshape(rows, lines, -1)
         if self._balance is None:
-            return Heard(direct, np.ones(rows, dtype=np.bool_), np.zeros(rows, dtype=np.int64))
+            return HeardTones(direct, np.ones(rows, dtype=np.bool_), np.zeros(rows, dtype=np.int64))
         free = self._free(stimuli).view(np.complex128).reshape(rows, len(self.setup.driven), -1)
         state = self._balance(free)
         for line, radiate in enumerate(self._radiated):
             direct[:, line] += radiate(state.forces[:, line].copy().view(np.float64)).view(np.complex128)
-        return Heard(direct, state.converged, state.steps)
+        return HeardTones(direct, state.converged, state.steps)
 
     def _straight(self, to_microphones: Complex) -> Complex:
         """What is heard at the lines that are read, (n_inputs, lines, microphones), of the tones played."""

@@ -49,11 +49,6 @@ class DelayLoop(BlockSubstrate):
         x of a reading of 1.
     bias_drift_per_row
         In rad a row.
-
-    Raises
-    ------
-    ValueError
-        A setting that is not allowed; the message gives the reason and the nearest allowed value.
     """
 
     stream_prefix: ClassVar = "delay-loop"

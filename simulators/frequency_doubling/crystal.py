@@ -63,11 +63,6 @@ class SecondHarmonic(BlockSubstrate):
         In rad a row.
     exposure
         Mean reading of the harmonic, see above.
-
-    Raises
-    ------
-    ValueError
-        A setting that is not allowed; the message gives the reason and the nearest allowed value.
     """
 
     stream_prefix: ClassVar = "second-harmonic"

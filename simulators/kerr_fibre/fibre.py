@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from hwloop.device.settings import choice, real, whole, whole_number
 from hwloop.device.spec import Float64Array
-from hwloop.simulators import transmission_matrix
+from hwloop.simulators import optics
 from hwloop.simulators.kerr_fibre.medium import Complex, ModalFibre, graded, measured, propagators, quadrature_form
-from hwloop.simulators.modulation import MODULATIONS
-from hwloop.simulators.phase_walk import PhaseWalk
+from hwloop.simulators.optics import MODULATIONS, PhaseWalk
 from hwloop.simulators.substrate import BlockSubstrate, Camera
 
 if TYPE_CHECKING:
@@ -70,11 +69,6 @@ class NonlinearFibre(BlockSubstrate):
         Rate of decorrelation, 0 to 1 a row.
     phase_walk
         Standard deviation of the step of each mode group's phase, in rad a row.
-
-    Raises
-    ------
-    ValueError
-        A setting that is not allowed; the message gives the reason and the nearest allowed value.
     """
 
     stream_prefix: ClassVar = "multimode-fibre-nonlinear"
@@ -99,7 +93,7 @@ class NonlinearFibre(BlockSubstrate):
         self._chain = self.camera.chain((light.low, light.high), (0.0, FULL_SCALE), self._stream)
         if self.matrix is not None:
             # As it is now: a file or an array that changes later shall not change noiseless().
-            self._settings["matrix"] = transmission_matrix.as_given(self.matrix)
+            self._settings["matrix"] = optics.as_given(self.matrix)
         self.media = [self._medium(number) for number in range(2 if self.drift_per_row else 1)]
         self._refuse_long_steps(self.media[0])
         self._walk = self._phase_walk(self.media[0])
@@ -117,7 +111,7 @@ class NonlinearFibre(BlockSubstrate):
     @classmethod
     def from_file(cls, path: str | Path, index: int = 0, **settings: Any) -> Self:
         """A fibre with one of the square matrices that a file holds (a .npz under the name ``matrices``)."""
-        return cls(matrix=transmission_matrix.read(path, index), **settings)
+        return cls(matrix=optics.read_matrix(path, index), **settings)
 
     @property
     def transmission_matrix(self) -> Complex:
@@ -152,7 +146,7 @@ class NonlinearFibre(BlockSubstrate):
                 launch_rng=self._stream("launch").at_row(0),
                 coupling_rng=coupling_rng,
             )
-        matrix = transmission_matrix.normalised(given["matrix"])
+        matrix = optics.normalised(given["matrix"])
         if matrix.shape[0] != matrix.shape[1]:
             raise ValueError(
                 f"the given matrix has shape {matrix.shape}, but light that acts on itself inside the fibre needs "
@@ -164,7 +158,7 @@ class NonlinearFibre(BlockSubstrate):
                     f"{name} is {given[name]!r}, but the given matrix has {len(matrix)}; leave {name} out"
                 )
         if number:
-            matrix = transmission_matrix.gaussian(len(matrix), len(matrix), coupling_rng)
+            matrix = optics.gaussian(len(matrix), len(matrix), coupling_rng)
         return measured(matrix, self.n_segments, self._stream("points").at_row(0))
 
     def _refuse_long_steps(self, medium: ModalFibre) -> None:

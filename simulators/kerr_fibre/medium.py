@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.linalg import expm, schur
 
 from hwloop.device.spec import Float64Array
-from hwloop.simulators import transmission_matrix
+from hwloop.simulators import optics
 
 Complex = NDArray[np.complex128]
 
@@ -79,7 +79,7 @@ def graded(
     couplings = [_coupling(numbers, mixing, coupling_rng) for _ in range(n_segments)]
     density = 1 / weights
     return ModalFibre(
-        launch=transmission_matrix.unitary(modes, n_inputs, launch_rng) / np.sqrt(modes),
+        launch=optics.unitary(modes, n_inputs, launch_rng) / np.sqrt(modes),
         groups=numbers.astype(np.int64),
         entry=np.eye(modes, dtype=np.complex128),
         phases=2 * np.pi * pitches * numbers,
@@ -90,7 +90,7 @@ def graded(
     )
 
 
-def measured(matrix: transmission_matrix.Matrix, n_segments: int, rng: np.random.Generator) -> ModalFibre:
+def measured(matrix: optics.Matrix, n_segments: int, rng: np.random.Generator) -> ModalFibre:
     """A fibre whose linear limit is a measured matrix T, shape (n, n), mean abs(T)**2 = 1.
 
     T / sqrt(n) = W P with W unitary and P the losses, which are met first. W is spread evenly over the length:
@@ -101,7 +101,7 @@ def measured(matrix: transmission_matrix.Matrix, n_segments: int, rng: np.random
     _, sizes, right = np.linalg.svd(matrix.astype(np.complex128) / np.sqrt(count))
     triangular, modes = schur(_nearest_unitary(matrix), output="complex")
     lossy = right.conj().T * sizes @ right
-    points = _nearest_unitary(transmission_matrix.unitary(count, count, rng))
+    points = _nearest_unitary(optics.unitary(count, count, rng))
     return ModalFibre(
         launch=np.eye(count, dtype=np.complex128),
         groups=_groups_by_size(count),
@@ -150,7 +150,7 @@ def _coupling(numbers: Float64Array, mixing: float, rng: np.random.Generator) ->
     return np.asarray(expm(1j * mixing * strength * hermitian), dtype=np.complex128)
 
 
-def _nearest_unitary(matrix: transmission_matrix.Matrix) -> Complex:
+def _nearest_unitary(matrix: optics.Matrix) -> Complex:
     """The unitary factor of the polar decomposition, to double precision; a scale of the matrix is left out."""
     left, _, right = np.linalg.svd(matrix.astype(np.complex128))
     return np.asarray(left @ right)

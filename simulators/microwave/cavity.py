@@ -61,11 +61,6 @@ class MicrowaveCavity(TorchSubstrate):
         Fractions of the pixels that never change: stuck ones stay on or off at random, dead ones off.
     drift_per_row
         Rate of decorrelation, 0 to 1 a row.
-
-    Raises
-    ------
-    ValueError
-        A setting that is not allowed; the message gives the reason and the nearest allowed value.
     """
 
     stream_prefix: ClassVar = "microwave-cavity"

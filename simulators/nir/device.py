@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.device.settings import NOTHING, Setting, choice, real
+from hwloop.device.settings import NOTHING, DeclaredSetting, choice, real
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError, HwloopWarning
 from hwloop.simulators.nir.graph_file import read_graph
 from hwloop.simulators.nir.network import FeedForward
 from hwloop.simulators.nir.wiring import FeedForwardWiring, leading_to_the_output, what_has_no_effect, wired
-from hwloop.simulators.spiking.coding import Coding
+from hwloop.simulators.spiking.coding import SpikeCoding
 from hwloop.simulators.spiking.device import SpikingDevice
 from hwloop.simulators.spiking.engine import ENGINES
 
@@ -57,8 +57,8 @@ class NIRDevice(SpikingDevice):
 
     path_settings: ClassVar = frozenset({"path"})
 
-    path: str = Setting(NOTHING)  # type: ignore[assignment]
-    coding: Coding = Coding(step_seconds=1e-4, output=None)
+    path: str = DeclaredSetting(NOTHING)  # type: ignore[assignment]
+    coding: SpikeCoding = SpikeCoding(step_seconds=1e-4, output=None)
     integration: str = choice("euler", INTEGRATIONS)
     input_gain: float = real(1.0, -1e6, 1e6)
     engine: str = "torch"

@@ -113,11 +113,6 @@ class Oscillators(BlockSubstrate):
         Of the integrator; refused where the fastest motion would be near its limit of stability.
     full_scale
         Reading of 1, in rad, omega_0 rad or omega_0^2 rad^2.
-
-    Raises
-    ------
-    ValueError
-        A setting that is not allowed; the message gives the reason and the nearest allowed value.
     """
 
     stream_prefix: ClassVar = "oscillators"

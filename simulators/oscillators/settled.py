@@ -165,11 +165,6 @@ class SettledOscillators(Substrate):
         and as encoders centre what they send, no bias could come from anywhere else.
     full_scale
         Reading of 1, in rad.
-
-    Raises
-    ------
-    ValueError
-        A setting that is not allowed; the message gives the reason and the nearest allowed value.
     """
 
     stream_prefix: ClassVar = "settled-oscillators"

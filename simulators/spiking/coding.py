@@ -177,7 +177,7 @@ READOUTS: dict[str, SpikeReadout] = {
 }
 
 
-class Coding(SettingsGroup):
+class SpikeCoding(SettingsGroup):
     """Time of a row, what drives the network and what is read of it.
 
     Parameters

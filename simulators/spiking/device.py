@@ -12,7 +12,7 @@ from hwloop.device.checks import checked_stimuli
 from hwloop.device.settings import choice, one_of, real, whole
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.imperfections import ImperfectionChain
-from hwloop.simulators.spiking.coding import ENCODINGS, READOUTS, Coding
+from hwloop.simulators.spiking.coding import ENCODINGS, READOUTS, SpikeCoding
 from hwloop.simulators.spiking.engine import Engine, engine_versions
 from hwloop.simulators.spiking.layer import SpikingLayer, given_weights, random_inputs, random_recurrence
 from hwloop.simulators.spiking.neuron import RESETS, DiscreteLIF, LIFNeuron
@@ -24,7 +24,7 @@ LARGEST_BIAS = 1000.0  # rheobases
 class SpikingDevice(Substrate, shared=True):
     """Base of the spiking devices: encodes a stimulus, runs an engine from rest and reads its activity out.
 
-    A subclass declares a :class:`~hwloop.simulators.spiking.coding.Coding` and builds the engine.
+    A subclass declares a :class:`~hwloop.simulators.spiking.coding.SpikeCoding` and builds the engine.
 
     Every row starts from rest, so none remembers another. What is random in the k-th row that the device measures
     is drawn from ``SeedSequence([run, device_number, k])`` and from nothing else: a row that is measured again
@@ -43,7 +43,7 @@ class SpikingDevice(Substrate, shared=True):
     block_rows: ClassVar[int] = 256
     stream_prefix: ClassVar[str] = "spiking"
     reset_between_rows: ClassVar[bool] = True
-    coding: Coding
+    coding: SpikeCoding
     _engine: Engine
 
     run: int | None = whole(None, 0)
@@ -122,16 +122,11 @@ class LIFReservoir(SpikingDevice):
         or more; a spike through a weight of 1 moves the potential by one threshold, beginning one step later.
     recurrent_weights
         Synapses in place of random ones, from row to column, shape (neurons, neurons).
-
-    Raises
-    ------
-    ValueError
-        A setting that is not allowed; the message gives the reason and the nearest allowed value.
     """
 
     n_inputs: int = whole(64, 1, 1_000_000)
     n_neurons: int = whole(100, 1, 100_000)
-    coding: Coding = Coding()
+    coding: SpikeCoding = SpikeCoding()
     tau_membrane_seconds: float = 0.02
     tau_synapse_seconds: float = 0.005
     refractory_seconds: float = 0.002

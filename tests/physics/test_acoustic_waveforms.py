@@ -46,12 +46,11 @@ def test_a_steady_sine_has_the_amplitude_of_green_s_function():
     w = 2 * np.pi * 1000.0
     heard = cavity.measure(np.sin(w * (np.arange(1, 801) / 8000.0))[None]).reshape(2, 800)[:, -400:]
     amplitude = np.abs(np.fft.rfft(heard, axis=1))[:, 50] / 200
-    from hwloop.simulators.acoustic.arrangement import cavity_shape, places_in
+    from hwloop.simulators.acoustic.arrangement import places_in
     from hwloop.simulators.acoustic.medium import Medium
 
-    given = cavity._settings
-    shape = cavity_shape(given)
-    places = places_in(given, shape, cavity._stream("places").at_row(0))
+    shape = cavity.room.medium().shape
+    places = places_in(cavity._settings, shape, cavity._stream("places").at_row(0))
     green = Medium.filled(shape, 60, 343.0, 200.0).green(places.microphones, places.loudspeakers, np.array([w]))
     # The drive is straight between samples: a sine's amplitude is sinc^2 smaller, 5 % at 8 samples a period.
     expected = np.abs(green[0, :, 0]) * cavity._source_unit / cavity._pressure_unit * np.sinc(1 / 8) ** 2

@@ -12,7 +12,7 @@ import brian2
 import numpy as np
 from hwloop.simulators.spiking.brian2.engine import Brian2Engine
 from hwloop.simulators.spiking.brian2.neuron_models import MODELS
-from hwloop.simulators.spiking.brian2.process import brian_quantity
+from hwloop.simulators.spiking.brian2.row_block import brian_quantity
 from hwloop.simulators.spiking.engine import Window
 
 STEPS = {"lif-continuous": 1e-4, "adex": 1e-4, "hh": 5e-5}

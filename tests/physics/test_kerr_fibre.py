@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from hwloop.simulators import transmission_matrix
+from hwloop.simulators import optics
 from hwloop.simulators.kerr_fibre import medium
 from hwloop.simulators.kerr_fibre.fibre import NonlinearFibre
 from hwloop.simulators.kerr_fibre.medium import ModalFibre, propagators, quadrature_form
@@ -127,7 +127,7 @@ class TestLinearLimit:
 
 class TestNonlinearity:
     def test_losslessness_to_the_precision_of_the_products(self):
-        matrix = transmission_matrix.unitary(36, 36, np.random.default_rng(1))
+        matrix = optics.unitary(36, 36, np.random.default_rng(1))
         device = NonlinearFibre(matrix=matrix, encoding="phase", nonlinear_phase=8.0, n_segments=40, **CAMERA)
         rows = np.random.default_rng(0).uniform(0, 2 * np.pi, (50, 36))
         np.testing.assert_allclose(device.measure(rows).mean(axis=1) / 1e-6, 1.0, rtol=1e-4)  # 640 steps

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hwloop import open_device
 from hwloop.device.streams import NoiseStream
 from hwloop.simulators.kerr_fibre.fibre import NonlinearFibre
-from hwloop.simulators.phase_walk import PhaseWalk
+from hwloop.simulators.optics import PhaseWalk
 
 SMALL = {"n_modes": 16, "n_inputs": 12, "n_outputs": 25, "n_segments": 4}
 QUIET = {"read_noise": 0.0, "adc_bits": None, "dac_bits": None}

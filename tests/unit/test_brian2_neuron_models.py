@@ -7,9 +7,13 @@ from hypothesis import strategies as st
 
 from hwloop import open_device
 from hwloop.errors import ConfigError
-from hwloop.simulators.spiking.brian2.discrete_lif import discrete_lif
-from hwloop.simulators.spiking.brian2.neuron_models import MODELS, NeuronModel
-from hwloop.simulators.spiking.brian2.noise import RowNoise, with_row_noise
+from hwloop.simulators.spiking.brian2.neuron_models import (
+    MODELS,
+    NeuronModel,
+    RowNoise,
+    discrete_lif,
+    with_row_noise,
+)
 from hwloop.simulators.spiking.neuron import DiscreteLIF
 
 OWN = {"equations": "dv/dt = (I - v)/tau : 1\nI : 1", "threshold": "v > 1", "reset": "v = 0"}
@@ -81,5 +85,5 @@ def test_noise_goes_on_across_chunks(monkeypatch):
         return np.array([noise.next_step()[0].copy() for _ in range(11)])
 
     whole = steps()
-    monkeypatch.setattr("hwloop.simulators.spiking.brian2.noise.CHUNK_NUMBERS", 20)
+    monkeypatch.setattr("hwloop.simulators.spiking.brian2.neuron_models.CHUNK_NUMBERS", 20)
     np.testing.assert_array_equal(steps(), whole)

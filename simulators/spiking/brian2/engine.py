@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.spiking.brian2.neuron_models import NeuronModel
-from hwloop.simulators.spiking.brian2.noise import RowNoise
-from hwloop.simulators.spiking.brian2.process import prepare_brian2
-from hwloop.simulators.spiking.brian2.row_block import RowBlock
+from hwloop.simulators.spiking.brian2.neuron_models import PER_NEURON, NeuronModel, RowNoise
+from hwloop.simulators.spiking.brian2.row_block import NeuronBlock, prepare_brian2
 from hwloop.simulators.spiking.engine import Window
 
 CELLS_IN_CACHE = 2**14  # neurons that are stepped together; more leave the processor's second cache
@@ -72,7 +70,7 @@ class Brian2Engine:
         self._per_neuron = dict(per_neuron or {})
         self._noise_seed, self._noise_scale = tuple(noise_seed), noise_scale
         self.sizes = block_sizes(self.n_neurons)
-        self._blocks: dict[int, RowBlock] = {}
+        self._blocks: dict[int, NeuronBlock] = {}
 
     def run(
         self, drive: NDArray[Any], activity: Iterable[str], trials: Sequence[int] | None = None
@@ -107,44 +105,44 @@ class Brian2Engine:
         for size in sizes:
             self._block(size)
 
-    def _block(self, size: int) -> RowBlock:
+    def _block(self, size: int) -> NeuronBlock:
         if size not in self._blocks:
             layer = (self.neuron, self.n_neurons, self.window, self._recurrent, self._per_neuron)
             try:
-                self._blocks[size] = RowBlock(size, *layer)
+                self._blocks[size] = NeuronBlock(size, *layer)
             except Exception as error:
                 cause = error.__cause__ or error
                 raise ValueError(f"Brian2 cannot build the neuron ({type(cause).__name__}): {cause}") from error
         return self._blocks[size]
 
-    def _block_for(self, rows: int) -> RowBlock:
+    def _block_for(self, rows: int) -> NeuronBlock:
         """The largest block that these rows fill by half at least."""
         return self._block(next((size for size in reversed(self.sizes) if 2 * rows >= size), self.sizes[0]))
 
     def _run_block(
-        self, block: RowBlock, drive: NDArray[Any], names: list[str], trials: Sequence[int]
+        self, block: NeuronBlock, drive: NDArray[Any], names: list[str], trials: Sequence[int]
     ) -> dict[str, NDArray[Any]]:
         currents = self._constant(drive, block) if drive.ndim == 2 else self._changing(drive, block)
         return block.run(currents, self._noise(block, trials), names, len(drive))
 
-    def _constant(self, drive: NDArray[Any], block: RowBlock) -> Iterator[Float64Array]:
+    def _constant(self, drive: NDArray[Any], block: NeuronBlock) -> Iterator[Float64Array]:
         return repeat(self._padded(drive.astype(np.float64) @ self._weights, block), self.window.total_steps)
 
-    def _changing(self, drive: NDArray[Any], block: RowBlock) -> Iterator[Float64Array]:
+    def _changing(self, drive: NDArray[Any], block: NeuronBlock) -> Iterator[Float64Array]:
         steps = max(1, CHUNK_NUMBERS // (len(drive) * max(drive.shape[2], self.n_neurons)))
         for start in range(0, self.window.total_steps, steps):
             chunk = drive[:, start : start + steps].swapaxes(0, 1).astype(np.float64)
             for currents in chunk @ self._weights:
                 yield self._padded(currents, block)
 
-    def _padded(self, currents: Float64Array, block: RowBlock) -> Float64Array:
+    def _padded(self, currents: Float64Array, block: NeuronBlock) -> Float64Array:
         """With the bias, for all rows of the block, flat."""
         padded = np.zeros((block.rows, self.n_neurons))
         padded[: len(currents)] = currents
         padded += self._bias
         return padded.ravel()
 
-    def _noise(self, block: RowBlock, trials: Sequence[int]) -> RowNoise | None:
+    def _noise(self, block: NeuronBlock, trials: Sequence[int]) -> RowNoise | None:
         if block.noise_sources == 0 or self._noise_scale == 0:
             return None
         # A word more than the encoding's seed has: the two are independent.
@@ -160,3 +158,34 @@ def block_sizes(n_neurons: int) -> list[int]:
     while sizes[0] > 1:
         sizes.insert(0, max(1, sizes[0] // SHRINKAGE))
     return sizes
+
+
+def served_engine(
+    *,
+    neuron: Mapping[str, Any],
+    window: Mapping[str, Any],
+    target: str,
+    noise_seed: Sequence[int],
+    noise_scale: float,
+    weights: NDArray[Any],
+    bias: NDArray[Any],
+    recurrent: NDArray[Any] | None = None,
+    **per_neuron: NDArray[Any],
+) -> Brian2Engine:
+    """The engine, with its smallest block built: what Brian2 refuses is refused now, and compiled code is ready.
+
+    Larger blocks have the same code, and are built in tenths of a second when first needed.
+    """
+    engine = Brian2Engine(
+        NeuronModel(**neuron),
+        weights,
+        Window(**window),
+        bias=bias,
+        recurrent=recurrent,
+        per_neuron={name.removeprefix(PER_NEURON): values for name, values in per_neuron.items()},
+        target=target,
+        noise_seed=noise_seed,
+        noise_scale=noise_scale,
+    )
+    engine.build(engine.sizes[:1])
+    return engine

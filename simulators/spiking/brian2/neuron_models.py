@@ -1,21 +1,51 @@
 """Neuron models in Brian2's language: the named ones, and what a model that a user writes consists of.
 
 A model's texts are compiled and run by Brian2: equations are code, and come from whoever configures the device.
+
+Brian2 draws one stream of random numbers for a whole group, so a neuron's noise would depend on how many rows
+share the group. Here every ``xi`` becomes a parameter that holds ``normal / sqrt(dt)`` for the step, which is what
+Brian2's ``euler`` makes of it (Euler-Maruyama; with other methods, additive noise is constant during a step).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+import numpy as np
+
 from hwloop.device.settings import nearest, one_of
-from hwloop.simulators.spiking.brian2.noise import WHITE_NOISE, refuse_random_functions
+from hwloop.device.spec import Float64Array
 from hwloop.simulators.spiking.brian2.quantities import parse_quantity
+from hwloop.simulators.spiking.neuron import DiscreteLIF
 
 PER_NEURON = "each_"  # before the name of an array that travels to give every neuron a value of its own
+CHUNK_NUMBERS = 2**21  # normals that are held at a time, for a block of rows
 METHODS = ("", "exact", "exponential_euler", "euler", "rk2", "rk4", "heun")
+WHITE_NOISE = re.compile(r"\bxi(?:_\w+)?\b")
+RANDOM_FUNCTIONS = re.compile(r"\b(rand|randn|poisson)\s*\(")
 TEXTS = ("equations", "threshold", "reset", "refractory", "method", "update")
+
+
+def with_row_noise(equations: str) -> tuple[str, list[str]]:
+    """The equations with a parameter for each ``xi``, and the names of these parameters."""
+    names = sorted(set(WHITE_NOISE.findall(equations)))
+    changed = WHITE_NOISE.sub(lambda name: f"white_noise_of_{name[0]}", equations)
+    parameters = [f"white_noise_of_{name}" for name in names]
+    return "\n".join([changed, *(f"{name} : second**-0.5" for name in parameters)]), parameters
+
+
+def refuse_random_functions(texts: Iterable[str]) -> None:
+    """Raises ValueError where a text draws numbers whose order would depend on the rows in a batch."""
+    for text in texts:
+        found = RANDOM_FUNCTIONS.search(text)
+        if found is not None:
+            raise ValueError(
+                f"{found[1]}() in a neuron draws from one stream for all rows, so a row would depend on its "
+                "batch-mates; write the noise as xi in the differential equations"
+            )
 
 
 @dataclass(frozen=True)
@@ -208,3 +238,85 @@ MODELS: dict[str, NeuronModel] = {
     "adex": ADAPTIVE_EXPONENTIAL,
     "hh": HODGKIN_HUXLEY,
 }
+
+
+def discrete_lif(neuron: DiscreteLIF, n_neurons: int) -> tuple[NeuronModel, dict[str, Float64Array]]:
+    """The recurrence of :class:`~hwloop.simulators.spiking.neuron.DiscreteLIF`, in its order of operations.
+
+    Returns
+    -------
+    NeuronModel
+        What all neurons have in common is among its constants.
+    dict
+        What is each neuron's own, shape (n_neurons,), by name.
+    """
+    values = {
+        "keep_u": 1.0 - np.asarray(neuron.du),
+        "keep_v": 1.0 - np.asarray(neuron.dv),
+        "bias": np.asarray(neuron.bias),
+        "threshold": np.asarray(neuron.threshold),
+    }
+    common = {name: float(value) for name, value in values.items() if value.ndim == 0 and np.isfinite(value)}
+    own = {name: np.broadcast_to(value, n_neurons) for name, value in values.items() if name not in common}
+    equations = ["u : 1", "v : 1", "I : 1", *(f"{name} : 1 (constant)" for name in own)]
+    update = ["u = u*keep_u + I", "v = (v*keep_v + u) + bias"]
+    reset = ["v = v - threshold" if neuron.subtract else "v = 0"]
+    if neuron.refractory_steps:
+        # In steps: Brian2's own refractoriness divides times in every step, for every neuron.
+        equations.append("held_until : integer")
+        update[1] = f"v = ({update[1].removeprefix('v = ')})*int(t_in_timesteps > held_until)"
+        reset.append(f"held_until = t_in_timesteps + {neuron.refractory_steps}")
+    model = NeuronModel(
+        equations="\n".join(equations),
+        threshold="v > threshold",
+        reset="\n".join(reset),
+        method="",
+        update="\n".join(update),
+        parameters=common,
+        initial={"held_until": -1} if neuron.refractory_steps else {},
+        input_unit="1",
+        membrane_unit="1",
+    )
+    return model, {name: value.astype(np.float64) for name, value in own.items()}
+
+
+class RowNoise:
+    """Normal numbers of every row, neuron and step, from the rows' own generators, a chunk of steps at a time.
+
+    Parameters
+    ----------
+    rngs
+        One generator a row; the block's further rows get zeros.
+    steps
+        Of a row.
+    sources
+        How many independent noises a neuron has.
+    rows, n_neurons
+        Of the block.
+    scale
+        Standard deviation of a step's number, in second**-0.5: 1 / sqrt(dt) for white noise.
+    """
+
+    def __init__(
+        self,
+        rngs: Sequence[np.random.Generator],
+        steps: int,
+        sources: int,
+        rows: int,
+        n_neurons: int,
+        scale: float,
+    ) -> None:
+        self._rngs, self._scale = rngs, scale
+        together = max(1, min(steps, CHUNK_NUMBERS // (rows * n_neurons * sources)))
+        self._chunk = np.zeros((together, sources, rows, n_neurons))
+        self._used = together
+
+    def next_step(self) -> Float64Array:
+        """Shape (sources, rows * n_neurons), in second**-0.5; valid until the next call."""
+        steps, sources, _, n_neurons = self._chunk.shape
+        if self._used == steps:
+            for row, rng in enumerate(self._rngs):
+                self._chunk[:, :, row] = self._scale * rng.standard_normal((steps, sources, n_neurons))
+            self._used = 0
+        self._used += 1
+        return np.asarray(self._chunk[self._used - 1].reshape(sources, -1))

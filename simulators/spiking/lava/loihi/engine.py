@@ -59,7 +59,7 @@ class LavaEngine:
         self._built_for: Tuple[bool, bool] = (False, False)
 
     def run(self, drive: Array, activity: Sequence[str]) -> Dict[str, Array]:
-        """The named activities of a drive; arrays as :meth:`.twin.Twin.run` takes and gives them.
+        """The named activities of a drive; arrays as :meth:`.twin.LayerTwin.run` takes and gives them.
 
         Raises
         ------

@@ -71,14 +71,14 @@ class Layout(ABC):
         spikes
             Whether the spikes of every step are recorded.
         """
-        from .processes.recorder import Recorder, SpikeRecorder
+        from .processes.recorder import ActivityRecorder, SpikeRecorder
         from .processes.sources import ConstantSource, StepSource
 
         neurons = self.neurons()
         shape = neurons.s_out.shape
         source_shape = (*shape[:-1], self.n_inputs)
         source = (ConstantSource if constant else StepSource)(shape=source_shape, steps=self.total_steps)
-        recorder = (SpikeRecorder if spikes else Recorder)(
+        recorder = (SpikeRecorder if spikes else ActivityRecorder)(
             shape=shape, steps=self.steps, settle_steps=self.settle_steps
         )
         return [source, *self.between(source, neurons, recorder), neurons, recorder]

@@ -14,7 +14,7 @@ Array = NDArray[Any]
 BLOCK_ROWS = 256
 
 
-class Twin(ABC):
+class LayerTwin(ABC):
     """Base of the twins: runs a layer step by step; a subclass has the arithmetic of a step.
 
     Parameters
@@ -91,7 +91,7 @@ class Twin(ABC):
         """One step; where neurons fired, (rows, neurons)."""
 
 
-class FixedPointTwin(Twin):
+class FixedPointTwin(LayerTwin):
     """``PyLifResetModelBitAcc`` and ``PyDenseModelBitAcc`` of Lava 0.10, to the last bit.
 
     Parameters
@@ -99,7 +99,7 @@ class FixedPointTwin(Twin):
     message_bits
         Bits of a stimulus.
     layer, steps, settle_steps
-        As of :class:`Twin`.
+        As of :class:`LayerTwin`.
     """
 
     def __init__(self, layer: Mapping[str, Array], message_bits: int, steps: int, settle_steps: int = 0) -> None:
@@ -138,7 +138,7 @@ class FixedPointTwin(Twin):
         return fired
 
 
-class FloatingTwin(Twin):
+class FloatingTwin(LayerTwin):
     """``PyLifResetModelFloat`` in doubles, with what ``DiverseLIFReset`` adds to it."""
 
     def __init__(self, layer: Mapping[str, Array], steps: int, settle_steps: int = 0) -> None:

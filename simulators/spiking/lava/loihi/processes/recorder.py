@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 SUMMARIES = 3  # counts, first spikes, membranes
 
 
-class Recorder(AbstractProcess):
+class ActivityRecorder(AbstractProcess):
     """Counts spikes over a window and reads the membranes at its end.
 
     ``s_in`` takes the spikes, ``membrane`` is connected to the neurons' ``v``; ``record`` hands out an array of
@@ -48,7 +48,7 @@ class Recorder(AbstractProcess):
         return SUMMARIES
 
 
-class SpikeRecorder(Recorder):
+class SpikeRecorder(ActivityRecorder):
     """Records the spikes of every step as well, after the summaries."""
 
     @staticmethod
@@ -57,7 +57,7 @@ class SpikeRecorder(Recorder):
         return SUMMARIES + steps
 
 
-@implements(proc=Recorder, protocol=LoihiProtocol)
+@implements(proc=ActivityRecorder, protocol=LoihiProtocol)
 @requires(CPU)
 class PyRecorder(PyLoihiProcessModel):
     """The same for floating and fixed point: doubles hold both."""

@@ -1,6 +1,5 @@
 """The SCPI link against small servers that do what instruments and networks do."""
 
-import contextlib
 import re
 import socket
 import threading
@@ -12,51 +11,26 @@ import pytest
 from hwloop import BadReading, ConfigError, DeviceDisconnected, DeviceError, DeviceTimeout
 from hwloop.devices.scpi import ScpiLink
 from hwloop.devices.scpi.replies import INTEGER, NUMBER
+from hwloop.simulators.bench.tcp_peer import TcpPeer
 
 
-class Server:
+class Server(TcpPeer):
     """Answers each line with ``answer(line)``: bytes to send, ``None`` for nothing, or closes at ``EOFError``."""
 
     def __init__(self, answer):
         self.answer = answer
         self.lines = []
         self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._open = [self._listener]
-        threading.Thread(target=self._serve, daemon=True).start()
+        super().__init__(self._connected)
 
-    @property
-    def resource(self):
-        return f"TCPIP::127.0.0.1::{self._listener.getsockname()[1]}::SOCKET"
+    def _connected(self):
+        self.connections += 1
+        return self._replies
 
-    def _serve(self):
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            self._open.append(connection)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
-
-    def _answer(self, connection):
-        try:
-            with connection, connection.makefile("rb") as lines:
-                for line in lines:
-                    text = line.rstrip(b"\n").decode("latin1")
-                    self.lines.append(text)
-                    reply = self.answer(text)
-                    if reply is not None:
-                        connection.sendall(reply)
-        except (EOFError, OSError):
-            pass
-
-    def close(self):
-        for connection in self._open:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)  # closing alone does not wake the thread that waits in it
-            connection.close()
+    def _replies(self, message):
+        self.lines.append(message.decode("latin1"))
+        reply = self.answer(self.lines[-1])
+        return [] if reply is None else [[reply]]
 
 
 @pytest.fixture
@@ -78,7 +52,7 @@ def link_to(serve):
 
     def start(answer, **options):
         server = serve(answer)
-        link = ScpiLink(server.resource, visa_library="@py", **{"timeout_seconds": 0.3, **options})
+        link = ScpiLink(server.resource_name, visa_library="@py", **{"timeout_seconds": 0.3, **options})
         links.append(link)
         link.open()
         return link, server
@@ -140,7 +114,7 @@ def test_an_interrupt_inside_a_query_makes_the_next_use_open_the_link_again(link
 
 def test_a_closed_port_is_an_error_at_once(serve):
     server = serve(echo_number)
-    resource = server.resource
+    resource = server.resource_name
     server.close()
     link = ScpiLink(resource, visa_library="@py")
     began = time.monotonic()
@@ -199,7 +173,7 @@ def test_more_than_the_reply_is_refused_before_its_value_is_handed_out(link_to):
 def test_a_left_over_reply_makes_the_next_question_fail_rather_than_lie(link_to):
     def late_again(line):
         if line == "TWICE?":
-            threading.Timer(0.05, lambda: server._open[-1].sendall(b"2\n")).start()
+            threading.Timer(0.05, lambda: next(iter(server._clients)).sendall(b"2\n")).start()
             return b"1\n"
         return echo_number(line)
 
@@ -294,7 +268,7 @@ def test_on_open_is_called_at_every_connection_and_its_failure_leaves_no_open_li
     server = serve(echo_number)
     asked = []
     link = ScpiLink(
-        server.resource, timeout_seconds=0.3, on_open=lambda link: asked.append(link.query("W7?", INTEGER))
+        server.resource_name, timeout_seconds=0.3, on_open=lambda link: asked.append(link.query("W7?", INTEGER))
     )
     link.open()
     link.open()

@@ -92,7 +92,7 @@ class Device(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        guard(cls, Device)  # type: ignore[type-abstract]
+        guard(cls, Device)
         if "__new__" in cls.__dict__:  # one of its own that keeps the arguments to itself
             cls.__new__ = staticmethod(_noting_arguments(cls.__dict__["__new__"].__func__))  # type: ignore[method-assign]
         if "__init__" in cls.__dict__:

@@ -7,7 +7,7 @@ import inspect
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,6 @@ from numpy.typing import NDArray
 from hwloop.device.plain_value import UNDESCRIBED, PlainValues, plain_path, undescribed
 from hwloop.device.spec import DeviceSpec
 from hwloop.errors import ConfigError
-
-if TYPE_CHECKING:
-    from hwloop.device.base import Device
-
 
 PLACE = "device inside"  # its number stands where the device was given
 
@@ -32,13 +28,11 @@ class MadeOf:
     """
 
     settings: Mapping[str, Any]
-    devices: tuple[Device, ...]
+    devices: tuple[Any, ...]
     names: tuple[str, ...] = ()  # of the arguments that change an answer
 
 
-def made_of(
-    device: Device, cls: type[Device], arguments: tuple[Any, ...], keywords: Mapping[str, Any]
-) -> MadeOf | None:
+def made_of(device: Any, cls: type[Any], arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> MadeOf | None:
     """What a call of a constructor of ``device``, its class's own or a base class's, says of it.
 
     ``None`` if those are no arguments of it.
@@ -57,7 +51,7 @@ def made_of(
             given |= value
         elif number:
             given[name] = value
-    devices: list[Device] = []
+    devices: list[Any] = []
 
     def place(value: Any) -> Any:
         if not hasattr(type(value), "all_harmless_settings"):

@@ -11,19 +11,40 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from hwloop.device.plain_value import PlainValues
+from hwloop.device.spec import DeviceSpec
 from hwloop.errors import BadReading, DeviceChanged, DeviceError
 
-if TYPE_CHECKING:
-    from hwloop.device.base import Device
-    from hwloop.device.spec import DeviceSpec
-
-
 T = TypeVar("T")
+
+
+class HeldDevice(Protocol):
+    """What is asked of a device here; see :class:`hwloop.Device`."""
+
+    _live_settings: Any
+    _made_of: Any
+
+    @property
+    def spec(self) -> DeviceSpec:
+        """What it promises."""
+        ...
+
+    @property
+    def devices_inside(self) -> Sequence[Any]:
+        """The devices that it holds."""
+        ...
+
+    def identify(self) -> str:
+        """Who answers."""
+        ...
+
+    def close(self) -> None:
+        """Bring the hardware to its safe state."""
+        ...
 
 
 class Holder:
@@ -69,7 +90,7 @@ class Hold:
         A call has failed since then, and the driver may have connected to something else.
     """
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: HeldDevice) -> None:
         self.device = weakref.ref(device, self._lost)
         self._key = id(device)
         self.lock = threading.RLock()  # held while it is called
@@ -86,7 +107,7 @@ class Hold:
         if _HOLDS.get(self._key) is self:
             del _HOLDS[self._key]
 
-    def admit(self, device: Device) -> None:
+    def admit(self, device: HeldDevice) -> None:
         """Let this thread call the device, and take it for whom the thread works.
 
         Raises
@@ -109,7 +130,7 @@ class Hold:
             "calls others on threads of its own hands its calls on: hwloop.device.handed_on"
         )
 
-    def take(self, device: Device, holder: Holder) -> None:
+    def take(self, device: HeldDevice, holder: Holder) -> None:
         """Have it for this holder alone; raises as :meth:`admit`."""
         with _taking:
             if self.holder is None:
@@ -123,7 +144,7 @@ class Hold:
                 "sent. Measure with both on one session, or close the first"
             )
 
-    def recognise(self, device: Device) -> None:
+    def recognise(self, device: HeldDevice) -> None:
         """Compare who answers with who answered when the device was opened first; take note of that one.
 
         Raises
@@ -154,7 +175,7 @@ class Hold:
                 raise
         self.doubtful = False
 
-    def check_spec(self, device: Device, spec: DeviceSpec) -> None:
+    def check_spec(self, device: HeldDevice, spec: DeviceSpec) -> None:
         """Refuse a spec that is another than at the first call since the device was opened.
 
         Raises
@@ -172,7 +193,7 @@ class Hold:
                 "sent. Close it, and begin anew with it as it is"
             )
 
-    def _refuse(self, device: Device, found: str, expected: str) -> None:
+    def _refuse(self, device: HeldDevice, found: str, expected: str) -> None:
         if device.identify() == expected:
             raise BadReading(
                 f"{type(device).__name__} gives {found!r} for its name, and asked again {expected!r}: an answer "
@@ -202,7 +223,7 @@ _HOLDS: dict[int, Hold] = {}
 _taking = threading.Lock()
 
 
-def hold_of(device: Device) -> Hold:
+def hold_of(device: HeldDevice) -> Hold:
     """What is known of a device object."""
     found = _HOLDS.get(id(device))
     if found is None or found.device() is not device:
@@ -214,7 +235,7 @@ def hold_of(device: Device) -> Hold:
 
 
 @contextmanager
-def called(device: Device, inside: Sequence[Device]) -> Iterator[Hold]:
+def called(device: HeldDevice, inside: Sequence[HeldDevice]) -> Iterator[Hold]:
     """A call of a device, and of those ``inside`` of it: by its holder alone, and one at a time."""
     hold = hold_of(device)
     hold.admit(device)
@@ -239,7 +260,7 @@ def working_for(holder: Holder | None) -> Iterator[None]:
 
 
 @contextmanager
-def changing_itself(device: Device, inside: Sequence[Device]) -> Iterator[list[Device]]:
+def changing_itself(device: HeldDevice, inside: Sequence[HeldDevice]) -> Iterator[list[HeldDevice]]:
     """A call of a device, within which it may change itself and those ``inside`` of it; gives all of them."""
     within = _here.changing
     every = [device, *_all_inside(inside, (device,))]
@@ -276,7 +297,7 @@ def handed_on(step: Callable[[], T]) -> Callable[[], T]:
     return step_elsewhere
 
 
-def opened(device: Device, open_it: Callable[[], None]) -> None:
+def opened(device: HeldDevice, open_it: Callable[[], None]) -> None:
     """Open a device, and make sure that the same unit answers as before."""
     hold = hold_of(device)
     if hold.opening == threading.get_ident():  # in a base class's open()
@@ -295,7 +316,7 @@ def opened(device: Device, open_it: Callable[[], None]) -> None:
         hold.recognise(device)
 
 
-def closed(device: Device, close_it: Callable[[], None]) -> None:
+def closed(device: HeldDevice, close_it: Callable[[], None]) -> None:
     """Close a device, from whatever thread, unless it is another's.
 
     A forked copy does not close what its parent has open, and nobody's driver what another has.
@@ -314,7 +335,7 @@ def closed(device: Device, close_it: Callable[[], None]) -> None:
             hold.forget()
 
 
-def _give_up_call(device: Device, hold: Hold) -> None:
+def _give_up_call(device: HeldDevice, hold: Hold) -> None:
     """Where another thread is in a call, which may never end: it counts no more, and nobody waits for it."""
     if hold.lock.acquire(blocking=False):
         hold.lock.release()
@@ -358,16 +379,16 @@ class LiveSettings:
         The settings that are others than when the device was built, as plain values by attribute.
     """
 
-    def __init__(self, device: Device, names: Iterable[str]) -> None:
+    def __init__(self, device: HeldDevice, names: Iterable[str]) -> None:
         self._names = tuple(place for name in names for place in (name, f"_{name}"))
         self._built = self._last = self._now(device)
         self.changed: dict[str, Any] = {}
 
-    def _now(self, device: Device) -> dict[str, Any]:
+    def _now(self, device: HeldDevice) -> dict[str, Any]:
         values = vars(device)
         return {name: values[name] for name in self._names if isinstance(values.get(name, _ABSENT), WATCHED)}
 
-    def look(self, device: Device) -> None:
+    def look(self, device: HeldDevice) -> None:
         """Take down what has changed since the last call."""
         now = self._now(device)
         for name in now.keys() | self._last.keys():
@@ -380,7 +401,7 @@ class LiveSettings:
                 self.changed[name] = "deleted" if value is _ABSENT else PlainValues().of(value)
         self._last = now
 
-    def settle(self, device: Device) -> None:
+    def settle(self, device: HeldDevice) -> None:
         """What a call of the device has changed is its own state."""
         self._last = self._now(device)
 
@@ -395,7 +416,7 @@ def _same(value: Any, other: Any) -> bool:
     return bool(value == other or (value != value and other != other))  # not-a-number is itself
 
 
-def look(device: Device) -> None:
+def look(device: HeldDevice) -> None:
     """See what somebody has changed on a device since its last call."""
     if device._live_settings is not None:
         device._live_settings.look(device)
@@ -403,15 +424,15 @@ def look(device: Device) -> None:
         object.__setattr__(device, "_live_settings", LiveSettings(device, device._made_of.names))
 
 
-def _all_inside(devices: Sequence[Device], above: tuple[Device, ...]) -> Iterator[Device]:
+def _all_inside(devices: Sequence[HeldDevice], above: tuple[HeldDevice, ...]) -> Iterator[HeldDevice]:
     for device in devices:
         if all(device is not each for each in above):
             yield device
             yield from _all_inside(device.devices_inside, (*above, device))
 
 
-def _settings_changed(devices: Sequence[Device]) -> dict[str, Any]:
-    found = {}
+def _settings_changed(devices: Sequence[HeldDevice]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for number, each in enumerate(devices):
         if each._live_settings is not None:
             place = f"{type(each).__name__}{number or ''}."
@@ -426,7 +447,7 @@ def opening(method: Callable[[Any], None]) -> Callable[[Any], None]:
     """An ``open`` after which the same unit must answer as before; see :mod:`hwloop.device.hold`."""
 
     @functools.wraps(method)
-    def open(self: Device, *arguments: Any, **options: Any) -> None:
+    def open(self: HeldDevice, *arguments: Any, **options: Any) -> None:
         opened(self, lambda: method(self, *arguments, **options))
 
     return open
@@ -436,7 +457,7 @@ def closing(method: Callable[[Any], None]) -> Callable[[Any], None]:
     """A ``close`` that closes nothing of another owner's or another process's."""
 
     @functools.wraps(method)
-    def close(self: Device, *arguments: Any, **options: Any) -> None:
+    def close(self: HeldDevice, *arguments: Any, **options: Any) -> None:
         closed(self, lambda: method(self, *arguments, **options))
 
     return close
@@ -446,7 +467,7 @@ def asking(method: Callable[[Any], str]) -> Callable[[Any], str]:
     """An ``identify`` that asks while nobody else is asking or measuring."""
 
     @functools.wraps(method)
-    def identify(self: Device, *arguments: Any, **options: Any) -> str:
+    def identify(self: HeldDevice, *arguments: Any, **options: Any) -> str:
         hold = hold_of(self)
         refuse_fork(hold.process, type(self).__name__)
         with hold.lock, changing_itself(self, ()):
@@ -458,7 +479,7 @@ def asking(method: Callable[[Any], str]) -> Callable[[Any], str]:
 GUARDS: dict[str, Callable[[Method], Method]] = {"open": opening, "close": closing, "identify": asking}
 
 
-def guard(kind: type[Device], guarded_bases: type[Device]) -> None:
+def guard(kind: type[Any], guarded_bases: type[Any]) -> None:
     """Put the guards around what a class defines of its own, or takes from a base that is no device."""
     for name, guarded in GUARDS.items():
         home = next(base for base in kind.__mro__ if name in base.__dict__)

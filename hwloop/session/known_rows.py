@@ -274,9 +274,6 @@ class RowMemory:
         self._index.clear()
 
 
-Keys = NDArray[np.uint64]
-
-
 @dataclass(frozen=True)
 class Recalled:
     """Responses that were there already: ``rows`` are positions in the batch, in rising order."""

@@ -9,7 +9,7 @@ import weakref
 from typing import Any
 
 from hwloop.device import Device, DeviceDescription, DeviceSpec
-from hwloop.device.hold import Hold, Holder, hold_of
+from hwloop.device.hold import HeldDevice, Hold, Holder, hold_of
 from hwloop.errors import DeviceChanged, HwloopWarning
 from hwloop.journal import Journal, Note
 
@@ -47,7 +47,7 @@ class OneUnit:
         self._spec: DeviceSpec | None = None
         self._hold: Hold | None = None
         self._settings: dict[str, Any] = {}
-        self._units: list[tuple[weakref.ref[Device], str]] = []
+        self._units: list[tuple[weakref.ref[HeldDevice], str]] = []
         self._asking_seconds = float("inf")
         self._asked_at = 0.0
         self._rows_vouched = 0

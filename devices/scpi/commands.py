@@ -35,7 +35,7 @@ class Command:
     what
         What it is, for the docstring and for messages.
     form
-        Of the reply.
+        Of the reply; a keyword where there are ``choices``.
     unit, low, high
         Unit and inclusive limits.
     resolution
@@ -68,6 +68,8 @@ class Command:
 
     def __post_init__(self) -> None:
         self.resolution = real_number("resolution", self.resolution, low=0.0)
+        if self.choices and self.form is NUMBER:
+            self.form = KEYWORD
         verb = "Control" if self.readable and self.writable else "Measure" if self.readable else "Set"
         unit = f", in {self.unit}" if self.unit else ""
         limits = f", {self.low:g} to {self.high:g}" if math.isfinite(self.low) or math.isfinite(self.high) else ""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hwloop.deadline import Deadline
 from hwloop.devices.scpi import ScpiInstrument, ScpiLink, control, setting
-from hwloop.devices.scpi.replies import BOOLEAN, INTEGER, KEYWORD, NUMBERS, TEXT
+from hwloop.devices.scpi.replies import BOOLEAN, INTEGER, NUMBERS, TEXT
 from hwloop.devices.waveform.decoding import ScopeRecord
 from hwloop.devices.waveform.instruments import RecordPlan
 from hwloop.errors import BadReading, DeviceTimeout
@@ -87,7 +87,7 @@ RUNNING = 1 << 3  # of the Operation Status Condition Register
 LONGEST_PAUSE_SECONDS = 2e-3
 
 
-class KeysightInfiniiVision:
+class KeysightInfiniiVision(ScpiInstrument):
     """One channel as a :class:`hwloop.devices.waveform.instruments.Oscilloscope`, triggered at its external input.
 
     Parameters
@@ -100,12 +100,38 @@ class KeysightInfiniiVision:
         The longest record that is asked for.
     """
 
+    models = r"(DSO|MSO|EDU)X?[- ]?X?\s?\d{4}[A-Z]*.*"
+
+    displayed = control(":CHANnel{channel}:DISPlay", "whether the channel is on", form=BOOLEAN)
+    coupling = control(":CHANnel{channel}:COUPling", "the coupling", choices=("AC", "DC"))
+    probe = control(":CHANnel{channel}:PROBe", "the attenuation that is assumed", low=0.1, high=1e4)
+    scale = control(":CHANnel{channel}:SCALe", "volts a division", unit="V", low=5e-4, high=10)
+    offset = control(":CHANnel{channel}:OFFSet", "the voltage at mid-screen", unit="V", low=-50, high=50)
+    time_mode = control(":TIMebase:MODE", "the time base", choices=("MAIN", "WIND", "XY", "ROLL"))
+    time_reference = control(":TIMebase:REFerence", "where time 0 lies", choices=("LEFT", "CENT"))
+    time_scale = control(":TIMebase:SCALe", "seconds a division", unit="s", low=5e-10, high=50)
+    time_position = control(
+        ":TIMebase:POSition", "time of mid-screen after the trigger", unit="s", low=-500, high=500
+    )
+    trigger_mode = control(":TRIGger:MODE", "the kind of trigger", choices=("EDGE",))
+    trigger_source = control(":TRIGger:EDGE:SOURce", "the trigger's source", choices=("EXT",))
+    trigger_slope = control(":TRIGger:EDGE:SLOPe", "the edge", choices=("POS", "NEG"))
+    trigger_level = control(":TRIGger:EDGE:LEVel", "the trigger's level", unit="V", low=-8, high=8)
+    trigger_sweep = control(":TRIGger:SWEep", "what happens without one", choices=("AUTO", "NORM"))
+    acquisition = control(":ACQuire:TYPE", "how points are taken", choices=("NORM", "HRES"))
+    source = control(":WAVeform:SOURce", "what is read", choices=("CHAN1", "CHAN2", "CHAN3", "CHAN4"))
+    format = control(":WAVeform:FORMat", "the width of a point", choices=("BYTE", "WORD"))
+    byte_order = control(":WAVeform:BYTeorder", "the byte order", choices=("LSBF", "MSBF"))
+    unsigned = control(":WAVeform:UNSigned", "whether codes start at 0", form=BOOLEAN)
+    points_mode = control(":WAVeform:POINts:MODE", "which points are read", choices=("NORM", "RAW"))
+    points = setting(":WAVeform:POINts", "how many points a record has", low=100, high=8e6)
+
     # WAVeform:POINts in RAW mode: 100, 250, 500, then 1, 2, 5 of each decade.
     record_sizes = (100, 250, 500, *(step * 10**power for power in (3, 4, 5, 6) for step in (1, 2, 5)))
 
     def __init__(self, link: ScpiLink, channel: int = 1, memory_points: int = MEMORY_POINTS) -> None:
-        self.commands = KeysightInfiniiVisionCommands(link, channel)
-        self.link = link
+        super().__init__(link)
+        self.channel = channel
         self.memory_points = memory_points
         self._plan: RecordPlan | None = None
         self._preamble: Preamble | None = None
@@ -113,15 +139,11 @@ class KeysightInfiniiVision:
     def open(self) -> None:
         """Connect; the instrument stops."""
         self._preamble = None
-        self.commands.open()
+        super().open()
 
-    def close(self) -> None:
-        """Disconnect."""
-        self.commands.close()
-
-    def identify(self) -> str:
-        """``*IDN?``."""
-        return self.commands.identify()
+    def to_safe_state(self) -> None:
+        """Stop: whatever it was waiting for."""
+        self.link.write(":STOP")
 
     def points_for(self, points: int) -> int:
         """The smallest of the sizes that holds them; the largest where none does."""
@@ -133,7 +155,7 @@ class KeysightInfiniiVision:
             return
         span = RANGE_MARGIN * (plan.high_volts - plan.low_volts)
         fixed = {} if self._plan is not None else self._fixed_settings(plan)
-        self.commands.set(
+        self.set(
             **fixed,
             time_scale=plan.duration_seconds / DIVISIONS,
             time_position=plan.start_seconds + plan.duration_seconds / 2,
@@ -156,7 +178,7 @@ class KeysightInfiniiVision:
             "trigger_level": TRIGGER_VOLTS,
             "trigger_sweep": "NORM",
             "acquisition": "HRES" if plan.high_resolution else "NORM",
-            "source": f"CHAN{self.commands.channel}",
+            "source": f"CHAN{self.channel}",
             "format": "WORD" if plan.high_resolution else "BYTE",
             "byte_order": "LSBF",
             "unsigned": True,
@@ -198,43 +220,3 @@ class KeysightInfiniiVision:
                 raise DeviceTimeout(f"{self.link.resource}: after {seconds:.3g} s {otherwise}")
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-
-
-class KeysightInfiniiVisionCommands(ScpiInstrument):
-    """The table of commands of one channel."""
-
-    models = r"(DSO|MSO|EDU)X?[- ]?X?\s?\d{4}[A-Z]*.*"
-
-    displayed = control(":CHANnel{channel}:DISPlay", "whether the channel is on", form=BOOLEAN)
-    coupling = control(":CHANnel{channel}:COUPling", "the coupling", form=KEYWORD, choices=("AC", "DC"))
-    probe = control(":CHANnel{channel}:PROBe", "the attenuation that is assumed", low=0.1, high=1e4)
-    scale = control(":CHANnel{channel}:SCALe", "volts a division", unit="V", low=5e-4, high=10)
-    offset = control(":CHANnel{channel}:OFFSet", "the voltage at mid-screen", unit="V", low=-50, high=50)
-    time_mode = control(":TIMebase:MODE", "the time base", form=KEYWORD, choices=("MAIN", "WIND", "XY", "ROLL"))
-    time_reference = control(":TIMebase:REFerence", "where time 0 lies", form=KEYWORD, choices=("LEFT", "CENT"))
-    time_scale = control(":TIMebase:SCALe", "seconds a division", unit="s", low=5e-10, high=50)
-    time_position = control(
-        ":TIMebase:POSition", "time of mid-screen after the trigger", unit="s", low=-500, high=500
-    )
-    trigger_mode = control(":TRIGger:MODE", "the kind of trigger", form=KEYWORD, choices=("EDGE",))
-    trigger_source = control(":TRIGger:EDGE:SOURce", "the trigger's source", form=KEYWORD, choices=("EXT",))
-    trigger_slope = control(":TRIGger:EDGE:SLOPe", "the edge", form=KEYWORD, choices=("POS", "NEG"))
-    trigger_level = control(":TRIGger:EDGE:LEVel", "the trigger's level", unit="V", low=-8, high=8)
-    trigger_sweep = control(":TRIGger:SWEep", "what happens without one", form=KEYWORD, choices=("AUTO", "NORM"))
-    acquisition = control(":ACQuire:TYPE", "how points are taken", form=KEYWORD, choices=("NORM", "HRES"))
-    source = control(
-        ":WAVeform:SOURce", "what is read", form=KEYWORD, choices=("CHAN1", "CHAN2", "CHAN3", "CHAN4")
-    )
-    format = control(":WAVeform:FORMat", "the width of a point", form=KEYWORD, choices=("BYTE", "WORD"))
-    byte_order = control(":WAVeform:BYTeorder", "the byte order", form=KEYWORD, choices=("LSBF", "MSBF"))
-    unsigned = control(":WAVeform:UNSigned", "whether codes start at 0", form=BOOLEAN)
-    points_mode = control(":WAVeform:POINts:MODE", "which points are read", form=KEYWORD, choices=("NORM", "RAW"))
-    points = setting(":WAVeform:POINts", "how many points a record has", low=100, high=8e6)
-
-    def __init__(self, link: ScpiLink, channel: int) -> None:
-        super().__init__(link)
-        self.channel = channel
-
-    def to_safe_state(self) -> None:
-        """Stop: whatever it was waiting for."""
-        self.link.write(":STOP")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from helpers import quick_processes
 
 SECONDS_AN_INPUT = 5.0
 MEMORY_BYTES = 400e6
@@ -136,3 +137,9 @@ def fuzz():
         return outcomes
 
     return run
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Starts processes in which a run begins within milliseconds."""
+    return quick_processes()

@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+from helpers import in_forked_process
 
 import hwloop
 from hwloop.devices.averaged import Averaged
@@ -55,21 +56,14 @@ def rig(tmp_path):
 
 def in_child(work):
     """What ``work`` says in a forked process: its value, or its error, as text."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
+
+    def in_time():
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(PATIENCE)
-        try:
-            text = f"fine: {work()}"
-        except BaseException as error:
-            text = f"{type(error).__name__}: {error}"
-        os.write(writing, text.encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as stream:
-        text = stream.read().decode()
-    assert os.waitpid(child, 0)[1] == 0, "the child hung"
+        return f"fine: {work()}"
+
+    text, status = in_forked_process(in_time)
+    assert status == 0, "the child hung"
     return text
 
 

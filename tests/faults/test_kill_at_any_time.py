@@ -40,16 +40,6 @@ TRAINERS = {
 JOURNAL = Path("journal", "seed-0-device-0")
 
 
-@pytest.fixture(scope="module")
-def processes():
-    """Processes that start within milliseconds: what they import is loaded already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["hwloop.experiment.runner", "hwloop.experiments.datasets", "sklearn.datasets", "matplotlib.pyplot"]
-    )
-    return context
-
-
 @dataclass
 class Bench:
     """Where the runs of one test lie, and what it has done to them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from pathlib import Path
 
 import kill_at_checkpoints
@@ -62,16 +61,6 @@ EXTRA = {
 }
 SHIPPED = sorted(name for name, entry in TRAINERS.entries().items() if entry.value.startswith("hwloop."))
 NAMES = [*SHIPPED, "phyll-online", "node-perturbation-local", "local-streamed"]
-
-
-@pytest.fixture(scope="module")
-def processes():
-    """Processes that start within milliseconds: what they import is loaded already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["hwloop.experiment.runner", "hwloop.experiments.datasets", "sklearn.datasets", "matplotlib.pyplot"]
-    )
-    return context
 
 
 def write_experiment(folder, name):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from helpers import served
 
 import hwloop
 from hwloop import DeviceSpec, open_device
@@ -43,16 +44,6 @@ class Rig(hwloop.Device):
         if inputs[0, 0] > 0.5:
             self.go.wait(60)
         return inputs
-
-
-@contextmanager
-def served(make_device):
-    with DeviceServer(make_device, Address("127.0.0.1", 0)) as server:
-        yield server
-    for thread in threading.enumerate():
-        if thread.name.startswith("hwloop-"):
-            thread.join(10)
-            assert not thread.is_alive()
 
 
 @contextmanager

@@ -3,15 +3,13 @@
 import resource
 import socket
 import struct
-import threading
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from helpers import served
 
 from hwloop import open_device
-from hwloop.devices.remote import DeviceServer, RemoteDevice
-from hwloop.devices.remote.address import Address
+from hwloop.devices.remote import RemoteDevice
 from hwloop.devices.worker.served import encode_frame
 
 FIBRE = {"n_inputs": 4, "n_outputs": 6, "seed": 5}
@@ -21,16 +19,6 @@ HELLO = {"op": "hello", "protocol": 1, "client": "ab" * 32, "name": "a stranger"
 
 def fibre():
     return open_device("optical-fibre", **FIBRE)
-
-
-@contextmanager
-def served():
-    with DeviceServer(fibre, Address("127.0.0.1", 0)) as server:
-        yield server
-    for thread in threading.enumerate():
-        if thread.name.startswith("hwloop-"):
-            thread.join(10)
-            assert not thread.is_alive()
 
 
 def connection(server):
@@ -90,7 +78,7 @@ def test_random_frames_cost_nobody_but_who_sends_them(frames):
         encode_frame(HELLO),
     ]
     valid = [framed(asked[0]) + framed(asked[1]), *map(framed, asked)]
-    with served() as server:
+    with served(fibre) as server:
         warm = min(frames // 10, 2000)
         for number in range(frames):
             if number == warm:
@@ -105,7 +93,7 @@ def test_random_frames_cost_nobody_but_who_sends_them(frames):
 
 @pytest.mark.parametrize("length", [2**32 - 1, 70_000])
 def test_a_frame_that_is_too_long_is_refused_when_its_length_is_known(length):
-    with served() as server, connection(server) as stream:
+    with served(fibre) as server, connection(server) as stream:
         stream.recv(4096)
         stream.sendall(struct.pack("<I", length))
         answer = stream.recv(4096)
@@ -118,7 +106,7 @@ def test_who_is_too_slow_loses_his_connection_and_others_do_not_wait_for_him(mon
     monkeypatch.setattr("hwloop.devices.remote.conversation.GREETING_SECONDS", 0.3)
     monkeypatch.setattr("hwloop.devices.remote.conversation.IDLE_SECONDS", 0.3)
     hello = framed(encode_frame(HELLO))
-    with served() as server:
+    with served(fibre) as server:
         slow = []
         for sent in (b"", hello[:2], hello[:-1], hello, hello + struct.pack("<I", 100)):
             stream = connection(server)
@@ -132,7 +120,7 @@ def test_who_is_too_slow_loses_his_connection_and_others_do_not_wait_for_him(mon
 
 
 def test_a_crowd_does_not_keep_others_out():
-    with served() as server, RemoteDevice(str(server.address)) as holder:
+    with served(fibre) as server, RemoteDevice(str(server.address)) as holder:
         crowd = [connection(server) for _ in range(80)]
         np.testing.assert_array_equal(holder.measure(ROWS), fibre().measure(ROWS))
         assert RemoteDevice(str(server.address)).spec == fibre().spec

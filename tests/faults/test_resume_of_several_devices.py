@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import multiprocessing
 import os
 import signal
 import time
@@ -75,16 +74,6 @@ def config(trainer: str):
         "seeds": [0],
     }
     return validated(table, "test")
-
-
-@pytest.fixture(scope="module")
-def processes():
-    """Processes that start within milliseconds: what they import is loaded already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["hwloop.experiment.runner", "hwloop.experiments.datasets", "sklearn.datasets", "matplotlib.pyplot"]
-    )
-    return context
 
 
 @pytest.fixture(autouse=True)

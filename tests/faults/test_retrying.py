@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from examples import each_row
+from helpers import Sleepless
 
 import hwloop
 from hwloop import DeviceError, DeviceTimeout, Faulty, Retrying, Session
-from hwloop.deadline import Clock
 from hwloop.devices.faults import FAULTS
 from hwloop.events import DeviceFault, RowsMeasured
 from hwloop.layers import PhysicalNetwork, Stage
@@ -27,19 +27,6 @@ ERROR_OF = {
     **dict.fromkeys(("garbled", "truncated", "stale", "saturation", "constant"), "BadReading"),
 }
 SLOW_SECONDS = 5.0
-
-
-class Sleepless(Clock):
-    """Time passes without waiting."""
-
-    def __init__(self):
-        self.time = 0.0
-
-    def now(self):
-        return self.time
-
-    def sleep(self, seconds):
-        self.time += seconds
 
 
 class Fibre(OpticalFibre):

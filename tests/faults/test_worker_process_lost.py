@@ -7,12 +7,12 @@ import re
 import signal
 import tempfile
 import threading
-import time
 import uuid
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import PATIENCE_SECONDS, wait_until
 
 import hwloop
 from hwloop import DeviceError, DeviceTimeout, Session
@@ -24,7 +24,6 @@ from hwloop.layers import PhysicalNetwork, Stage
 RIG = f"{Path(__file__).parent / 'worker_rig.py'}:Rig"
 STIMULI = np.random.default_rng(1).uniform(-1, 1, (5, 4))
 RESPONSES = STIMULI @ (2.0 * np.random.default_rng(0).normal(size=(4, 6)))
-PATIENCE_SECONDS = 30.0  # on a busy machine; what is promised is measured by benchmarks/worker_faults.py
 
 
 class Lab:
@@ -66,13 +65,6 @@ def processes_with(mark):
         except OSError:
             continue
     return found
-
-
-def wait_until(condition):
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.005)
 
 
 @pytest.fixture

@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 
 import pytest
+from helpers import PATIENCE_SECONDS, wait_until
 
 RIG = f"{Path(__file__).parent / 'worker_rig.py'}:Rig"
-PATIENCE_SECONDS = 30.0  # on a busy machine; what is promised is measured by benchmarks/worker_faults.py
 TRAINER = """
 import sys
 import numpy as np
@@ -70,13 +69,6 @@ class Lab:
             except OSError:
                 continue
         return True
-
-
-def wait_until(condition):
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize(

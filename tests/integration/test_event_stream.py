@@ -10,10 +10,10 @@ import re
 
 import numpy as np
 import pytest
+from helpers import Sleepless
 
 import hwloop
 from hwloop import ConfigError, Faulty, Retrying
-from hwloop.deadline import Clock
 from hwloop.devices.faults import FAULTS
 from hwloop.events import EpochFinished
 from hwloop.experiment.config import check_names, validated
@@ -27,18 +27,6 @@ pytestmark = pytest.mark.usefixtures("unpainted_figures")
 
 TEN_PERCENT = dict.fromkeys(FAULTS, 0.1 / len(FAULTS))
 RIGS = []
-
-
-class Sleepless(Clock):
-    """Time passes without waiting."""
-
-    time = 0.0
-
-    def now(self):
-        return self.time
-
-    def sleep(self, seconds):
-        self.time += seconds
 
 
 class Quadratic(hwloop.Device):

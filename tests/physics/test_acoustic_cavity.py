@@ -129,6 +129,7 @@ def test_noise_depends_on_the_row_alone_and_has_the_size_asked_for():
     assert abs(np.corrcoef(tone[:, 0], tone[:, 1])[0, 1]) < 0.1
 
 
+@pytest.mark.slow
 def test_gain_drift_is_slow_and_has_the_size_asked_for():
     cavity = AcousticCavity(**QUIET | {"gain_drift": 0.03, "drift_rows": 50, "lines": [5], "n_microphones": 1})
     gains = cavity.measure(np.repeat(stimuli(1), 20_000, axis=0))[:, 0]

@@ -86,6 +86,7 @@ class TestSinai:
         coarse = eigenmodes.solve(SINAI, 300).wavenumbers
         assert np.abs(coarse / np.maximum(sinai.wavenumbers, 1) - 1)[1:].max() < 1e-4
 
+    @pytest.mark.slow
     def test_a_typical_mode_is_a_random_wave(self, sinai):
         # The law is that of short waves, so the lowest modes are left out.
         squares = sinai.at(interior_points(SINAI, 4000))[:, 100:] ** 2

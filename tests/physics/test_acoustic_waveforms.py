@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from examples import each_row
 
 from hwloop.simulators.acoustic.waveform_cavity import WaveformCavity
 
@@ -12,8 +13,14 @@ def stimuli(rows, n_inputs=64, seed=0):
     return np.random.default_rng(seed).uniform(-1, 1, (rows, n_inputs))
 
 
-def test_a_row_is_the_same_in_every_batch():
-    cavity, rows = WaveformCavity(n_inputs=16, **SMALL), stimuli(40, 16)
+@pytest.mark.parametrize(
+    ("n_modes", "n_scatterers", "n_inputs"),
+    each_row([(12, 1, 4), (60, 3, 16)], (12, 1, 4)),
+    ids=["small", "larger"],
+)
+def test_a_row_is_the_same_in_every_batch(n_modes, n_scatterers, n_inputs):
+    cavity = WaveformCavity(n_inputs=n_inputs, n_modes=n_modes, n_scatterers=n_scatterers, noise=False)
+    rows = stimuli(40, n_inputs)
     together = cavity.measure(rows)
     for k in (0, 31, 39):
         np.testing.assert_array_equal(cavity.measure(rows[k : k + 1]), together[k : k + 1])

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from helpers import in_forked_process
 
 import hwloop
 from hwloop.devices import claim
@@ -34,25 +35,16 @@ def path_of(name):
 
 def as_account(uid, work, **variables):
     """What ``work`` says in a process of another account: its text, or the error's."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            os.setgroups([])
-            os.setgid(uid)
-            os.setuid(uid)
-            os.environ.update(variables)
-            tempfile.tempdir = None
-            text = str(work())
-        except BaseException as error:
-            text = f"{type(error).__name__}: {error}"
-        os.write(writing, text.encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as stream:
-        text = stream.read().decode()
-    os.waitpid(child, 0)
-    return text
+
+    def switched():
+        os.setgroups([])
+        os.setgid(uid)
+        os.setuid(uid)
+        os.environ.update(variables)
+        tempfile.tempdir = None
+        return work()
+
+    return in_forked_process(switched)[0]
 
 
 def taken(name):

@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from helpers import Sleepless
 
 from hwloop import (
     BadReading,
@@ -18,22 +19,8 @@ from hwloop import (
     Faulty,
     open_device,
 )
-from hwloop.deadline import Clock
 from hwloop.devices.faults import FAULTS
 from hwloop.simulators.optical_fibre import OpticalFibre
-
-
-class Sleepless(Clock):
-    """Time passes without waiting."""
-
-    def __init__(self):
-        self.time = 0.0
-
-    def now(self):
-        return self.time
-
-    def sleep(self, seconds):
-        self.time += seconds
 
 
 class Doubling(Device):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import Sleepless
 
 from hwloop import (
     BadReading,
@@ -20,22 +21,6 @@ from hwloop import (
     StimulusError,
     open_device,
 )
-from hwloop.deadline import Clock
-
-
-class Sleepless(Clock):
-    """Time passes without waiting, and every wait is noted."""
-
-    def __init__(self):
-        self.time = 0.0
-        self.waits = []
-
-    def now(self):
-        return self.time
-
-    def sleep(self, seconds):
-        self.waits.append(seconds)
-        self.time += seconds
 
 
 class Scripted(Device):

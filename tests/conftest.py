@@ -68,7 +68,7 @@ def unpainted_figures(request, monkeypatch):
     from matplotlib.figure import Figure
 
     if request.node.get_closest_marker("slow") is None:
-        monkeypatch.setattr(Figure, "savefig", lambda figure, path: path.write_bytes(b""))
+        monkeypatch.setattr(Figure, "savefig", lambda figure, path, format: path.write_bytes(b""))
 
 
 @pytest.fixture

@@ -2,51 +2,35 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-import hwloop
 from hwloop.experiment import columns as words
-from hwloop.experiment.plots import ACCENT, GRID, INK, QUIET, STYLE
-from hwloop.experiment.report import data_uri, heading_in_html
+from hwloop.experiment.report import heading_in_html
 from hwloop.experiment.toml_text import toml_text
 from hwloop.experiments.arena.settings import ArenaSettings
 from hwloop.experiments.arena.standings import Entry, Standings
+from hwloop.html_report import ACCENT, GRID, INK, QUIET, STYLE, data_uri, rendered, save_png
 from hwloop.journal.durable_files import atomic_write
 
 
-def rendered(template: str, settings: ArenaSettings, **content: Any) -> str:
+def arena_page(template: str, settings: ArenaSettings, **content: Any) -> str:
     """A page of the folder ``templates``; every page shows an experiment's configuration at its end."""
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_source),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["heading"] = heading_in_html
-    return environment.get_template(template).render(
+    return rendered(
+        "hwloop.experiments.arena",
+        template,
+        {"heading": heading_in_html},
         settings=settings,
         experiment=settings.experiment,
         configuration=toml_text(settings.experiment.as_table()),
-        version=hwloop.__version__,
-        written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         **content,
     )
-
-
-def _source(template: str) -> str:
-    return files("hwloop.experiments.arena").joinpath("templates", template).read_text(encoding="utf-8")
 
 
 # Okabe and Ito's colours, told apart by every eye, each with four markers.
@@ -72,8 +56,7 @@ def draw_standings(standings: Standings, path: Path) -> Path:
         axes.set_ylabel(f"test {standings.metric.axis}; bars: 95 % interval over seeds")
         axes.grid(color=GRID)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7.5, handlelength=1.6)
-        FigureCanvasAgg(figure)
-        figure.savefig(path)
+        save_png(figure, path)
     return path
 
 
@@ -182,7 +165,7 @@ def write_arena_report(standings: Standings, folder: Path) -> Path:
     plot = draw_standings(standings, folder / PLOT)
     atomic_write(folder / FIGURES, json.dumps(standings.as_json(), indent=1))
     atomic_write(folder / TABLE, markdown_table(standings))
-    page = rendered(
+    page = arena_page(
         "arena.html.j2",
         standings.settings,
         columns=standings.columns,
@@ -190,7 +173,7 @@ def write_arena_report(standings: Standings, folder: Path) -> Path:
         lines=[entry_line(entry, standings) for entry in standings.ranking],
         references=reference_lines(standings),
         refused=standings.as_json()["refused"],
-        image=data_uri(plot),
+        image=data_uri(plot.read_bytes()),
     )
     path = folder / REPORT
     atomic_write(path, page)

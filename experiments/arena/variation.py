@@ -12,23 +12,21 @@ from urllib.parse import quote
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hwloop.errors import ConfigError
 from hwloop.experiment import columns as words
 from hwloop.experiment.columns import t_interval
-from hwloop.experiment.plots import GRID, QUIET, STYLE
-from hwloop.experiment.report import data_uri
 from hwloop.experiment.toml_text import parse_setting
 from hwloop.experiments.arena.cell import require_rig
 from hwloop.experiments.arena.jobs import Workers
-from hwloop.experiments.arena.report import COLOURS, MARKERS, SHOWN_REFERENCES, rendered, write_arena_report
+from hwloop.experiments.arena.report import COLOURS, MARKERS, SHOWN_REFERENCES, arena_page, write_arena_report
 from hwloop.experiments.arena.report import REPORT as ARENA_REPORT
 from hwloop.experiments.arena.run import run_arena
 from hwloop.experiments.arena.settings import ArenaSettings
 from hwloop.experiments.arena.standings import Standings
 from hwloop.experiments.campaign import Progress, no_progress
+from hwloop.html_report import GRID, QUIET, STYLE, data_uri, save_png
 from hwloop.journal.durable_files import atomic_write
 from hwloop.tasks import Metric
 
@@ -170,7 +168,7 @@ def _page(variation: Variation, found: dict[str, Standings], plot: Path) -> str:
     values = [
         {"text": value, "page": f"{quote(variation.folder(value))}/{ARENA_REPORT}"} for value in variation.values
     ]
-    return rendered(
+    return arena_page(
         "variation.html.j2",
         found[variation.values[0]].settings,
         metric=_metric(found),
@@ -178,7 +176,7 @@ def _page(variation: Variation, found: dict[str, Standings], plot: Path) -> str:
         values=values,
         trainers=[{"name": name, "figures": figures} for name, figures in trainer_rows(found)],
         references=[{"name": name, "figures": figures} for name, figures in reference_rows(found)],
-        image=data_uri(plot),
+        image=data_uri(plot.read_bytes()),
     )
 
 
@@ -250,8 +248,7 @@ def draw_variation(variation: Variation, found: dict[str, Standings], path: Path
         axes.set_ylim(top=min(axes.get_ylim()[1], 0.5 + (metric.most or np.inf)))
         axes.grid(color=GRID)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7.5, handlelength=1.8)
-        FigureCanvasAgg(figure)
-        figure.savefig(path)
+        save_png(figure, path)
     return path
 
 

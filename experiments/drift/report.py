@@ -8,12 +8,11 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hwloop.experiment.columns import Summary, shown
-from hwloop.experiment.plots import GRID, QUIET, STYLE
 from hwloop.experiments.drift.run import UNTOUCHED, DriftResult, PolicyCourse
+from hwloop.html_report import GRID, QUIET, STYLE, save_png
 from hwloop.journal.durable_files import atomic_write
 from hwloop.tasks import Metric
 
@@ -93,8 +92,7 @@ def draw_courses(result: DriftResult, path: Path) -> Path:
         below.set_ylabel("correlation\nof responses")
         below.set_xlabel(f"step of {result.settings.key}; at most {result.settings.rows_a_step} rows a step")
         below.grid(color=GRID)
-        FigureCanvasAgg(figure)
-        figure.savefig(path)
+        save_png(figure, path)
     return path
 
 

@@ -12,27 +12,18 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from hwloop import html_report
 from hwloop.calibration.calibrate import Calibration
 from hwloop.calibration.transfer_curve import unit_of_slope
+from hwloop.html_report import ACCENT, INK, QUIET, SECOND, THIRD
 from hwloop.probing.statistics import Estimate
 
-INK, QUIET, GRID = "#1d2733", "#6b7785", "#e3e7ec"
-ACCENT, SECOND, THIRD = "#0b6e99", "#d1763a", "#7a5c9e"
 STYLE: dict[Any, Any] = {
+    **html_report.STYLE,
     "font.size": 9.5,
-    "axes.edgecolor": QUIET,
-    "axes.labelcolor": INK,
     "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
     "axes.grid": True,
-    "grid.color": GRID,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "text.color": INK,
-    "legend.frameon": False,
+    "grid.color": html_report.GRID,
     "savefig.dpi": 170,
 }
 MOST_LINES = 8
@@ -51,7 +42,7 @@ def chosen(count: int) -> NDArray[np.int64]:
 def colours(count: int) -> Any:
     """One for each line: told apart in print and by the colour-blind."""
     if count <= 4:
-        return ["#0b6e99", "#d1763a", "#7a5c9e", "#3f8f5b"][:count]
+        return [ACCENT, SECOND, THIRD, "#3f8f5b"][:count]
     return matplotlib.colormaps["viridis"](np.linspace(0.03, 0.88, count))
 
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import datetime
 import io
-from importlib.resources import files
 from pathlib import Path
 
-import jinja2
 import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from hwloop._version import __version__
 from hwloop.calibration.calibrate import Calibration
 from hwloop.calibration.figure_table import figure_lines
 from hwloop.calibration.plots import PLOTS, STYLE
+from hwloop.html_report import data_uri, rendered, save_png
 
 
 def write_report(calibration: Calibration, device_file: str, path: Path, plots: Path | None = None) -> Path:
@@ -52,18 +47,13 @@ def draw_plots(calibration: Calibration) -> dict[str, bytes]:
         for name, draw in PLOTS.items():
             figure = draw(calibration)
             if figure is not None:
-                FigureCanvasAgg(figure)
                 buffer = io.BytesIO()
-                figure.savefig(buffer, format="png")
+                save_png(figure, buffer)
                 images[name] = buffer.getvalue()
     return images
 
 
 def _render(calibration: Calibration, device_file: str, images: dict[str, bytes]) -> str:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = files("hwloop.calibration").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
     recommended = calibration.recommended
     settings = {
         "range": "narrowed" if recommended.input_low else "the device's own",
@@ -72,15 +62,12 @@ def _render(calibration: Calibration, device_file: str, images: dict[str, bytes]
         "rows_per_call": recommended.rows_per_call,
         "correction": "none" if recommended.correction is None else recommended.correction["kind"],
     }
-    return environment.from_string(source).render(
+    return rendered(
+        "hwloop.calibration",
+        "report.html.j2",
         calibration=calibration,
         lines=figure_lines(calibration.figures),
-        images={
-            name: "data:image/png;base64," + base64.b64encode(image).decode("ascii")
-            for name, image in images.items()
-        },
+        images={name: data_uri(image) for name, image in images.items()},
         settings=[(name.replace("_", " "), value, recommended.reasons[name]) for name, value in settings.items()],
         device_file=device_file,
-        version=__version__,
-        written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     )

@@ -8,7 +8,6 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hwloop.device.spec import Float64Array
@@ -16,25 +15,9 @@ from hwloop.experiment import results
 from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.floors import FLOORS
 from hwloop.experiment.results import DeviceResponse, Sweep, effective_rank
+from hwloop.html_report import ACCENT, GRID, INK, QUIET, SECOND, STYLE, THIRD, save_png
 from hwloop.tasks import LearningTask, Metric
 
-INK, QUIET, GRID = "#1d2733", "#6b7785", "#e3e7ec"
-ACCENT, SECOND, CEILING = "#0b6e99", "#d1763a", "#7a5c9e"
-STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.edgecolor": QUIET,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "text.color": INK,
-    "legend.frameon": False,
-    "savefig.dpi": 180,
-}
 MAX_NAMED_CLASSES = 30
 FAR_POINTS = 20.0
 SWEPT_OUTPUTS = 6
@@ -62,8 +45,7 @@ def draw_plots(
             figure = draw()
             if figure is not None:
                 paths[name] = folder / f"{name}.png"
-                FigureCanvasAgg(figure)
-                figure.savefig(paths[name])
+                save_png(figure, paths[name])
     return paths
 
 
@@ -75,7 +57,7 @@ def _scores(evidence: Evidence) -> Figure:
     axes = figure.subplots()
     ceilings = {floor.key for floor in FLOORS if floor.ceiling}
     for height, line in enumerate(lines):
-        colour = ACCENT if line.key == results.NETWORK else CEILING if line.key in ceilings else QUIET
+        colour = ACCENT if line.key == results.NETWORK else THIRD if line.key in ceilings else QUIET
         values = metric.scale * np.array(line[metric.key].values)
         spread = np.linspace(-0.14, 0.14, len(values)) if len(values) > 1 else np.zeros(1)
         axes.plot(values, height + spread, "o", color=colour, markersize=4, alpha=0.55, markeredgewidth=0)
@@ -176,7 +158,7 @@ def _drift(evidence: Evidence, device: int) -> Figure:
         moved.plot(rows, [100 * p.drift for p in curve], "o-", color=ACCENT, markersize=3, lw=1.1, label=named)
         if any(point.remaining != point.drift for point in curve):
             remaining = [100 * point.remaining for point in curve]
-            moved.plot(rows, remaining, "o-", color=CEILING, markersize=3, lw=1.1, label=corrected)
+            moved.plot(rows, remaining, "o-", color=THIRD, markersize=3, lw=1.1, label=corrected)
         gain.plot(rows, [point.gain for point in curve], "o-", color=ACCENT, markersize=3, lw=1.1)
     floor = 100 * max(point.noise_floor for curve in curves for point in curve)
     moved.axhspan(0, floor, color=GRID, alpha=0.7, lw=0, label="what noise may cause")

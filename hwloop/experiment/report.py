@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import datetime
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
-import hwloop
 from hwloop.experiment import columns as words
 from hwloop.experiment import results
 from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.plots import draw_plots
 from hwloop.experiment.results import DeviceResponse
 from hwloop.experiment.toml_text import toml_text
+from hwloop.html_report import data_uri, rendered
 from hwloop.runs.files import UnreadableError, read_events
 from hwloop.runs.layout import METRICS
 from hwloop.tasks import LearningTask, Metric
@@ -51,12 +48,10 @@ def _render(
     faults: FaultLog | None,
     doubts: Sequence[str],
 ) -> str:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"heading": heading_in_html, "rows": words.rows, "seconds": words.seconds}
-    source = files("hwloop.experiment").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(source).render(
+    return rendered(
+        "hwloop.experiment",
+        "report.html.j2",
+        {"heading": heading_in_html, "rows": words.rows, "seconds": words.seconds},
         evidence=evidence,
         config=evidence.config,
         lines=evidence.lines(),
@@ -66,7 +61,7 @@ def _render(
         columns=evidence.columns,
         physics_adds=words.difference(evidence.metric, evidence.physics_adds),
         best_null=_best_null(evidence),
-        images={name: data_uri(path) for name, path in plots.items()},
+        images={name: data_uri(path.read_bytes()) for name, path in plots.items()},
         responses=list(enumerate(responses, start=1)),
         seeds=_seed_table(evidence),
         ledger=_ledger(evidence),
@@ -76,14 +71,7 @@ def _render(
         notes=_notes(evidence),
         sparsity=_sparsity(evidence),
         configuration=toml_text(evidence.config.as_table()),
-        version=hwloop.__version__,
-        written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     )
-
-
-def data_uri(path: Path) -> str:
-    """A PNG file as part of a page."""
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def heading_in_html(column: words.Column) -> Markup:

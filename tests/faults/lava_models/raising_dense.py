@@ -5,7 +5,7 @@ import time
 from lava.magma.core.decorator import implements, requires, tag
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
-from loihi.processes.synapses import BatchedDense, PyBatchedDenseFloat
+from loihi.processes.neurons import BatchedDense, PyBatchedDenseFloat
 
 BAD_STEP = 8
 

@@ -9,9 +9,8 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .importing import prepare_lava
 from .layouts import LAYOUTS
-from .network import LavaNetwork, ProcessModelDied
+from .network import LavaNetwork, ProcessModelDied, prepare_lava
 
 SUMMARIES = ("counts", "first_spike", "membrane")
 Array = NDArray[Any]

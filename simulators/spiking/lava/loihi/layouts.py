@@ -71,8 +71,7 @@ class Layout(ABC):
         spikes
             Whether the spikes of every step are recorded.
         """
-        from .processes.recorder import ActivityRecorder, SpikeRecorder
-        from .processes.sources import ConstantSource, StepSource
+        from .processes.ports import ActivityRecorder, ConstantSource, SpikeRecorder, StepSource
 
         neurons = self.neurons()
         shape = neurons.s_out.shape
@@ -91,7 +90,7 @@ class Layout(ABC):
 
     def synapses(self, source: Any, neurons: Any) -> List[Any]:
         """Batched synapses from the source's port, and between the neurons if there are any."""
-        from .processes.synapses import BatchedDense
+        from .processes.neurons import BatchedDense
 
         found = []
         # A spike at the first step belongs to the row before: it must not come round.

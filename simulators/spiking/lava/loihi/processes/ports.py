@@ -1,11 +1,11 @@
-"""What a window gave: spike counts, first spikes and final membranes, handed out once a window."""
+"""What goes into the network and what comes out of it: sources of a batch's drive, recorders of a window."""
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any, Optional, Tuple
 
 import numpy as np
-from lava.magma.core.decorator import implements, requires
+from lava.magma.core.decorator import implements, requires, tag
 from lava.magma.core.model.py.model import PyLoihiProcessModel
 from lava.magma.core.model.py.ports import PyInPort, PyOutPort, PyRefPort
 from lava.magma.core.model.py.type import LavaPyType
@@ -16,6 +16,80 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from numpy.typing import NDArray
 
 SUMMARIES = 3  # counts, first spikes, membranes
+FRAMES_WAITING = 4  # frames that the caller may be ahead of the network
+
+
+class Source(AbstractProcess):
+    """Base of the sources: frames come in from outside Lava and go out at every step.
+
+    Parameters
+    ----------
+    shape
+        Of a frame: (rows, n_inputs).
+    steps
+        Steps T of a window; at the T + 1st the source is silent.
+    """
+
+    def __init__(self, *, shape: Tuple[int, ...], steps: int) -> None:
+        super().__init__(shape=shape, steps=steps)
+        self.frames = InPort(shape=shape)
+        self.frames.flag_external_pipe(buffer_size=FRAMES_WAITING)
+        self.s_out = OutPort(shape=shape)
+
+
+class ConstantSource(Source):
+    """Takes one frame a window and sends it at each of its steps."""
+
+
+class StepSource(Source):
+    """Takes and sends one frame a step."""
+
+
+class _SourceModel(PyLoihiProcessModel):
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self.steps = proc_params["steps"]
+        self.frame: Optional[NDArray[Any]] = None
+
+    def run_spk(self) -> None:
+        step = (self.time_step - 1) % (self.steps + 1)
+        if step < self.steps:
+            self.take_frame(step)
+            self.s_out.send(self.frame)
+        else:
+            self.s_out.send(np.zeros_like(self.frame))
+
+    def take_frame(self, step: int) -> None:
+        raise NotImplementedError
+
+
+class _ConstantModel(_SourceModel):
+    def take_frame(self, step: int) -> None:
+        if step == 0:
+            self.frame = self.frames.recv()
+
+
+class _StepModel(_SourceModel):
+    def take_frame(self, step: int) -> None:
+        self.frame = self.frames.recv()
+
+
+def _model(process: Any, base: Any, number: Any, label: str) -> Any:
+    """The model of a source that sends numbers of a type."""
+
+    class SourceModel(base):
+        """Takes frames and sends them."""
+
+        frames: PyInPort = LavaPyType(PyInPort.VEC_DENSE, number)
+        s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, number)
+
+    return implements(proc=process, protocol=LoihiProtocol)(requires(CPU)(tag(label)(SourceModel)))
+
+
+PyConstantSourceFloat = _model(ConstantSource, _ConstantModel, float, "floating_pt")
+PyConstantSourceFixed = _model(ConstantSource, _ConstantModel, np.int32, "fixed_pt")
+PyStepSourceFloat = _model(StepSource, _StepModel, float, "floating_pt")
+PyStepSourceFixed = _model(StepSource, _StepModel, np.int32, "fixed_pt")
 
 
 class ActivityRecorder(AbstractProcess):

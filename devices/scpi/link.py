@@ -13,8 +13,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from hwloop.deadline import Deadline
 from hwloop.device.settings import real_number
+from hwloop.devices.scpi.connection import LinkConnection
 from hwloop.devices.scpi.line import Line
-from hwloop.devices.scpi.marker import CheckAfterwards, CheckInMessage, LinkMarker, ReplyCheck
 from hwloop.devices.scpi.messages import as_array, block_message, compound, encoded, read_blocks
 from hwloop.devices.scpi.opening import open_transport
 from hwloop.devices.scpi.replies import (
@@ -27,7 +27,7 @@ from hwloop.devices.scpi.replies import (
     Form,
     Misfit,
 )
-from hwloop.devices.scpi.transport import Bytes, StreamTransport, Transport
+from hwloop.devices.scpi.transport import Bytes, Transport
 from hwloop.errors import BadReading, ConformityError, DeviceDisconnected, DeviceError, DeviceTimeout
 
 T = TypeVar("T")
@@ -87,12 +87,7 @@ class ScpiLink:
         self.line = Line() if line is None else line
         self._lock = threading.RLock()
         self._state = _State.CLOSED
-        self._transport: Transport | None = None
-        self._marker = LinkMarker(self.line, lambda: self.timeout_seconds)
-        self._check = ReplyCheck()
-        self._check_known = False  # whether it was found out how this instrument takes a marker
-        self._reconnects = False  # it takes none: each question has a connection of its own
-        self._asked = False  # whether a question was asked on this connection
+        self._connection = LinkConnection(self._open_transport, self.line, lambda: self.timeout_seconds)
         self._conformity = Conformity()
 
     # -- opening and closing ---------------------------------------------------------------------------
@@ -116,7 +111,7 @@ class ScpiLink:
     def close(self) -> None:
         """Disconnect at once; a use after it is an error. Waits for an exchange under way in another thread."""
         with self._lock:
-            self._drop()
+            self._connection.drop()
             self._state = _State.CLOSED
 
     def clear(self) -> None:
@@ -128,8 +123,7 @@ class ScpiLink:
         with self._lock:
             if self._state is _State.CLOSED:
                 raise DeviceDisconnected(f"{self.resource} is closed; open it first")
-            if self._transport is not None and not self._transport.lasting:
-                self._drop()
+            self._connection.drop_unless_lasting()
             self._state = _State.DOUBTFUL
             self.write("*CLS")
 
@@ -182,7 +176,7 @@ class ScpiLink:
         """
         self._encoded(question)
         with self._exchange(timeout_seconds) as (transport, deadline):
-            self._send(transport, [self._encoded(self._check.message(question))], deadline)
+            self._send(transport, [self._encoded(self._connection.check.message(question))], deadline)
             return self._answer(transport, question, form, deadline)
 
     def write_block(self, command: str, data: Bytes | NDArray[Any]) -> None:
@@ -203,7 +197,7 @@ class ScpiLink:
         question = self.line.error_query
         with self._locked(Deadline.after(self.timeout_seconds)):
             with self._exchange(self._seconds_for(len(parts[2]))) as (transport, deadline):
-                ahead = self._check.message(command)
+                ahead = self._connection.check.message(command)
                 parts = block_message(ahead, data, self.line, self.resource)
                 self._send(transport, [*parts, self._encoded(f";:{question}")], deadline)
                 first = self._answer(transport, question, ERROR, deadline)
@@ -238,9 +232,9 @@ class ScpiLink:
         expected = [points * size for points in expected_points]
         self._encoded(question)
         with self._exchange(self._seconds_for(sum(expected))) as (transport, deadline):
-            self._send(transport, [self._encoded(self._check.message(question))], deadline)
-            self._check.before(transport, question, deadline)
-            blocks = read_blocks(transport, deadline, expected, header, self._marker.read_endless)
+            self._send(transport, [self._encoded(self._connection.check.message(question))], deadline)
+            self._connection.check.before(transport, question, deadline)
+            blocks = read_blocks(transport, deadline, expected, header, self._connection.marker.read_endless)
             self._check_last(transport, question, blocks)
             return [as_array(block, dtype, self.resource) for block in blocks]
 
@@ -278,10 +272,10 @@ class ScpiLink:
         One short exchange, at the end of a row or of a call, on a link whose instrument may answer twice.
         """
         with self._exchange(None) as (transport, _):
-            self._marker.confirm(transport)
+            self._connection.marker.confirm(transport)
 
     def _answer(self, transport: Transport, question: str, form: Form[T], deadline: Deadline) -> T:
-        self._check.before(transport, question, deadline)
+        self._connection.check.before(transport, question, deadline)
         reply = transport.receive_line(deadline)
         try:
             value = form.value(reply)
@@ -292,14 +286,14 @@ class ScpiLink:
             raise BadReading(refusal + self._hint(question, reply) + MEASURE_AGAIN) from misfit
         self._check_last(transport, question, reply)
         self._conformity.answered(question)
-        self._marker.last_line = reply
+        self._connection.marker.last_line = reply
         return value
 
     def _check_last(self, transport: Transport, question: str, reply: object) -> None:
         """Nothing follows the reply, and it is this question's."""
         transport.check_nothing_follows()
-        self._check.after(transport, question, reply)
-        self._asked = True
+        self._connection.check.after(transport, question, reply)
+        self._connection.asked = True
 
     def _hint(self, question: str, reply: bytes) -> str:
         echoed = reply.strip() == question.encode("ascii").strip() and not self.line.echo
@@ -326,7 +320,7 @@ class ScpiLink:
 
     def _encoded(self, text: str) -> bytes:
         message = encoded(text, self.line, self.resource)
-        self._marker.note(text)
+        self._connection.marker.note(text)
         return message
 
     def _send(self, transport: Transport, parts: Sequence[Bytes], deadline: Deadline) -> None:
@@ -359,77 +353,30 @@ class ScpiLink:
                 raise DeviceDisconnected(f"{self.resource} is closed; open it first")
             if self._state is _State.DOUBTFUL:
                 self._make_ready()
-            elif self._reconnects and self._asked:
-                self._reconnect()
-            transport = self._transport
-            assert transport is not None
             self._state = _State.DOUBTFUL
+            transport = self._connection.for_exchange()
             transport.check_quiet()
             yield transport, Deadline.after(seconds)
             self._state = _State.READY
 
     def _make_ready(self) -> None:
         """From closed or doubtful to an open link whose next reply is its question's."""
-        if self._transport is None or not self._transport.lasting:
-            self._drop()
         self._state = _State.DOUBTFUL
         try:
-            self._bring_into_step(self._transport or self._connect())
-            self._asked = False
+            self._connection.bring_into_step()
             self._state = _State.READY
             if self.on_open is not None:
                 self.on_open(self)
         except BaseException:
-            self._drop()
+            self._connection.drop()
             self._state = _State.DOUBTFUL
             raise
 
-    def _connect(self) -> Transport:
-        transport = open_transport(
-            self.resource, Deadline.after(self.open_timeout_seconds), self.visa_library, self.line
-        )
-        self._transport = transport
-        if self.line.banner_seconds and isinstance(transport, StreamTransport):
-            transport.discard_for(self.line.banner_seconds)
-        return transport
+    def _open_transport(self) -> Transport:
+        deadline = Deadline.after(self.open_timeout_seconds)
+        return open_transport(self.resource, deadline, self.visa_library, self.line)
 
-    def _reconnect(self) -> Transport:
-        self._drop()
-        self._state = _State.DOUBTFUL
-        transport = self._connect()
-        self._asked = False
-        return transport
-
-    def _bring_into_step(self, transport: Transport) -> None:
-        """Empty what may hold replies to earlier questions; then ask for a sign that none can come any more.
-
-        At first also find out how a marker can go with every question.
-        """
-        if not transport.fresh:
-            transport.clear(Deadline.after(self.timeout_seconds))
-        needed = not transport.fresh or bool(self.line.marker)
-        if not self.line.markers or (self._check_known and not needed):
-            return
-        try:
-            self._marker.bring_into_step(transport)
-            if not self._check_known:
-                self._check, self._check_known = self._find_check(transport), True
-            self._reconnects = False
-        except (DeviceTimeout, DeviceDisconnected):
-            if needed:
-                raise
-            self._reconnects = True
-            self._reconnect()
-
-    def _find_check(self, transport: Transport) -> ReplyCheck:
-        """How this instrument takes a marker with every question; the link is in step before and after."""
-        if self._marker.has_number:
-            if self._marker.answers_compounds(transport):
-                return CheckInMessage(self._marker)
-            self._marker.bring_into_step(transport)
-        return CheckAfterwards(self._marker)
-
-    def _drop(self) -> None:
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            transport.close()
+    @property
+    def _transport(self) -> Transport | None:
+        """The open connection."""
+        return self._connection.transport

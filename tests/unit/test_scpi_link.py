@@ -11,6 +11,9 @@ import pytest
 from hwloop import BadReading, ConfigError, DeviceDisconnected, DeviceError, DeviceTimeout
 from hwloop.devices.scpi import ScpiLink
 from hwloop.devices.scpi.replies import INTEGER, NUMBER
+from hwloop.simulators.bench.generator.keysight_33500 import VirtualKeysight33500
+from hwloop.simulators.bench.scpi.instrument import BenchClock
+from hwloop.simulators.bench.server import serve
 from hwloop.simulators.bench.tcp_peer import TcpPeer
 
 
@@ -280,3 +283,30 @@ def test_on_open_is_called_at_every_connection_and_its_failure_leaves_no_open_li
     link.on_open = None
     assert link.query("NEXT2?", INTEGER) == 2
     link.close()
+
+
+@pytest.fixture
+def generator():
+    with contextlib.closing(serve(VirtualKeysight33500(BenchClock()))) as server:
+        link = ScpiLink(server.resource_name, visa_library="@py", timeout_seconds=5.0)
+        link.open()
+        yield link, server.instrument
+        link.close()
+
+
+def test_the_event_mask_of_a_driver_stays_as_it_was_set(generator):
+    link, instrument = generator
+    assert instrument.status.event_enable == 0
+    link.write("*ESE 32")
+    assert link.query("*ESE?", INTEGER) == 32
+    link.check_errors()
+    link.confirm()
+    assert instrument.status.event_enable == 32
+
+
+def test_a_question_that_is_not_understood_is_known_without_a_wait(generator):
+    link, instrument = generator
+    with pytest.raises(DeviceTimeout, match=r"NO:SUCH\? was not answered"):
+        link.query("NO:SUCH?", NUMBER)
+    assert [error.number for error in instrument.status.errors] == [-113]
+    assert link.query("FREQ?", NUMBER) == 1000

@@ -1,5 +1,6 @@
 """The SCPI link against small servers that do what instruments and networks do."""
 
+import contextlib
 import re
 import socket
 import threading

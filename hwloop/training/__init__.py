@@ -3,94 +3,63 @@
 What stands here is stable: a trainer of another package may import it (docs/write-a-trainer.md).
 """
 
-from hwloop.training.history import History, StageHistory
-from hwloop.training.objectives import Collaborative, LocalObjective, StageObjective
-from hwloop.training.objectives.class_scores import ClassScores, Head, LocalHeads
-from hwloop.training.objectives.goodness import Goodness, GoodnessContrast, GoodnessMeasure
-from hwloop.training.optimiser import Adam, AdamSettings, GradientDescent, MapGradient, Update
-from hwloop.training.options import (
-    COUNT,
-    NOT_NEGATIVE,
-    POSITIVE,
-    SHARE,
-    Range,
-    Settings,
-    WithOptions,
-    chosen,
-    one_of,
-    option,
-    whole_number,
-)
-from hwloop.training.plans import LabelOverlay, PlainRows, SelfContrast, StimulusPlan, WrongLabels
-from hwloop.training.readouts import HeadSum, HeadSumBuilder, LabelScan, LabelScanBuilder, ReadoutBuilder
-from hwloop.training.readouts.linear import FeatureSoftmaxBuilder, LinearReadout, RidgeBuilder
-from hwloop.training.rules import GradientRule, LocalRule, RandomInterface, StageRows
-from hwloop.training.rules.output_error import BatchPass, ErrorRule, OutputGradients, OutputHead, Verdict
-from hwloop.training.schedules import Fit, Schedule
-from hwloop.training.schedules.stage_by_stage import StageByStage, Streaming
-from hwloop.training.trainer import Trainer, trainer
-from hwloop.training.trainers import declared, offering
-from hwloop.training.tuning import Choice, LogRange, tunable
-
-__all__ = [
-    "COUNT",
-    "NOT_NEGATIVE",
-    "POSITIVE",
-    "SHARE",
-    "Adam",
-    "AdamSettings",
-    "BatchPass",
-    "Choice",
-    "ClassScores",
-    "Collaborative",
-    "ErrorRule",
-    "FeatureSoftmaxBuilder",
-    "Fit",
-    "Goodness",
-    "GoodnessContrast",
-    "GoodnessMeasure",
-    "GradientDescent",
-    "GradientRule",
-    "Head",
-    "HeadSum",
-    "HeadSumBuilder",
-    "History",
-    "LabelOverlay",
-    "LabelScan",
-    "LabelScanBuilder",
-    "LinearReadout",
-    "LocalHeads",
-    "LocalObjective",
-    "LocalRule",
-    "LogRange",
-    "MapGradient",
-    "OutputGradients",
-    "OutputHead",
-    "PlainRows",
-    "RandomInterface",
-    "Range",
-    "ReadoutBuilder",
-    "RidgeBuilder",
-    "Schedule",
-    "SelfContrast",
-    "Settings",
-    "StageByStage",
-    "StageHistory",
-    "StageObjective",
-    "StageRows",
-    "StimulusPlan",
-    "Streaming",
-    "Trainer",
-    "Update",
-    "Verdict",
-    "WithOptions",
-    "WrongLabels",
-    "chosen",
-    "declared",
-    "offering",
-    "one_of",
-    "option",
-    "trainer",
-    "tunable",
-    "whole_number",
-]
+from hwloop.training.history import History as History
+from hwloop.training.history import StageHistory as StageHistory
+from hwloop.training.objectives import Collaborative as Collaborative
+from hwloop.training.objectives import LocalObjective as LocalObjective
+from hwloop.training.objectives import StageObjective as StageObjective
+from hwloop.training.objectives.class_scores import ClassScores as ClassScores
+from hwloop.training.objectives.class_scores import Head as Head
+from hwloop.training.objectives.class_scores import LocalHeads as LocalHeads
+from hwloop.training.objectives.goodness import Goodness as Goodness
+from hwloop.training.objectives.goodness import GoodnessContrast as GoodnessContrast
+from hwloop.training.objectives.goodness import GoodnessMeasure as GoodnessMeasure
+from hwloop.training.optimiser import Adam as Adam
+from hwloop.training.optimiser import AdamSettings as AdamSettings
+from hwloop.training.optimiser import GradientDescent as GradientDescent
+from hwloop.training.optimiser import MapGradient as MapGradient
+from hwloop.training.optimiser import Update as Update
+from hwloop.training.options import COUNT as COUNT
+from hwloop.training.options import NOT_NEGATIVE as NOT_NEGATIVE
+from hwloop.training.options import POSITIVE as POSITIVE
+from hwloop.training.options import SHARE as SHARE
+from hwloop.training.options import Range as Range
+from hwloop.training.options import Settings as Settings
+from hwloop.training.options import WithOptions as WithOptions
+from hwloop.training.options import chosen as chosen
+from hwloop.training.options import one_of as one_of
+from hwloop.training.options import option as option
+from hwloop.training.options import whole_number as whole_number
+from hwloop.training.plans import LabelOverlay as LabelOverlay
+from hwloop.training.plans import PlainRows as PlainRows
+from hwloop.training.plans import SelfContrast as SelfContrast
+from hwloop.training.plans import StimulusPlan as StimulusPlan
+from hwloop.training.plans import WrongLabels as WrongLabels
+from hwloop.training.readouts import HeadSum as HeadSum
+from hwloop.training.readouts import HeadSumBuilder as HeadSumBuilder
+from hwloop.training.readouts import LabelScan as LabelScan
+from hwloop.training.readouts import LabelScanBuilder as LabelScanBuilder
+from hwloop.training.readouts import ReadoutBuilder as ReadoutBuilder
+from hwloop.training.readouts.linear import FeatureSoftmaxBuilder as FeatureSoftmaxBuilder
+from hwloop.training.readouts.linear import LinearReadout as LinearReadout
+from hwloop.training.readouts.linear import RidgeBuilder as RidgeBuilder
+from hwloop.training.rules import GradientRule as GradientRule
+from hwloop.training.rules import LocalRule as LocalRule
+from hwloop.training.rules import RandomInterface as RandomInterface
+from hwloop.training.rules import StageRows as StageRows
+from hwloop.training.rules.output_error import BatchPass as BatchPass
+from hwloop.training.rules.output_error import ErrorRule as ErrorRule
+from hwloop.training.rules.output_error import OutputGradients as OutputGradients
+from hwloop.training.rules.output_error import OutputHead as OutputHead
+from hwloop.training.rules.output_error import Verdict as Verdict
+from hwloop.training.schedules import Fit as Fit
+from hwloop.training.schedules import Schedule as Schedule
+from hwloop.training.schedules.stage_by_stage import StageByStage as StageByStage
+from hwloop.training.schedules.stage_by_stage import Streaming as Streaming
+from hwloop.training.trainer import Trainer as Trainer
+from hwloop.training.trainer import trainer as trainer
+from hwloop.training.trainers import declared as declared
+from hwloop.training.trainers import offering as offering
+from hwloop.training.tuning import Choice as Choice
+from hwloop.training.tuning import LogRange as LogRange
+from hwloop.training.tuning import tunable as tunable

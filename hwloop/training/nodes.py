@@ -70,6 +70,7 @@ def fit_nodes(
     network.readout = None
     network.build(rows.shape[1])
     builder = trainer.new_readout()
+    builder.seed = trainer.seed
     progress = FitProgress(len(network), trainer.schedule.learning_rates)
     z = rows
 

@@ -139,6 +139,7 @@ class Trainer:
         order = torch.randperm(len(rows), generator=rng)
         progress = FitProgress(len(network), self.schedule.learning_rates)
         builder = self.new_readout()
+        builder.seed = self.seed
         fit = Fit(
             network,
             rows[order],

@@ -19,7 +19,15 @@ from hwloop.training.plans import LabelOverlay
 
 
 class ReadoutBuilder(ABC):
-    """Builds a network's readout, stage by stage while it is trained."""
+    """Builds a network's readout, stage by stage while it is trained.
+
+    Attributes
+    ----------
+    seed
+        Of every random choice; the fit enters its own.
+    """
+
+    seed: int = 0
 
     def rows_a_sample(self) -> int:
         """Rows that building it costs a training sample in each stage, beyond those of training."""

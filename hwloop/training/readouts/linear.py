@@ -202,21 +202,18 @@ class FeatureSoftmaxBuilder(FeaturesBuilder):
 
     Parameters
     ----------
-    seed
-        Of batches and noise.
     settings
         Of the training.
     """
 
-    def __init__(self, seed: int, settings: AdamSettings | None = None) -> None:
+    def __init__(self, settings: AdamSettings | None = None) -> None:
         super().__init__()
-        self._seed = seed
         self._settings = settings or AdamSettings()
 
     def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, n_classes: int) -> Readout:
         """Train it."""
         features = torch.cat(self._features, dim=1)
-        settings, rng = self._settings, torch.Generator().manual_seed(self._seed)
+        settings, rng = self._settings, torch.Generator().manual_seed(self.seed)
         head = OutputHead([features.shape[1]], n_classes)
         steps = settings.steps(len(labels))
         optimiser, rate = one_cycle_adamw(list(head.parameters()), settings, steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -65,33 +66,33 @@ def _declared_options(part: Any) -> dict[str, dataclasses.Field[Any]]:
 
 
 class _Options:
-    """The flat options of a trainer: those of its parts, and its own."""
+    """The flat options of a trainer: those of its parts, its own, and the seed of its fits."""
 
     def __init__(self, compose: Callable[..., Trainer]) -> None:
         self.offers: dict[str, _Offer] = {}
-        self.own: dict[str, inspect.Parameter] = {}
+        self.own: list[str] = []
         self.defaults: dict[str, Any] = {}
         self.meanings: dict[str, str] = {}
         for name, parameter in inspect.signature(compose).parameters.items():
-            default = parameter.default
-            offer = (
-                default
-                if isinstance(default, _Offer)
-                else _Offer(default, {n: n for n in _declared_options(default)})
-            )
-            if not offer.options:
-                self.own[name] = parameter.replace(kind=parameter.KEYWORD_ONLY)
-                self.defaults[name] = default
-                continue
-            self.offers[name] = offer
-            known, meanings = _declared_options(offer.part), meanings_of(offer.part)
-            for option, of_part in offer.options.items():
-                value = getattr(offer.part, of_part)
-                if self.defaults.setdefault(option, value) != value:
-                    raise TypeError(f"two parts of {compose.__name__} have {option} with different defaults")
-                self.meanings[option] = (
-                    f"{meanings.get(of_part, '')} It must {known[of_part].metadata['takes'].must}."
-                )
+            part = parameter.default
+            offer = part if isinstance(part, _Offer) else _Offer(part, {n: n for n in _declared_options(part)})
+            if offer.options:
+                self.offers[name] = offer
+                self._take(offer, compose.__name__)
+            else:
+                self.own.append(name)
+                self.defaults[name] = part
+        if self.defaults.setdefault("seed", 0) == 0 and "seed" not in self.own:
+            self.meanings["seed"] = SEED
+
+    def _take(self, offer: _Offer, trainer: str) -> None:
+        known, meanings = _declared_options(offer.part), meanings_of(offer.part)
+        for option, of_part in offer.options.items():
+            value = getattr(offer.part, of_part)
+            if self.defaults.setdefault(option, value) != value:
+                raise TypeError(f"two parts of {trainer} have {option} with different defaults")
+            must = known[of_part].metadata["takes"].must
+            self.meanings[option] = meanings.get(of_part, "") + (f" It must {must}." if must else "")
 
     def parts(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters of a trainer's function, every part made afresh, from the options that are given."""
@@ -104,8 +105,7 @@ class _Options:
     def signature(self) -> inspect.Signature:
         """All of them as keyword parameters."""
         kind = inspect.Parameter.KEYWORD_ONLY
-        offered = [inspect.Parameter(n, kind, default=self.defaults[n]) for n in self.meanings]
-        return inspect.Signature([*self.own.values(), *offered], return_annotation=Trainer)
+        return inspect.Signature([inspect.Parameter(n, kind, default=d) for n, d in self.defaults.items()])
 
 
 def declared(
@@ -120,8 +120,8 @@ def declared(
     """Declare a trainer: a function from its parts to a :class:`hwloop.Trainer`.
 
     The function's parameters are its parts, each with a default whose options are those of the trainer, under
-    their own names; and keyword options of its own. What comes out takes all of these options as keywords. An
-    option of two parts is given to both. The docstring is completed from the declaration.
+    their own names; and keyword options of its own. What comes out takes all of these options as keywords, and
+    ``seed``. An option of two parts is given to both. The docstring is completed from the declaration.
 
     Parameters
     ----------
@@ -136,15 +136,13 @@ def declared(
         options = _Options(compose)
         signature = options.signature()
 
+        @functools.wraps(compose)
         def build(**given: Any) -> Trainer:
             signature.bind(**given)
-            return compose(**options.parts(given))
+            trainer = compose(**options.parts(given))
+            trainer.seed = given.get("seed", trainer.seed)
+            return trainer
 
-        build.__name__, build.__qualname__, build.__module__ = (
-            compose.__name__,
-            compose.__qualname__,
-            compose.__module__,
-        )
         build.__doc__ = _documented(compose, declaration, options)
         for name, value in (("__signature__", signature), ("declaration", declaration)):
             setattr(build, name, value)

@@ -61,7 +61,6 @@ def phyll(
     min_steps: int = QUIET_CONTRAST.min_steps,
     weight_decay: float = QUIET_CONTRAST.weight_decay,
     response_noise: float = QUIET_CONTRAST.response_noise,
-    seed: int = 0,
 ) -> Trainer:
     """PhyLL (Momeni et al., Science 2023): goodness of true against wrong labels; 2 rows a sample a stage cached.
 
@@ -102,7 +101,7 @@ def phyll(
     cached: dict[str, Any] = {"epochs": QUIET_CONTRAST.epochs, "min_steps": min_steps}
     cached |= {"weight_decay": weight_decay, "response_noise": response_noise}
     overlay = LabelOverlay(wrong_labels or None)
-    return Trainer(overlay, chosen("schedule", schedule, schedules)(), lambda: new_readout(overlay), seed)
+    return Trainer(overlay, chosen("schedule", schedule, schedules)(), lambda: new_readout(overlay))
 
 
 @declared(learns="true label against wrong ones, squared activity against a threshold", rows="2", predict="K")
@@ -111,7 +110,6 @@ def ff(
     threshold: Threshold = Threshold(),
     settings: AdamSettings = CONTRAST,
     streaming: Streaming = Streaming(),
-    seed: int = 0,
 ) -> Trainer:
     """Forward-forward (Hinton 2022): squared activity above a threshold for true labels; 2 rows a sample a stage.
 
@@ -125,13 +123,11 @@ def ff(
     """
     overlay = wrong.overlay()
     schedule = StageByStage(GradientRule(threshold.contrast(), settings), streaming.map_share)
-    return Trainer(overlay, schedule, lambda: LabelScanBuilder(overlay), seed)
+    return Trainer(overlay, schedule, lambda: LabelScanBuilder(overlay))
 
 
 @declared(learns="the same, without a threshold: the difference of the two", rows="2", predict="K")
-def symba(
-    wrong: WrongLabels = WrongLabels(), settings: AdamSettings = CONTRAST, *, alpha: float = 8.0, seed: int = 0
-) -> Trainer:
+def symba(wrong: WrongLabels = WrongLabels(), settings: AdamSettings = CONTRAST, *, alpha: float = 8.0) -> Trainer:
     """SymBa (Lee and Song 2023): the true label's squared activity above the wrong one's; 2 rows a sample a stage.
 
     As ``ff``, but the two rows of a sample are compared with each other and no threshold is set:
@@ -144,7 +140,7 @@ def symba(
     """
     rule = GradientRule(GoodnessContrast(squared_activity, alpha), settings)
     overlay = wrong.overlay()
-    return Trainer(overlay, StageByStage(rule), lambda: LabelScanBuilder(overlay), seed)
+    return Trainer(overlay, StageByStage(rule), lambda: LabelScanBuilder(overlay))
 
 
 @declared(learns="the same, counting the goodness of the stages before", rows="2", predict="K")
@@ -154,7 +150,6 @@ def collaboration(
     settings: AdamSettings = CONTRAST,
     *,
     trust: float = 1.0,
-    seed: int = 0,
 ) -> Trainer:
     """Layer collaboration (Lorberbom et al. 2024): a stage counts the others' goodness; 2 rows a sample a stage.
 
@@ -169,9 +164,7 @@ def collaboration(
     """
     contrast = Collaborative(threshold.contrast(), trust)
     overlay = wrong.overlay()
-    return Trainer(
-        overlay, StageByStage(GradientRule(contrast, settings)), lambda: LabelScanBuilder(overlay), seed
-    )
+    return Trainer(overlay, StageByStage(GradientRule(contrast, settings)), lambda: LabelScanBuilder(overlay))
 
 
 @declared(learns="cross-entropy over the goodnesses of all labels", rows="K", predict="K")
@@ -180,7 +173,6 @@ def all_labels(
     *,
     goodness: str = "squared",
     slope: float | None = None,
-    seed: int = 0,
 ) -> Trainer:
     """Cross-entropy over the goodnesses of all labels, each of which is measured; K rows a sample a stage.
 
@@ -196,15 +188,11 @@ def all_labels(
     measure = chosen("goodness", goodness, MEASURES)
     contrast = GoodnessContrast(measure, SLOPES[goodness] if slope is None else slope, among_all)
     overlay = LabelOverlay(None)
-    return Trainer(
-        overlay, StageByStage(GradientRule(contrast, settings)), lambda: LabelScanBuilder(overlay), seed
-    )
+    return Trainer(overlay, StageByStage(GradientRule(contrast, settings)), lambda: LabelScanBuilder(overlay))
 
 
 @declared(learns="no labels: a sample against its mean with another one; softmax readout", rows="2")
-def scff(
-    threshold: Threshold = Threshold(theta=8.0), settings: AdamSettings = QUIET_CONTRAST, seed: int = 0
-) -> Trainer:
+def scff(threshold: Threshold = Threshold(theta=8.0), settings: AdamSettings = QUIET_CONTRAST) -> Trainer:
     """Self-contrastive forward-forward (SCFF): features without labels, softmax readout; 2 rows a sample a stage.
 
     A sample with itself is positive, with another one negative: rows x and (x + x') / 2. Goodness and loss are
@@ -217,15 +205,12 @@ def scff(
     5978 (2025).
     """
     rule = GradientRule(threshold.contrast(), settings)
-    return Trainer(SelfContrast(), StageByStage(rule), lambda: PositiveSoftmaxBuilder(2), seed)
+    return Trainer(SelfContrast(), StageByStage(rule), lambda: PositiveSoftmaxBuilder(2))
 
 
 @declared(learns="no labels: a sample against a hybrid of two; softmax readout", rows="2")
 def ff_unsupervised(
-    hybrids: Hybrids = Hybrids(),
-    threshold: Threshold = Threshold(),
-    settings: AdamSettings = CONTRAST,
-    seed: int = 0,
+    hybrids: Hybrids = Hybrids(), threshold: Threshold = Threshold(), settings: AdamSettings = CONTRAST
 ) -> Trainer:
     """Unsupervised forward-forward: samples against hybrids of two, softmax readout; 2 rows a sample a stage.
 
@@ -238,4 +223,4 @@ def ff_unsupervised(
     Source: Hinton, "The forward-forward algorithm: some preliminary investigations", section 3.2 (2022).
     """
     rule = GradientRule(threshold.contrast(), settings)
-    return Trainer(hybrids, StageByStage(rule), lambda: PositiveSoftmaxBuilder(2), seed)
+    return Trainer(hybrids, StageByStage(rule), lambda: PositiveSoftmaxBuilder(2))

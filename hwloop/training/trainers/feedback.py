@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from hwloop.training.optimiser import Adam
 from hwloop.training.plans import PlainRows
 from hwloop.training.readouts.linear import FeatureSoftmaxBuilder
@@ -12,6 +10,8 @@ from hwloop.training.schedules.output_error import OutputError, OutputErrorSetti
 from hwloop.training.trainer import Trainer
 from hwloop.training.trainers import declared
 from hwloop.training.tuning import Choice, LogRange
+
+SETTINGS = OutputErrorSettings()
 
 
 @declared(
@@ -22,10 +22,7 @@ from hwloop.training.tuning import Choice, LogRange
     tuned={"lr": LogRange(3e-4, 3e-2), "slope": Choice(tuple(SLOPES))},
 )
 def dfa(
-    settings: OutputErrorSettings = OutputErrorSettings(),
-    feedback: DirectFeedback = DirectFeedback(),
-    update: Adam = Adam(lr=1e-3),
-    seed: int = 0,
+    settings: OutputErrorSettings = SETTINGS, rule: DirectFeedback = DirectFeedback(), update: Adam = Adam(lr=1e-3)
 ) -> Trainer:
     """Augmented direct feedback alignment: dW_l = ((B_l e) g(z_l)) f^T; epochs + 1 rows a sample a later stage.
 
@@ -36,8 +33,7 @@ def dfa(
 
     Source: Nøkland, NeurIPS 2016; on physical layers Nakajima et al., Nature Communications 13, 7847 (2022).
     """
-    schedule = OutputError(feedback, update, settings)
-    return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
+    return Trainer(PlainRows(), OutputError(rule, update, settings), FeatureSoftmaxBuilder)
 
 
 @declared(
@@ -48,10 +44,9 @@ def dfa(
     tuned={"lr": LogRange(3e-4, 3e-2), "decay": Choice((0.001, 0.01, 0.1))},
 )
 def product_feedback(
-    settings: OutputErrorSettings = OutputErrorSettings(),
-    feedback: ProductFeedback = ProductFeedback(),
+    settings: OutputErrorSettings = SETTINGS,
+    rule: ProductFeedback = ProductFeedback(),
     update: Adam = Adam(lr=1e-3),
-    seed: int = 0,
 ) -> Trainer:
     """Product feedback alignment: dW_l = (R_l C_l e) f^T, R learned along; epochs + 1 rows a later stage.
 
@@ -64,8 +59,7 @@ def product_feedback(
 
     Source: Li and Benna, "Deep learning without weight symmetry" (2024), here straight from the output.
     """
-    schedule = OutputError(feedback, update, settings)
-    return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
+    return Trainer(PlainRows(), OutputError(rule, update, settings), FeatureSoftmaxBuilder)
 
 
 @declared(
@@ -77,10 +71,9 @@ def product_feedback(
     tuned={"lr": LogRange(1e-4, 1e-2), "size": Choice((0.03, 0.1, 0.3))},
 )
 def pepita(
-    settings: OutputErrorSettings = OutputErrorSettings(),
-    modulation: InputModulation = InputModulation(),
+    settings: OutputErrorSettings = SETTINGS,
+    rule: InputModulation = InputModulation(),
     update: Adam = Adam(lr=1e-3),
-    seed: int = 0,
 ) -> Trainer:
     """PEPITA: dW_l = (a_l - a_l') f_l'^T, a' measured with x - F e as input; 3 epochs + 2 rows for 2 stages.
 
@@ -92,5 +85,4 @@ def pepita(
 
     Source: Dellaferrera and Kreiman, ICML 2022.
     """
-    schedule = OutputError(modulation, update, settings)
-    return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
+    return Trainer(PlainRows(), OutputError(rule, update, settings), FeatureSoftmaxBuilder)

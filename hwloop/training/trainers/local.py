@@ -24,10 +24,7 @@ ADAM: dict[str, LogRange | Choice] = {
 
 @declared(learns="a linear head on its own outputs", rows="1", tuned=ADAM)
 def local(
-    heads: LocalHeads = LocalHeads(),
-    settings: AdamSettings = AdamSettings(),
-    streaming: Streaming = Streaming(),
-    seed: int = 0,
+    heads: LocalHeads = LocalHeads(), settings: AdamSettings = AdamSettings(), streaming: Streaming = Streaming()
 ) -> Trainer:
     """Local heads (Mono-Forward): a linear head a stage, summed to predict; 1 row a sample a stage.
 
@@ -38,9 +35,7 @@ def local(
 
     Source: Gong, Li and Abdulla, "Mono-Forward" (2025); Lee et al., "Deeply-supervised nets", AISTATS 2015.
     """
-    return Trainer(
-        PlainRows(), StageByStage(GradientRule(heads, settings), streaming.map_share), HeadSumBuilder, seed
-    )
+    return Trainer(PlainRows(), StageByStage(GradientRule(heads, settings), streaming.map_share), HeadSumBuilder)
 
 
 @declared(
@@ -54,7 +49,6 @@ def collab(
     streaming: Streaming = Streaming(),
     *,
     trust: float = 1.0,
-    seed: int = 0,
 ) -> Trainer:
     """Local heads that see the other stages' predictions as constants; 1 row a sample a stage.
 
@@ -67,7 +61,7 @@ def collab(
     blocks sequentially using boosting theory", ICML 2018.
     """
     rule = GradientRule(Collaborative(heads, trust), settings)
-    return Trainer(PlainRows(), StageByStage(rule, streaming.map_share), HeadSumBuilder, seed)
+    return Trainer(PlainRows(), StageByStage(rule, streaming.map_share), HeadSumBuilder)
 
 
 @declared(
@@ -75,9 +69,7 @@ def collab(
     rows="1 (`sweeps` for a block's later stages)",
     tuned=ADAM,
 )
-def block(
-    blocks: BlockSettings = BlockSettings(), settings: AdamSettings = AdamSettings(), seed: int = 0
-) -> Trainer:
+def block(blocks: BlockSettings = BlockSettings(), settings: AdamSettings = AdamSettings()) -> Trainer:
     """Blocks of stages, each one local unit with one head; 1 + sweeps (stages - 1) rows a sample a block.
 
     In every sweep a block's stages are measured and trained in turn: stage l's map and a new head V minimise
@@ -91,7 +83,7 @@ def block(
     Source: the blocks of the Scalable Forward-Forward algorithm (Krutsylo 2025), whose gradients cross the
     layers inside a block; here the layers are physical, so block coordinate descent takes their place.
     """
-    return Trainer(PlainRows(), Blocks(blocks, settings), BlockHeadsBuilder, seed)
+    return Trainer(PlainRows(), Blocks(blocks, settings), BlockHeadsBuilder)
 
 
 @declared(
@@ -100,9 +92,7 @@ def block(
     tuned=ADAM | {"slope": Choice((1.0, 2.0, 4.0, 8.0))},
 )
 def channel_competition(
-    groups: ChannelCompetition = ChannelCompetition(slope=4.0),
-    settings: AdamSettings = AdamSettings(),
-    seed: int = 0,
+    groups: ChannelCompetition = ChannelCompetition(slope=4.0), settings: AdamSettings = AdamSettings()
 ) -> Trainer:
     """Channel-wise competition (CwComp): the channels of each class against the others'; 1 row a sample a stage.
 
@@ -114,15 +104,13 @@ def channel_competition(
     Source: Papachristodoulou, Kyrkou, Timotheou and Theocharides, "Convolutional channel-wise competitive
     learning for the forward-forward algorithm", AAAI 2024.
     """
-    return Trainer(PlainRows(), StageByStage(GradientRule(groups, settings)), HeadSumBuilder, seed)
+    return Trainer(PlainRows(), StageByStage(GradientRule(groups, settings)), HeadSumBuilder)
 
 
 @declared(
     learns="the cosine with fixed vectors, one a class", rows="1", tuned=ADAM | {"slope": Choice((4.0, 8.0, 16.0))}
 )
-def prototypes(
-    vectors: Prototypes = Prototypes(), settings: AdamSettings = AdamSettings(), seed: int = 0
-) -> Trainer:
+def prototypes(vectors: Prototypes = Prototypes(), settings: AdamSettings = AdamSettings()) -> Trainer:
     """Prototypes (FFzero): each stage aligns its outputs with a fixed vector a class; 1 row a sample a stage.
 
     Loss -log softmax(slope cos(a(z), p_k))[true class], p_k a fixed random vector for each class, orthonormal
@@ -134,7 +122,7 @@ def prototypes(
     learning", arXiv 2603.24790, 2026); it estimates its gradients by directional derivatives, here the stage's
     map is digital and has a gradient.
     """
-    return Trainer(PlainRows(), StageByStage(GradientRule(vectors, settings)), HeadSumBuilder, seed)
+    return Trainer(PlainRows(), StageByStage(GradientRule(vectors, settings)), HeadSumBuilder)
 
 
 @declared(
@@ -146,7 +134,6 @@ def greedy(
     heads: AuxiliaryHeads = AuxiliaryHeads(),
     settings: AdamSettings = AdamSettings(),
     streaming: Streaming = Streaming(),
-    seed: int = 0,
 ) -> Trainer:
     """Greedy depth: auxiliary heads with a hidden layer, ridge readout on all responses; 1 row a sample a stage.
 
@@ -160,13 +147,11 @@ def greedy(
     Source: the auxiliary problems of Belilovsky, Eickenberg and Oyallon, "Greedy layerwise learning can scale
     to ImageNet", ICML 2019, with physical stages and one closed-form readout.
     """
-    return Trainer(
-        PlainRows(), StageByStage(GradientRule(heads, settings), streaming.map_share), RidgeBuilder, seed
-    )
+    return Trainer(PlainRows(), StageByStage(GradientRule(heads, settings), streaming.map_share), RidgeBuilder)
 
 
 @declared(learns="nothing: random maps, ridge readout on all responses", rows="1")
-def readout(seed: int = 0) -> Trainer:
+def readout() -> Trainer:
     """Extreme learning machine: random maps, ridge readout on all responses; 1 row a sample a stage.
 
     The ridge strength is chosen by leave-one-out on the training rows.
@@ -175,4 +160,4 @@ def readout(seed: int = 0) -> Trainer:
 
     Source: Huang, Zhu and Siew, Neurocomputing 70, 489 (2006).
     """
-    return Trainer(PlainRows(), StageByStage(RandomInterface()), RidgeBuilder, seed)
+    return Trainer(PlainRows(), StageByStage(RandomInterface()), RidgeBuilder)

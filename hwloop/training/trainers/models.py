@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from hwloop.training.optimiser import Adam
 from hwloop.training.plans import PlainRows
 from hwloop.training.readouts.linear import FeatureSoftmaxBuilder
@@ -16,6 +14,8 @@ from hwloop.training.tuning import Choice, LogRange
 
 NOISES = (0.1, 0.2, 0.4, 0.8)
 
+SETTINGS = OutputErrorSettings()
+
 
 @declared(
     learns="how far nudged outputs move what the inputs push on; needs a device with nudges; "
@@ -26,10 +26,7 @@ NOISES = (0.1, 0.2, 0.4, 0.8)
     tuned={"lr": LogRange(3e-4, 3e-2), "size": Choice((0.1, 0.2, 0.4))},
 )
 def eqprop(
-    settings: OutputErrorSettings = OutputErrorSettings(),
-    nudges: NudgedStates = NudgedStates(),
-    update: Adam = Adam(),
-    seed: int = 0,
+    settings: OutputErrorSettings = SETTINGS, rule: NudgedStates = NudgedStates(), update: Adam = Adam()
 ) -> Trainer:
     """Equilibrium propagation: nudged states of the device give the gradient; 3 epochs + 1 rows a later stage.
 
@@ -45,8 +42,7 @@ def eqprop(
     al., Frontiers in Neuroscience 15, 633674 (2021); in oscillators: Wang, Wanjura and Marquardt, Neuromorphic
     Computing and Engineering 4, 034014 (2024).
     """
-    schedule = OutputError(nudges, update, settings)
-    return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
+    return Trainer(PlainRows(), OutputError(rule, update, settings), FeatureSoftmaxBuilder)
 
 
 @declared(
@@ -63,10 +59,7 @@ def eqprop(
     },
 )
 def exact_gradient(
-    settings: OutputErrorSettings = OutputErrorSettings(),
-    noise: InterfaceNoise = InterfaceNoise(),
-    update: Adam = Adam(),
-    seed: int = 0,
+    settings: OutputErrorSettings = SETTINGS, noise: InterfaceNoise = InterfaceNoise(), update: Adam = Adam()
 ) -> Trainer:
     """Exact gradients, the yardstick: backpropagation with the simulated device's own derivative.
 
@@ -78,8 +71,7 @@ def exact_gradient(
 
     Source: Rumelhart, Hinton and Williams, Nature 323, 533 (1986).
     """
-    schedule = OutputError(ExactGradient(), update, settings, noise)
-    return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
+    return Trainer(PlainRows(), OutputError(ExactGradient(), update, settings, noise), FeatureSoftmaxBuilder)
 
 
 @declared(
@@ -90,11 +82,10 @@ def exact_gradient(
     tuned={"lr": LogRange(3e-4, 3e-2), "twin": Choice(("linear", "modulus"))},
 )
 def physics_aware(
-    settings: OutputErrorSettings = OutputErrorSettings(),
+    settings: OutputErrorSettings = SETTINGS,
     noise: InterfaceNoise = InterfaceNoise(),
-    twins: TwinGradient = TwinGradient(),
+    rule: TwinGradient = TwinGradient(),
     update: Adam = Adam(),
-    seed: int = 0,
 ) -> Trainer:
     """Physics-aware training: forward through the device, backward through a twin; epochs + 1 rows a later stage.
 
@@ -106,8 +97,7 @@ def physics_aware(
 
     Source: Wright et al., Nature 601, 549 (2022).
     """
-    schedule = OutputError(twins, update, settings, noise)
-    return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
+    return Trainer(PlainRows(), OutputError(rule, update, settings, noise), FeatureSoftmaxBuilder)
 
 
 @declared(
@@ -122,9 +112,7 @@ def physics_aware(
         "response_noise": Choice(NOISES),
     },
 )
-def lookahead(
-    settings: RehearsalSettings = RehearsalSettings(), *, twin: str = "intensity", seed: int = 0
-) -> Trainer:
+def lookahead(settings: RehearsalSettings = RehearsalSettings(), *, twin: str = "intensity") -> Trainer:
     """Look one device ahead, through a twin fitted to some of the run's own rows; 1 row a sample a stage.
 
     A later stage first measures a ``share`` of the training rows on the outputs of a random map; a twin g is
@@ -139,4 +127,4 @@ def lookahead(
     Source: physics-aware training, Wright et al., Nature 601, 549 (2022), whose forward pass is measured in
     every epoch; here it is the twin's too, and one map at a time looks no further than the next device.
     """
-    return Trainer(PlainRows(), Rehearsal(twin, settings), partial(FeatureSoftmaxBuilder, seed), seed)
+    return Trainer(PlainRows(), Rehearsal(twin, settings), FeatureSoftmaxBuilder)

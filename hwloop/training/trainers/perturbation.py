@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from hwloop.errors import ConfigError
 from hwloop.training.optimiser import Adam, FixedStep, GradientDescent, SignDescent, Update
@@ -23,6 +22,8 @@ from hwloop.training.schedules.output_error import OutputError, OutputErrorSetti
 from hwloop.training.trainer import Trainer
 from hwloop.training.trainers import declared, offering
 from hwloop.training.tuning import Choice, LogRange
+
+SETTINGS = OutputErrorSettings()
 
 # By update: how the gradient is estimated and used, from (perturbation, lr, weight decay); and its own lr.
 Strategy = Callable[[WeightPerturbation, float, float], tuple[ErrorRule, Update]]
@@ -46,10 +47,9 @@ STRATEGIES: dict[str, tuple[Strategy, float]] = {
     tuned={"lr": LogRange(3e-4, 3e-2), "size": Choice((0.1, 0.2, 0.4))},
 )
 def node_perturbation(
-    settings: OutputErrorSettings = OutputErrorSettings(),
-    changes: NodePerturbation = NodePerturbation(),
+    settings: OutputErrorSettings = SETTINGS,
+    rule: NodePerturbation = NodePerturbation(),
     update: Adam = Adam(lr=1e-3),
-    seed: int = 0,
 ) -> Trainer:
     """Node perturbation, a forward gradient through the device; 2 epochs + 1 rows a sample a later stage.
 
@@ -62,8 +62,7 @@ def node_perturbation(
     Source: Williams, Machine Learning 8, 229 (1992); forward gradients: Ren, Kornblith, Liao and Hinton, ICLR
     2023; guesses: Fournier et al., ICML 2023.
     """
-    schedule = OutputError(changes, update, settings)
-    return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
+    return Trainer(PlainRows(), OutputError(rule, update, settings), FeatureSoftmaxBuilder)
 
 
 @declared(
@@ -79,10 +78,9 @@ def node_perturbation(
     },
 )
 def spsa(
-    settings: OutputErrorSettings = OutputErrorSettings(),
-    changes: WeightPerturbation = offering(WeightPerturbation(Signs()), "size", "groups"),
+    settings: OutputErrorSettings = SETTINGS,
+    rule: WeightPerturbation = offering(WeightPerturbation(Signs()), "size", "groups"),
     update: Adam = Adam(),
-    seed: int = 0,
 ) -> Trainer:
     """SPSA: a random sign a weight, dW = (L(W + c D) - L(W - c D)) / 2c D; 2 epochs + 1 rows a later stage.
 
@@ -94,8 +92,7 @@ def spsa(
 
     Source: Spall, IEEE Trans. Automatic Control 37, 332 (1992).
     """
-    schedule = OutputError(changes, update, settings)
-    return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
+    return Trainer(PlainRows(), OutputError(rule, update, settings), FeatureSoftmaxBuilder)
 
 
 @declared(
@@ -106,10 +103,9 @@ def spsa(
     tuned={"lr": LogRange(1e-3, 1.0), "size": Choice((0.1, 0.3, 1.0))},
 )
 def mgd(
-    settings: OutputErrorSettings = OutputErrorSettings(),
-    changes: WeightPerturbation = offering(WeightPerturbation(Signs(), groups=0), "size", codes="groups"),
+    settings: OutputErrorSettings = SETTINGS,
+    rule: WeightPerturbation = offering(WeightPerturbation(Signs(), groups=0), "size", codes="groups"),
     update: GradientDescent = GradientDescent(lr=0.1),
-    seed: int = 0,
 ) -> Trainer:
     """Multiplexed gradient descent: W -= lr sum over codes of (L+ - L-) / 2c D; 2 epochs + 1 rows a later stage.
 
@@ -122,8 +118,7 @@ def mgd(
 
     Source: McCaughan et al., APL Machine Learning 1, 026118 (2023).
     """
-    schedule = OutputError(changes, update, settings)
-    return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
+    return Trainer(PlainRows(), OutputError(rule, update, settings), FeatureSoftmaxBuilder)
 
 
 @declared(
@@ -134,12 +129,11 @@ def mgd(
     tuned={"update": Choice(tuple(STRATEGIES)), "size": Choice((0.1, 0.3, 1.0))},
 )
 def zo(
-    settings: OutputErrorSettings = OutputErrorSettings(),
-    changes: WeightPerturbation = offering(WeightPerturbation(Gaussians()), "size", "pairs"),
+    settings: OutputErrorSettings = SETTINGS,
+    rule: WeightPerturbation = offering(WeightPerturbation(Gaussians()), "size", "pairs"),
     *,
     update: str = "adam",
     lr: float | None = None,
-    seed: int = 0,
 ) -> Trainer:
     """Zeroth order: G = (L(W + c U) - L(W - c U)) / 2c U, U Gaussian; 2 pairs epochs + 1 rows a later stage.
 
@@ -161,13 +155,10 @@ def zo(
         ``None`` for the update's own.
     """
     make, own_lr = chosen("update", update, STRATEGIES)
-    if update == "conservative" and changes.pairs != 1:
-        raise ConfigError(
-            f"a conservative update takes one pair of directions, not {changes.pairs}; leave pairs out"
-        )
-    rule, updates = make(changes, own_lr if lr is None else lr, settings.weight_decay)
-    schedule = OutputError(rule, updates, settings)
-    return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
+    if update == "conservative" and rule.pairs != 1:
+        raise ConfigError(f"a conservative update takes one pair of directions, not {rule.pairs}; leave pairs out")
+    changed, updates = make(rule, own_lr if lr is None else lr, settings.weight_decay)
+    return Trainer(PlainRows(), OutputError(changed, updates, settings), FeatureSoftmaxBuilder)
 
 
 @declared(
@@ -178,10 +169,9 @@ def zo(
     tuned={"lr": LogRange(3e-4, 3e-2), "pairs": Choice((1, 2, 4))},
 )
 def baffle(
-    settings: OutputErrorSettings = OutputErrorSettings(),
-    changes: ClientPerturbation = offering(ClientPerturbation(Gaussians(), pairs=2), "clients", "pairs", "size"),
+    settings: OutputErrorSettings = SETTINGS,
+    rule: ClientPerturbation = offering(ClientPerturbation(Gaussians(), pairs=2), "clients", "pairs", "size"),
     update: Adam = Adam(),
-    seed: int = 0,
 ) -> Trainer:
     """BAFFLE: dW = mean over K changes of (L(W + c U) - L(W - c U)) / 2c U; 2 K epochs + 1 rows a later stage.
 
@@ -194,5 +184,4 @@ def baffle(
 
     Source: Feng et al., "BAFFLE: a baseline of backpropagation-free federated learning", ECCV 2024.
     """
-    schedule = OutputError(changes, update, settings)
-    return Trainer(PlainRows(), schedule, partial(FeatureSoftmaxBuilder, seed), seed)
+    return Trainer(PlainRows(), OutputError(rule, update, settings), FeatureSoftmaxBuilder)

@@ -14,7 +14,7 @@ from hwloop.devices.scpi import ScpiLink
 from hwloop.devices.scpi.replies import INTEGER, NUMBER
 from hwloop.simulators.bench.generator.keysight_33500 import VirtualKeysight33500
 from hwloop.simulators.bench.scpi.instrument import BenchClock
-from hwloop.simulators.bench.server import serve
+from hwloop.simulators.bench.server import InstrumentServer
 from hwloop.simulators.bench.tcp_peer import TcpPeer
 
 
@@ -288,7 +288,7 @@ def test_on_open_is_called_at_every_connection_and_its_failure_leaves_no_open_li
 
 @pytest.fixture
 def generator():
-    with contextlib.closing(serve(VirtualKeysight33500(BenchClock()))) as server:
+    with contextlib.closing(InstrumentServer(VirtualKeysight33500(BenchClock()))) as server:
         link = ScpiLink(server.resource_name, visa_library="@py", timeout_seconds=5.0)
         link.open()
         yield link, server.instrument
@@ -297,11 +297,11 @@ def generator():
 
 def test_the_event_mask_of_a_driver_stays_as_it_was_set(generator):
     link, instrument = generator
-    assert instrument.status.event_enable == 0
+    assert link.query("*ESE?", INTEGER) == 0
     link.write("*ESE 32")
-    assert link.query("*ESE?", INTEGER) == 32
     link.check_errors()
     link.confirm()
+    assert link.query("*ESE?", INTEGER) == 32
     assert instrument.status.event_enable == 32
 
 

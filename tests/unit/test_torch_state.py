@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_fits import Mixer, blobs, options, small_network
+from examples import each_row
+from small_fits import Mixer, blobs, each_trainer, options, small_network
 
 import hwloop
 from hwloop.layers import PhysicalNetwork, Stage
-from hwloop.registry import DEVICES, TRAINERS, accepted_settings, open_device
+from hwloop.registry import DEVICES, accepted_settings, open_device
 from hwloop.torch_state import own_torch_state
 from hwloop.training.echo_state import EchoState
 from hwloop.training.reservoir import DigitalRecurrence
@@ -70,9 +71,7 @@ STATES = {
     "everything": everything,
 }
 # Each for itself among the slow tests; all at once, which no trainer stood, always.
-every_state = pytest.mark.parametrize(
-    "state", [pytest.param(name, marks=[] if name == "everything" else pytest.mark.slow) for name in STATES]
-)
+every_state = pytest.mark.parametrize("state", each_row(STATES, "everything"))
 
 
 def seen_by_torch():
@@ -112,7 +111,7 @@ def assert_same(found, expected):
 
 @pytest.mark.usefixtures("quick_readouts")
 @every_state
-@pytest.mark.parametrize("name", TRAINERS.entries())
+@pytest.mark.parametrize("name", each_trainer("local", "ff", "phyll", "dfa", "lookahead", "readout"))
 def test_the_same_bits_in_every_state(name, state):
     expected = trained(name, *blobs())
     before = seen_by_torch()
@@ -161,7 +160,7 @@ def substrates():
     return [name for name, entry in DEVICES.entries().items() if entry.value.startswith("hwloop.simulators.")]
 
 
-@pytest.mark.parametrize("name", substrates())
+@pytest.mark.parametrize("name", each_row(substrates(), "optical-fibre", "oscillators", "spiking-lif"))
 def test_every_substrate_gives_the_same_bits(name):
     def answers():
         factory = DEVICES.load(name)

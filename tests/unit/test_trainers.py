@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from examples import each_row
 
 import hwloop
 from hwloop.errors import HwloopWarning
@@ -53,12 +54,10 @@ CASES = {name: (name, quick(name)) for name in TRAINERS.entries()} | {
     "block, two sweeps": ("block", QUICK | {"sweeps": 2}),
 }
 CASES = {case: (name, taken_by(name, options)) for case, (name, options) in CASES.items()}
-RULES = set(TRAINERS.entries())
-every_trainer = pytest.mark.parametrize("case", CASES)
-# What no option of a trainer is likely to break is asked of its variants among the slow tests.
-every_rule = pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=[] if case in RULES else pytest.mark.slow) for case in CASES]
-)
+# In the fast suite every registered trainer is fitted once, and a promise asked of one trainer a way to train.
+TELLING = ("local", "ff", "phyll online", "dfa", "lookahead", "zo", "block", "exact-gradient")
+every_trainer = pytest.mark.parametrize("case", each_row(CASES, *TRAINERS.entries()))
+every_rule = pytest.mark.parametrize("case", each_row(CASES, *TELLING))
 
 
 class Mixer(hwloop.Device):
@@ -121,7 +120,7 @@ def leaves(loss: torch.Tensor) -> set[torch.Tensor]:
     return found
 
 
-@every_trainer
+@every_rule
 def test_no_gradient_crosses_a_measurement_and_who_knows_a_derivative_says_so(case, monkeypatch):
     groups: list[set[torch.Tensor]] = []
     stimuli: list[object] = []
@@ -166,7 +165,7 @@ def test_no_gradient_crosses_a_measurement_and_who_knows_a_derivative_says_so(ca
 
 
 @every_trainer
-@pytest.mark.parametrize("stages", [1, 2])
+@pytest.mark.parametrize("stages", each_row([1, 2], 2))
 def test_the_stated_cost_is_what_the_ledger_then_shows(case, stages):
     trainer, net, (inputs, labels) = make(case), network(stages=stages), blobs()
     history = trainer.fit(net, inputs, labels)
@@ -273,7 +272,7 @@ def test_a_second_fit_on_the_same_session_recalls_the_first_stage():
 # -- predictions ---------------------------------------------------------------------------------------
 
 
-@every_trainer
+@every_rule
 @pytest.mark.parametrize("width", [10, pytest.param(300, marks=pytest.mark.slow)])
 def test_predictions_are_bit_identical_whatever_the_batch(case, width):
     net = network(width=width)
@@ -332,7 +331,7 @@ def weights_after(case: str, device: hwloop.Device, seed: int = 0) -> dict[str, 
     return dict(net.state_dict())
 
 
-@every_trainer
+@every_rule
 def test_the_same_seed_gives_the_same_bits_whatever_the_pace_and_the_blocks_of_the_device(case):
     torch.manual_seed(1)  # the user's own: neither used nor moved
     state = torch.get_rng_state()

@@ -157,7 +157,9 @@ class TensorBoardLog:
             case RowsMeasured():
                 self._rows += event.rows
                 now = time.monotonic()
-                if now - self._point[0] >= PERIOD_SECONDS:
+                if self._rows <= self._drawn.get("device/rows", -1):  # measured by an earlier process
+                    self._point = (now, self._rows)
+                elif now - self._point[0] >= PERIOD_SECONDS:
                     self._draw_rows(now)
             case EpochFinished():
                 self._draw(f"{self._stage(event.stage)}/loss", event.loss, event.epoch)

@@ -15,7 +15,7 @@ from helpers import Sleepless
 import hwloop
 from hwloop import ConfigError, Faulty, Retrying
 from hwloop.devices.faults import FAULTS
-from hwloop.events import EpochFinished
+from hwloop.events import EpochFinished, RowsMeasured
 from hwloop.experiment.config import check_names, validated
 from hwloop.experiment.events import MethodScored, SeedStarted, TensorBoardLog
 from hwloop.experiment.runner import run_experiment
@@ -174,6 +174,24 @@ def test_a_run_that_goes_on_draws_no_point_of_its_curves_twice(tmp_path):
     read.Reload()
     assert [point.step for point in read.Scalars("seed-0/stage-1/loss")] == list(range(1, 9))
     assert len(read.Scalars("test_accuracy/network")) == 1
+
+
+def test_rows_that_an_earlier_process_measured_make_no_pace(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    now = [100.0]
+    monkeypatch.setattr("hwloop.experiment.events.time.monotonic", lambda: now[0])
+    for rows_at_once in ([10] * 100, [1000, 10, 10]):  # the second goes on from a checkpoint
+        log = TensorBoardLog(tmp_path)
+        for rows in rows_at_once:
+            now[0] += 0.01 if rows == 1000 else 1.0
+            log(RowsMeasured("train", rows))
+        log.close()
+    read = EventAccumulator(str(tmp_path / "tensorboard"))
+    read.Reload()
+    assert [point.step for point in read.Scalars("device/rows")] == list(range(10, 1021, 10))
+    assert {point.value for point in read.Scalars("device/rows_per_second")} == {10.0}
 
 
 def test_without_the_extra_one_error_names_it_before_anything_is_measured(tmp_path, monkeypatch):

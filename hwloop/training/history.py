@@ -187,7 +187,11 @@ def _counted(channels: Tensor, of: int, what: str) -> str:
 
 LARGEST = 1e18
 RISE, LEAST_LOSS = 3.0, 1.0  # a loss beyond this multiple of the first epoch's, and above this, has risen
-NAN_IN_BACKWARD = "returned nan values"  # what torch's anomaly detection says
+# What torch says of numbers that it cannot go on with: anomaly detection, and a step that no float32 holds.
+SAID_BY_TORCH = {
+    "returned nan values": "a gradient is not a number",
+    "without overflow": "a step is too large a number",
+}
 
 
 def require_finite(what: str, tensors: Iterable[Tensor]) -> None:
@@ -259,9 +263,10 @@ class FitProgress:
         except TrainingDiverged as error:
             raise TrainingDiverged(self._in_words(str(error))) from error
         except RuntimeError as error:
-            if NAN_IN_BACKWARD not in str(error):
+            what = next((what for text, what in SAID_BY_TORCH.items() if text in str(error)), "")
+            if not what:
                 raise
-            raise TrainingDiverged(self._in_words("a gradient is not a number")) from error
+            raise TrainingDiverged(self._in_words(what)) from error
 
     def _in_words(self, what: str) -> str:
         epoch = f", epoch {min(self._epoch, self._epochs)} of {self._epochs}" if self._epochs else ""

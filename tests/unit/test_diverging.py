@@ -37,6 +37,13 @@ def test_every_trainer_says_that_it_diverged(name):
     assert network.readout is None
 
 
+@pytest.mark.usefixtures("quick_readouts")
+@pytest.mark.parametrize("name", ["mgd", "spsa", "zo"])
+def test_a_rate_that_no_float32_holds_is_the_same_error(name):
+    with pytest.raises(TrainingDiverged, match=r"in stage \d of 2.*lr = 1e\+200"):
+        hwloop.trainer(name, **options(name, lr=1e200, epochs=2)).fit(small_network(Mixer()), *blobs())
+
+
 @pytest.mark.parametrize("stages", [1, 2])
 def test_epoch_and_stage_are_told(stages):
     trainer = hwloop.trainer("local", lr=1e30, epochs=5, min_steps=5)

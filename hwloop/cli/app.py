@@ -2,31 +2,67 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.main
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperGroup
 
-from hwloop.cli.arena_command import arena
-from hwloop.cli.bench_command import bench
-from hwloop.cli.calibrate_command import calibrate
-from hwloop.cli.check_command import check
 from hwloop.cli.command import Debug, reporting
 from hwloop.cli.console import PipedConsole
-from hwloop.cli.drift_command import drift
-from hwloop.cli.predict_command import predict
-from hwloop.cli.run_command import replay, resume, run
-from hwloop.cli.runs_command import export, runs, verify
-from hwloop.cli.serve_command import serve
-from hwloop.cli.worker_command import worker
 
 # The matrices of every command are small: a second thread gains little, and on busy cores it made training six
 # times slower by waiting for the first. It is read when numpy and torch are first imported; a user's value wins.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Every command, in the order of the help, and the module of its function.
+COMMANDS = {
+    "run": "run_command",
+    "list": "app",
+    "arena": "arena_command",
+    "drift": "drift_command",
+    "check": "check_command",
+    "calibrate": "calibrate_command",
+    "bench": "bench_command",
+    "serve": "serve_command",
+    "resume": "run_command",
+    "replay": "run_command",
+    "predict": "predict_command",
+    "runs": "runs_command",
+    "verify": "runs_command",
+    "export": "runs_command",
+    "worker": "worker_command",
+}
+
+
+class Commands(TyperGroup):
+    """Imports the module of a command when it is asked for: a run loads no other command."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a name; ``None`` if there is none."""
+        if cmd_name in COMMANDS and cmd_name not in self.commands:
+            module = importlib.import_module(f"hwloop.cli.{COMMANDS[cmd_name]}")
+            found = getattr(module, "list_everything" if cmd_name == "list" else cmd_name)
+            if not isinstance(found, typer.Typer):
+                single = typer.Typer(add_completion=False)
+                single.command(cmd_name)(found)
+                found = single
+            command = typer.main.get_command(found)
+            command.name = cmd_name
+            self.commands[cmd_name] = command
+        return super().get_command(ctx, cmd_name)
+
+
 app = typer.Typer(
+    cls=Commands,
     name="hwloop",
     help="Train neural networks whose nonlinear layers are real physical systems, or simulations of them.",
     no_args_is_help=True,
@@ -87,10 +123,3 @@ def list_everything() -> None:
         console.print(Text(title, style="bold underline"))
         console.print(table)
         console.print()
-
-
-app.command()(run)
-app.command("list")(list_everything)
-for command in (arena, drift, check, calibrate, bench, serve, resume, replay, predict, runs, verify, export):
-    app.command()(command)
-app.add_typer(worker, name="worker")

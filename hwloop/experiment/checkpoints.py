@@ -28,12 +28,12 @@ from hwloop.experiment.events import CheckpointSaved, CheckpointSetAside
 from hwloop.experiment.finished import FinishedSeed, FinishedWork, set_aside
 from hwloop.experiment.provenance import unlike
 from hwloop.layers import PhysicalNetwork
+from hwloop.runs.layout import CHECKPOINTS
 from hwloop.session import Session
 from hwloop.session.account import Place
 from hwloop.training import Trainer
 from hwloop.training.state import Checkpoint, SavedState, TrainingState, keep_nothing
 
-FOLDER = "checkpoints"
 FINAL = "final.safetensors"  # of the last seed
 KEPT = 2
 LOST_ROWS = "it was made of more rows than the journal holds; those are measured again"
@@ -84,7 +84,7 @@ class Checkpoints:
         made: Mapping[str, Any],
         from_start: bool = False,
     ) -> None:
-        self.folder = run / FOLDER
+        self.folder = run / CHECKPOINTS
         self.seed = seed
         self.number = number
         self.network = network

@@ -19,13 +19,13 @@ from hwloop.checkpoint.network import stored_fingerprints, warn_of_difference
 from hwloop.device import Device
 from hwloop.device.spec import Float64Array
 from hwloop.errors import CheckpointError, ConfigError, DatasetError
-from hwloop.experiment.checkpoints import FINAL, FOLDER, final_of_seed
+from hwloop.experiment.checkpoints import FINAL, final_of_seed
 from hwloop.experiment.config import load_experiment
 from hwloop.experiment.rigs import PlannedRig, features_of_devices
 from hwloop.layers import PhysicalNetwork
 from hwloop.registry import open_device
 from hwloop.runs.checkpoints import UNSEALED
-from hwloop.runs.layout import CONFIG, require_run
+from hwloop.runs.layout import CHECKPOINTS, CONFIG, require_run
 from hwloop.runs.recording_folder import RecordingFolder
 from hwloop.session import Session
 
@@ -69,7 +69,7 @@ class TrainedNetwork:
         require_run(target)
         if seed is not None and checkpoint is not None:
             raise ConfigError("--seed names a seed's final network, --checkpoint a file; give one of them")
-        folder = target / FOLDER
+        folder = target / CHECKPOINTS
         name = FINAL if seed is None else final_of_seed(seed)
         if checkpoint is not None:
             name = checkpoint if checkpoint.endswith(".safetensors") else f"{checkpoint}.safetensors"

@@ -25,7 +25,7 @@ _CODES = re.compile(r"[0-9a-fA-F]*")
 
 
 @dataclass(frozen=True)
-class Line:
+class ProtocolLine:
     """One sound line; ``sequence`` is ``None`` where the board could not read the number of the request."""
 
     sequence: int | None
@@ -43,7 +43,7 @@ def encode_line(sequence: int, words: Iterable[str]) -> bytes:
     return payload + b"*" + checksum(payload) + b"\n"
 
 
-def decode_line(raw: bytes) -> Line:
+def decode_line(raw: bytes) -> ProtocolLine:
     """Read one line, its line feed included.
 
     Raises
@@ -58,7 +58,7 @@ def decode_line(raw: bytes) -> Line:
     if checksum(payload) != match[3]:
         raise BadReading(f"{_shown(raw)} has a wrong checksum; check cable and baud rate")
     sequence = None if match[1] == b"-" else int(match[1])
-    return Line(sequence, tuple(match[2].decode("ascii").split(" ")))
+    return ProtocolLine(sequence, tuple(match[2].decode("ascii").split(" ")))
 
 
 def frame_within(raw: bytes) -> bytes | None:

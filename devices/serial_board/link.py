@@ -10,7 +10,7 @@ from typing import Any
 from hwloop.deadline import Deadline
 from hwloop.devices.serial_board.line_protocol import (
     SEQUENCE_MODULUS,
-    Line,
+    ProtocolLine,
     decode_line,
     encode_line,
     frame_within,
@@ -84,7 +84,7 @@ class SerialLink:
                 return self._content(line, words[0], expect)
             self.stale_lines += 1  # an earlier request's: its number says so, and it is nobody's answer now
 
-    def _content(self, line: Line, request: str, expect: str) -> tuple[str, ...]:
+    def _content(self, line: ProtocolLine, request: str, expect: str) -> tuple[str, ...]:
         kind, rest = line.words[0], line.words[1:]
         if kind == "ERR":
             reason = " ".join(rest)

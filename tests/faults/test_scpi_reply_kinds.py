@@ -388,7 +388,7 @@ def test_a_second_copy_is_never_the_next_questions_answer_whatever_the_instrumen
     if (transport, knows) == ("pty", "nothing"):
         pytest.skip("refused where it is opened: see test_scpi_serial.py")
     with link_on(transport, knows) as (link, instrument):
-        for k, name in enumerate(2 * COPIED, start=1):
+        for k, name in enumerate(COPIED, start=1):
             if name == "block-indefinite" and knows in ("its name", "nothing"):
                 continue  # it is refused in words, where END does not end it
             kind = BY_NAME[name]

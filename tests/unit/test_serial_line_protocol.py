@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hwloop.devices.serial_board.description import BoardDescription
 from hwloop.devices.serial_board.line_protocol import (
-    Line,
+    ProtocolLine,
     checksum,
     decode_codes,
     decode_line,
@@ -48,7 +48,7 @@ def test_two_ways_to_compute_the_checksum_agree(data):
 
 @given(st.integers(0, 2**32 - 1), WORDS)
 def test_a_line_comes_back_as_it_was(sequence, words):
-    assert decode_line(encode_line(sequence, words)) == Line(sequence, tuple(words))
+    assert decode_line(encode_line(sequence, words)) == ProtocolLine(sequence, tuple(words))
 
 
 @given(st.integers(0, 2**32 - 1), WORDS, st.data())

@@ -229,7 +229,7 @@ def test_the_second_signal_ends_it_within_a_second(lab, whole_runs, device, kind
     lab.wait_until(process, lambda: "blocked" in lab.said())
     seconds, error = stop(process, *signals)
     assert process.returncode == 130, error
-    assert seconds < 1.0
+    assert seconds < 5.0  # a second on an idle machine; the call in flight lasts a minute
     assert lab.said()[lab.said().index("blocked") + 1] == "safe"
     assert "on" not in lab.said()[2:]  # no wrapper opened it behind our back
     assert RESUME in error
@@ -260,7 +260,7 @@ def test_the_second_signal_waits_for_no_computation(lab):
     time.sleep(0.5)  # it is in the library by now, for a minute
     seconds, error = stop(process, signal.SIGINT, signal.SIGTERM)
     assert process.returncode == 130, error
-    assert seconds < 1.0
+    assert seconds < 5.0  # as above
     assert lab.said()[:3] == ["on", "computing", "safe"]
     assert lab.state("stopped") == "interrupted"
     assert error.splitlines()[-1] == "hwloop: interrupted at once, kept in stopped; " + RESUME

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from hwloop.training.optimiser import Adam
-from hwloop.training.plans import PlainRows
-from hwloop.training.readouts.linear import FeatureSoftmaxBuilder
 from hwloop.training.rules.feedback import SLOPES, DirectFeedback, InputModulation, ProductFeedback
-from hwloop.training.schedules.output_error import OutputError, OutputErrorSettings
-from hwloop.training.trainer import Trainer
-from hwloop.training.trainers import declared
+from hwloop.training.trainers.output_error import Learning, learns_from_output_error
 from hwloop.training.tuning import Choice, LogRange
 
-SETTINGS = OutputErrorSettings()
 
-
-@declared(
+@learns_from_output_error(
     learns="the error through a fixed random matrix; `slope` in the place of the device's derivative",
-    rows="1",
     later="E + 1",
-    fills_budget="epochs",
     tuned={"lr": LogRange(3e-4, 3e-2), "slope": Choice(tuple(SLOPES))},
 )
-def dfa(
-    settings: OutputErrorSettings = SETTINGS, rule: DirectFeedback = DirectFeedback(), update: Adam = Adam(lr=1e-3)
-) -> Trainer:
+def dfa(rule: DirectFeedback = DirectFeedback(), update: Adam = Adam(lr=1e-3)) -> Learning:
     """Augmented direct feedback alignment: dW_l = ((B_l e) g(z_l)) f^T; epochs + 1 rows a sample a later stage.
 
     e is the output's error, softmax minus target, and B_l a fixed random matrix for each stage: the maps and the
@@ -33,21 +23,15 @@ def dfa(
 
     Source: Nøkland, NeurIPS 2016; on physical layers Nakajima et al., Nature Communications 13, 7847 (2022).
     """
-    return Trainer(PlainRows(), OutputError(rule, update, settings), FeatureSoftmaxBuilder)
+    return rule, update
 
 
-@declared(
+@learns_from_output_error(
     learns="the error through a fixed and a learned matrix",
-    rows="1",
     later="E + 1",
-    fills_budget="epochs",
     tuned={"lr": LogRange(3e-4, 3e-2), "decay": Choice((0.001, 0.01, 0.1))},
 )
-def product_feedback(
-    settings: OutputErrorSettings = SETTINGS,
-    rule: ProductFeedback = ProductFeedback(),
-    update: Adam = Adam(lr=1e-3),
-) -> Trainer:
+def product_feedback(rule: ProductFeedback = ProductFeedback(), update: Adam = Adam(lr=1e-3)) -> Learning:
     """Product feedback alignment: dW_l = (R_l C_l e) f^T, R learned along; epochs + 1 rows a later stage.
 
     The output's error e goes straight to every stage through two matrices: C fixed and random, R learned by
@@ -59,22 +43,17 @@ def product_feedback(
 
     Source: Li and Benna, "Deep learning without weight symmetry" (2024), here straight from the output.
     """
-    return Trainer(PlainRows(), OutputError(rule, update, settings), FeatureSoftmaxBuilder)
+    return rule, update
 
 
-@declared(
+@learns_from_output_error(
     learns="what the error, added to the input, changes about its activity (its output where the interface is "
     "linear)",
     rows="E + 1",
     later="2 E + 1",
-    fills_budget="epochs",
     tuned={"lr": LogRange(1e-4, 1e-2), "size": Choice((0.03, 0.1, 0.3))},
 )
-def pepita(
-    settings: OutputErrorSettings = SETTINGS,
-    rule: InputModulation = InputModulation(),
-    update: Adam = Adam(lr=1e-3),
-) -> Trainer:
+def pepita(rule: InputModulation = InputModulation(), update: Adam = Adam(lr=1e-3)) -> Learning:
     """PEPITA: dW_l = (a_l - a_l') f_l'^T, a' measured with x - F e as input; 3 epochs + 2 rows for 2 stages.
 
     A batch is measured twice, as it is and with its error e, by a fixed random matrix F, added to the input. What
@@ -85,4 +64,4 @@ def pepita(
 
     Source: Dellaferrera and Kreiman, ICML 2022.
     """
-    return Trainer(PlainRows(), OutputError(rule, update, settings), FeatureSoftmaxBuilder)
+    return rule, update

@@ -6,28 +6,23 @@ from hwloop.training.optimiser import Adam
 from hwloop.training.plans import PlainRows
 from hwloop.training.readouts.linear import FeatureSoftmaxBuilder
 from hwloop.training.rules.chain_rule import ExactGradient, NudgedStates, TwinGradient
-from hwloop.training.schedules.output_error import InterfaceNoise, OutputError, OutputErrorSettings
+from hwloop.training.schedules.output_error import InterfaceNoise
 from hwloop.training.schedules.rehearsal import Rehearsal, RehearsalSettings
 from hwloop.training.trainer import Trainer
 from hwloop.training.trainers import declared
+from hwloop.training.trainers.output_error import Learning, learns_from_output_error
 from hwloop.training.tuning import Choice, LogRange
 
 NOISES = (0.1, 0.2, 0.4, 0.8)
 
-SETTINGS = OutputErrorSettings()
 
-
-@declared(
+@learns_from_output_error(
     learns="how far nudged outputs move what the inputs push on; needs a device with nudges; "
     '`states="one-sided"`: a row less',
-    rows="1",
     later="3 E + 1; one-sided 2 E + 1",
-    fills_budget="epochs",
     tuned={"lr": LogRange(3e-4, 3e-2), "size": Choice((0.1, 0.2, 0.4))},
 )
-def eqprop(
-    settings: OutputErrorSettings = SETTINGS, rule: NudgedStates = NudgedStates(), update: Adam = Adam()
-) -> Trainer:
+def eqprop(rule: NudgedStates = NudgedStates(), update: Adam = Adam()) -> Learning:
     """Equilibrium propagation: nudged states of the device give the gradient; 3 epochs + 1 rows a later stage.
 
     A device after the first is measured free and, with g = dL/dy for forces on its outputs y, nudged by +beta g
@@ -42,14 +37,12 @@ def eqprop(
     al., Frontiers in Neuroscience 15, 633674 (2021); in oscillators: Wang, Wanjura and Marquardt, Neuromorphic
     Computing and Engineering 4, 034014 (2024).
     """
-    return Trainer(PlainRows(), OutputError(rule, update, settings), FeatureSoftmaxBuilder)
+    return rule, update
 
 
-@declared(
+@learns_from_output_error(
     learns="backpropagation with the simulated device's own derivative: **uses a model**",
-    rows="1",
     later="E + 1",
-    fills_budget="epochs",
     tuned={
         "lr": LogRange(3e-4, 3e-2),
         "batch_samples": Choice((32, 64, 128)),
@@ -58,9 +51,7 @@ def eqprop(
         "interface_noise": Choice((0.0, 0.2, 0.4, 0.8)),
     },
 )
-def exact_gradient(
-    settings: OutputErrorSettings = SETTINGS, noise: InterfaceNoise = InterfaceNoise(), update: Adam = Adam()
-) -> Trainer:
+def exact_gradient(noise: InterfaceNoise = InterfaceNoise(), update: Adam = Adam()) -> Learning:
     """Exact gradients, the yardstick: backpropagation with the simulated device's own derivative.
 
     Forward through the device, noise and all; backward dL/dz_l = E^T J^T W'^T dL/dz_(l+1), J the derivative of the
@@ -71,22 +62,17 @@ def exact_gradient(
 
     Source: Rumelhart, Hinton and Williams, Nature 323, 533 (1986).
     """
-    return Trainer(PlainRows(), OutputError(ExactGradient(), update, settings, noise), FeatureSoftmaxBuilder)
+    return ExactGradient(), update
 
 
-@declared(
+@learns_from_output_error(
     learns="backpropagation through a twin fitted to the run's own rows: **uses a model**",
-    rows="1",
     later="E + 1",
-    fills_budget="epochs",
     tuned={"lr": LogRange(3e-4, 3e-2), "twin": Choice(("linear", "modulus"))},
 )
 def physics_aware(
-    settings: OutputErrorSettings = SETTINGS,
-    noise: InterfaceNoise = InterfaceNoise(),
-    rule: TwinGradient = TwinGradient(),
-    update: Adam = Adam(),
-) -> Trainer:
+    noise: InterfaceNoise = InterfaceNoise(), rule: TwinGradient = TwinGradient(), update: Adam = Adam()
+) -> Learning:
     """Physics-aware training: forward through the device, backward through a twin; epochs + 1 rows a later stage.
 
     dL/dz_l = E^T J^T W'^T dL/dz_(l+1) as in backpropagation, with J the derivative of a twin (:mod:`hwloop.twin`)
@@ -97,7 +83,7 @@ def physics_aware(
 
     Source: Wright et al., Nature 601, 549 (2022).
     """
-    return Trainer(PlainRows(), OutputError(rule, update, settings, noise), FeatureSoftmaxBuilder)
+    return rule, update
 
 
 @declared(

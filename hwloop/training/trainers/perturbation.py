@@ -7,8 +7,6 @@ from collections.abc import Callable
 from hwloop.errors import ConfigError
 from hwloop.training.optimiser import Adam, FixedStep, GradientDescent, SignDescent, Update
 from hwloop.training.options import chosen
-from hwloop.training.plans import PlainRows
-from hwloop.training.readouts.linear import FeatureSoftmaxBuilder
 from hwloop.training.rules.output_error import ErrorRule
 from hwloop.training.rules.perturbation import (
     ClientPerturbation,
@@ -18,12 +16,10 @@ from hwloop.training.rules.perturbation import (
     Signs,
     WeightPerturbation,
 )
-from hwloop.training.schedules.output_error import OutputError, OutputErrorSettings
-from hwloop.training.trainer import Trainer
-from hwloop.training.trainers import declared, offering
+from hwloop.training.schedules.output_error import OutputErrorSettings
+from hwloop.training.trainers import offering
+from hwloop.training.trainers.output_error import Learning, learns_from_output_error
 from hwloop.training.tuning import Choice, LogRange
-
-SETTINGS = OutputErrorSettings()
 
 # By update: how the gradient is estimated and used, from (perturbation, lr, weight decay); and its own lr.
 Strategy = Callable[[WeightPerturbation, float, float], tuple[ErrorRule, Update]]
@@ -38,19 +34,13 @@ STRATEGIES: dict[str, tuple[Strategy, float]] = {
 }
 
 
-@declared(
+@learns_from_output_error(
     learns='the loss at device inputs moved there and back; `directions="local"`: half of it a local head\'s '
     "gradient",
-    rows="1",
     later="2 E + 1",
-    fills_budget="epochs",
     tuned={"lr": LogRange(3e-4, 3e-2), "size": Choice((0.1, 0.2, 0.4))},
 )
-def node_perturbation(
-    settings: OutputErrorSettings = SETTINGS,
-    rule: NodePerturbation = NodePerturbation(),
-    update: Adam = Adam(lr=1e-3),
-) -> Trainer:
+def node_perturbation(rule: NodePerturbation = NodePerturbation(), update: Adam = Adam(lr=1e-3)) -> Learning:
     """Node perturbation, a forward gradient through the device; 2 epochs + 1 rows a sample a later stage.
 
     Every device after the first is asked with its inputs moved by +u and by -u, in all stages at once; a sample's
@@ -62,14 +52,12 @@ def node_perturbation(
     Source: Williams, Machine Learning 8, 229 (1992); forward gradients: Ren, Kornblith, Liao and Hinton, ICLR
     2023; guesses: Fournier et al., ICML 2023.
     """
-    return Trainer(PlainRows(), OutputError(rule, update, settings), FeatureSoftmaxBuilder)
+    return rule, update
 
 
-@declared(
+@learns_from_output_error(
     learns="the loss at weights moved by random signs there and back",
-    rows="1",
     later="2 E + 1",
-    fills_budget="epochs",
     tuned={
         "lr": LogRange(3e-4, 3e-2),
         "size": Choice((0.1, 0.3, 1.0)),
@@ -78,10 +66,8 @@ def node_perturbation(
     },
 )
 def spsa(
-    settings: OutputErrorSettings = SETTINGS,
-    rule: WeightPerturbation = offering(WeightPerturbation(Signs()), "size", "groups"),
-    update: Adam = Adam(),
-) -> Trainer:
+    rule: WeightPerturbation = offering(WeightPerturbation(Signs()), "size", "groups"), update: Adam = Adam()
+) -> Learning:
     """SPSA: a random sign a weight, dW = (L(W + c D) - L(W - c D)) / 2c D; 2 epochs + 1 rows a later stage.
 
     A batch is measured with all maps changed by +c D and by -c D, D of random signs; the difference of the two
@@ -92,21 +78,18 @@ def spsa(
 
     Source: Spall, IEEE Trans. Automatic Control 37, 332 (1992).
     """
-    return Trainer(PlainRows(), OutputError(rule, update, settings), FeatureSoftmaxBuilder)
+    return rule, update
 
 
-@declared(
+@learns_from_output_error(
     learns="the same with signs of its own for every sample, integrated over a batch",
-    rows="1",
     later="2 E + 1",
-    fills_budget="epochs",
     tuned={"lr": LogRange(1e-3, 1.0), "size": Choice((0.1, 0.3, 1.0))},
 )
 def mgd(
-    settings: OutputErrorSettings = SETTINGS,
     rule: WeightPerturbation = offering(WeightPerturbation(Signs(), groups=0), "size", codes="groups"),
     update: GradientDescent = GradientDescent(lr=0.1),
-) -> Trainer:
+) -> Learning:
     """Multiplexed gradient descent: W -= lr sum over codes of (L+ - L-) / 2c D; 2 epochs + 1 rows a later stage.
 
     All weights are perturbed at once, each with a code of its own: random signs that change with every sample. The
@@ -118,23 +101,21 @@ def mgd(
 
     Source: McCaughan et al., APL Machine Learning 1, 026118 (2023).
     """
-    return Trainer(PlainRows(), OutputError(rule, update, settings), FeatureSoftmaxBuilder)
+    return rule, update
 
 
-@declared(
+@learns_from_output_error(
     learns='Gaussian changes; `update="sgd"`, `"sign"`, `"adam"` or `"conservative"`',
-    rows="1",
     later="2 `pairs` E + 1; conservative 5 E + 1",
-    fills_budget="epochs",
     tuned={"update": Choice(tuple(STRATEGIES)), "size": Choice((0.1, 0.3, 1.0))},
 )
 def zo(
-    settings: OutputErrorSettings = SETTINGS,
+    settings: OutputErrorSettings,
     rule: WeightPerturbation = offering(WeightPerturbation(Gaussians()), "size", "pairs"),
     *,
     update: str = "adam",
     lr: float | None = None,
-) -> Trainer:
+) -> Learning:
     """Zeroth order: G = (L(W + c U) - L(W - c U)) / 2c U, U Gaussian; 2 pairs epochs + 1 rows a later stage.
 
     ``size`` is c; every pair of directions U a batch costs two rows a sample.
@@ -157,22 +138,18 @@ def zo(
     make, own_lr = chosen("update", update, STRATEGIES)
     if update == "conservative" and rule.pairs != 1:
         raise ConfigError(f"a conservative update takes one pair of directions, not {rule.pairs}; leave pairs out")
-    changed, updates = make(rule, own_lr if lr is None else lr, settings.weight_decay)
-    return Trainer(PlainRows(), OutputError(changed, updates, settings), FeatureSoftmaxBuilder)
+    return make(rule, own_lr if lr is None else lr, settings.weight_decay)
 
 
-@declared(
+@learns_from_output_error(
     learns="`pairs` Gaussian changes that all clients measure, losses averaged",
-    rows="1",
     later="2 `pairs` E + 1",
-    fills_budget="epochs",
     tuned={"lr": LogRange(3e-4, 3e-2), "pairs": Choice((1, 2, 4))},
 )
 def baffle(
-    settings: OutputErrorSettings = SETTINGS,
     rule: ClientPerturbation = offering(ClientPerturbation(Gaussians(), pairs=2), "clients", "pairs", "size"),
     update: Adam = Adam(),
-) -> Trainer:
+) -> Learning:
     """BAFFLE: dW = mean over K changes of (L(W + c U) - L(W - c U)) / 2c U; 2 K epochs + 1 rows a later stage.
 
     In each round the clients are told W and the seed of K Gaussian changes U, and answer with the differences of
@@ -184,4 +161,4 @@ def baffle(
 
     Source: Feng et al., "BAFFLE: a baseline of backpropagation-free federated learning", ECCV 2024.
     """
-    return Trainer(PlainRows(), OutputError(rule, update, settings), FeatureSoftmaxBuilder)
+    return rule, update

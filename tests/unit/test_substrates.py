@@ -1,14 +1,20 @@
 """What every simulated substrate promises beside its physics: identity, quiet copies, resuming, and no torch."""
 
+import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from hwloop import open_device
-from hwloop.simulators.substrate import Substrate
+from hwloop.conformance import check_device
+from hwloop.device.settings import SettingsGroup, choice, real, switch, whole
+from hwloop.errors import ConfigError
+from hwloop.simulators.substrate import Camera, Detector, Substrate
 
 NOISE = {"read_noise": 0.05, "gain_jitter": 0.1, "glitch_rate": 0.1}
 SMALL = {
@@ -31,8 +37,22 @@ SMALL = {
     "spiking-lif": {
         "n_inputs": 6, "n_neurons": 10, "window_seconds": 0.02, "encoding": "poisson", "max_rate_hz": 1e3
     },
+    "microrings:Microrings": {"n_inputs": 6, "n_outputs": 9, "drift_per_row": 0.01, **NOISE},
 }  # fmt: skip
 every_substrate = pytest.mark.parametrize("name", SMALL)
+PAGE = Path(__file__).parents[2] / "docs" / "write-a-substrate.md"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def substrate_of_the_docs(tmp_path_factory):
+    """The file that docs/write-a-substrate.md shows, where ``microrings`` is imported from."""
+    folder = tmp_path_factory.mktemp("substrates")
+    code = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+    (folder / "microrings.py").write_text(code)
+    sys.path.insert(0, str(folder))
+    yield
+    sys.path.remove(str(folder))
+    sys.modules.pop("microrings", None)
 
 
 def opened(name, **settings):
@@ -167,3 +187,93 @@ def test_substrates_are_listed_without_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_substrate_of_the_docs_keeps_a_device_s_promises():
+    report = check_device(lambda: open_device("microrings:Microrings", n_inputs=4, n_outputs=5))
+    assert report.passed, report
+
+
+# -- declared settings -------------------------------------------------------------------------------------------
+
+
+class Lens(SettingsGroup):
+    """A group."""
+
+    focus: float = real(0.5, 0.0, 1.0)
+    coated: bool = switch(False)
+
+
+class Shutter(Substrate):
+    """Declares settings of every kind, and answers with its input."""
+
+    stream_prefix = "shutter"
+    path: str = "somewhere"
+    blades: int = whole(3, 1, 9)
+    kind: str = choice("iris", ("iris", "curtain"))
+    lens: Lens = Lens(focus=0.25)
+    wobble: float = real(0.1, 0.0, 1.0, quiet=0.0)
+    detector: Detector = Detector(dac_bits=None, adc_bits=None)
+
+    def _set_up(self):
+        self._chain = self.detector.chain((0.0, 1.0), (0.0, 1.0), self._stream)
+        self.spec = self._spec(1, 1, still=self.wobble == 0)
+
+    def _signal(self, drive, first_row):
+        return drive
+
+
+class DoubleShutter(Shutter):
+    """Adds a setting, and gives another default."""
+
+    gap: float = real(1.0, 0.0)
+    blades: int = whole(4, 1, 9)
+
+
+OWN = ["path", "blades", "kind", "focus", "coated", "wobble"]
+OF_DETECTORS = ["dac_bits", "adc_bits", "read_noise", "gain_jitter", "glitch_rate"]
+
+
+def test_the_signature_has_the_settings_in_the_order_of_the_class_body():
+    parameters = inspect.signature(Shutter).parameters
+    assert list(parameters) == [*OWN, *OF_DETECTORS, "row_seconds", "seed"]
+    assert {p.kind for p in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
+    assert (parameters["focus"].default, parameters["dac_bits"].default) == (0.25, None)
+    derived = inspect.signature(DoubleShutter).parameters
+    assert list(derived) == [*parameters, "gap"]
+    assert derived["blades"].default == 4
+
+
+def test_identity_and_quiet_settings_follow_from_the_declarations():
+    device = Shutter(blades=5, wobble=1)
+    assert "blades=5, kind=iris, focus=0.25, coated=False, wobble=1, dac_bits=None" in device.identify()
+    assert Shutter.quiet_settings == {"wobble": 0.0, "read_noise": 0.0, "gain_jitter": 0.0, "glitch_rate": 0.0}
+    quiet = device.noiseless()
+    assert (quiet.wobble, quiet.blades, quiet.detector.read_noise) == (0.0, 5, 0.0)
+    assert (device.wobble, device.lens.focus, device.spec.deterministic) == (1.0, 0.25, False)
+    assert list(device.described_settings())[:2] == ["path", "blades"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"blades": 10}, "blades must be at most 9, not 10; the nearest allowed value is 9"),
+        ({"focus": -1}, "focus must be at least 0, not -1; the nearest allowed value is 0"),
+        ({"kind": "irsi"}, "unknown kind 'irsi': did you mean 'iris'"),
+        ({"coated": 1}, "coated must be true or false, not 1"),
+        ({"seed": 0.5}, "seed must be a whole number"),
+        ({"read_noise": -1}, "read_noise must be at least 0"),
+    ],
+)
+def test_a_declared_setting_out_of_its_range_is_refused(settings, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        Shutter(**settings)
+
+
+def test_a_setting_that_is_not_declared_is_refused():
+    with pytest.raises(TypeError, match=r"Shutter.*unexpected keyword argument 'blade'"):
+        Shutter(blade=3)
+    with pytest.raises(TypeError, match="Camera has no setting focus"):
+        Camera(focus=1)
+    with pytest.raises(ConfigError, match="no setting 'read_nose': did you mean 'read_noise'"):
+        open_device("microrings:Microrings", read_nose=0.1)

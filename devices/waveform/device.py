@@ -62,7 +62,7 @@ class WaveformDevice(Device):
     high_resolution
         Whether the oscilloscope averages neighbouring samples and sends 16 bits a point instead of 8.
     generator_model, oscilloscope_model, generator_channel, oscilloscope_channel
-        Names of :mod:`hwloop.devices.waveform.models`, and which connector.
+        Names of :mod:`hwloop.devices.waveform.models` or ``package.module:Class``, and which connector.
     generator_points, oscilloscope_points
         Memory of the instruments.
     timeout_seconds

@@ -146,6 +146,10 @@ def test_the_bench_sees_nothing_out_of_limits_in_10000_sequences():
         ({"input_low": 0.5}, "0 V must lie between them"),
         ({"input_units_per_volt": 0.0}, "must differ from 0"),
         ({"generator_model": "keysight-33501"}, "keysight-33500"),
+        (
+            {"oscilloscope_model": "no_such_module:Scope"},
+            "oscilloscope_model 'no_such_module:Scope' .*cannot be imp",
+        ),
         ({"rows_per_burst": 10, "oscilloscope_points": 50}, "points of the generator"),
         ({"points_per_input_slot": 3}, "at least 4"),
         ({"guard_secondss": 1e-6}, "guard_seconds"),
@@ -155,3 +159,20 @@ def test_a_setting_that_cannot_be_kept_is_refused_before_anything_is_connected(o
     settings = {"generator": "TCPIP::a::1::SOCKET", "oscilloscope": "TCPIP::b::1::SOCKET"}
     with pytest.raises(hwloop.ConfigError, match=what):
         hwloop.open_device("waveform", **settings, **{"n_inputs": 4, "n_outputs": 4, **options})
+
+
+OTHERS_GENERATOR = """
+from hwloop.devices.waveform.keysight_33500 import Keysight33500
+
+
+class Renamed(Keysight33500):
+    models = "33522B"
+"""
+
+
+def test_an_instrument_of_another_package_is_a_file_of_its_own(bench, tmp_path, monkeypatch):
+    (tmp_path / "others_generator.py").write_text(OTHERS_GENERATOR)
+    monkeypatch.syspath_prepend(tmp_path)
+    with rig_on(bench, generator_model="others_generator:Renamed") as device:
+        assert type(device._generator).__name__ == "Renamed"
+        assert device.measure(np.zeros((2, 8))).shape == (2, 12)

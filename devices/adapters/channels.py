@@ -98,6 +98,15 @@ class Settable:
             return None
         return float(reading) if isinstance(reading, int | float | np.number) else None
 
+    @staticmethod
+    def split(item: Any) -> tuple[Any, tuple[float, float] | None]:
+        """``channel`` or ``(channel, low, high)``: the channel, and the limits that were given."""
+        if not isinstance(item, tuple):
+            return item, None
+        if len(item) != 3:
+            raise ValueError(f"a settable is a channel, or (channel, low, high), not {item!r}")
+        return item[0], (float(item[1]), float(item[2]))
+
     @property
     def limits(self) -> tuple[float, float]:
         """Lower and upper limit."""
@@ -124,6 +133,15 @@ class Gettable:
 
     def __post_init__(self) -> None:
         whole_number(f"{self.name}: size", self.size, low=1)
+
+    @staticmethod
+    def split(item: Any) -> tuple[Any, int | None]:
+        """``channel`` or ``(channel, size)``: the channel, and the size that was given."""
+        if not isinstance(item, tuple):
+            return item, None
+        if len(item) != 2:
+            raise ValueError(f"a gettable is a channel, or (channel, size), not {item!r}")
+        return item[0], whole_number("size", item[1], low=1)
 
 
 class ChannelDevice(Device):
@@ -299,24 +317,6 @@ def limits_within(
     if own is not None and not (own[0] <= given[0] and given[1] <= own[1]):
         raise ValueError(f"{name}: the given limits {given} lie outside the instrument's own, {own}")
     return given
-
-
-def split_settable(item: Any) -> tuple[Any, tuple[float, float] | None]:
-    """``channel`` or ``(channel, low, high)``."""
-    if not isinstance(item, tuple):
-        return item, None
-    if len(item) != 3:
-        raise ValueError(f"a settable is a channel, or (channel, low, high), not {item!r}")
-    return item[0], (float(item[1]), float(item[2]))
-
-
-def split_gettable(item: Any) -> tuple[Any, int | None]:
-    """``channel`` or ``(channel, size)``."""
-    if not isinstance(item, tuple):
-        return item, None
-    if len(item) != 2:
-        raise ValueError(f"a gettable is a channel, or (channel, size), not {item!r}")
-    return item[0], whole_number("size", item[1], low=1)
 
 
 def _to_rest(settable: Settable) -> None:

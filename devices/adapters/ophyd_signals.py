@@ -3,25 +3,67 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
 import re
+import threading
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from hwloop.device.settings import real_number
-from hwloop.devices.adapters.channels import (
-    ChannelDevice,
-    Gettable,
-    Settable,
-    limits_within,
-    split_gettable,
-    split_settable,
-)
-from hwloop.devices.adapters.event_loop import EventLoop
+from hwloop.devices.adapters.channels import ChannelDevice, Gettable, Settable, limits_within
 from hwloop.devices.adapters.sent_values import Multiples
 from hwloop.errors import DeviceError, DeviceTimeout
 
 T = TypeVar("T")
+
+
+class EventLoop:
+    """Runs coroutines in ``loop``, which turns in another thread, for code that has no event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    @classmethod
+    def of_bluesky(cls) -> EventLoop | None:
+        """The loop of the process's RunEngine; ``None`` where there is none."""
+        try:
+            from bluesky.run_engine import get_bluesky_event_loop
+        except ImportError:
+            return None
+        loop = get_bluesky_event_loop()
+        return cls(loop) if loop is not None and loop.is_running() else None
+
+    @staticmethod
+    @functools.cache
+    def of_hwloop() -> EventLoop:
+        """A loop in a thread of its own: one a process, for a signal that is connected in a loop stays in it."""
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, name="hwloop-event-loop", daemon=True)
+        thread.start()
+
+        def stop() -> None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+        atexit.register(stop)
+        return EventLoop(loop)
+
+    def run(self, work: Coroutine[Any, Any, T], timeout_seconds: float) -> T:
+        """The result of ``work``; it is cancelled when the time is over, or when the wait is interrupted.
+
+        Raises
+        ------
+        TimeoutError
+        """
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result(timeout_seconds)
+        except BaseException:
+            future.cancel()
+            raise
 
 
 class OphydAsyncDevice(ChannelDevice):
@@ -71,8 +113,8 @@ class OphydAsyncDevice(ChannelDevice):
     ) -> None:
         self.timeout_seconds = real_number("timeout_seconds", timeout_seconds, low=0.001)
         self._loop = EventLoop.of_bluesky() or EventLoop.of_hwloop()
-        self._inputs = [split_settable(item)[0] for item in settables]
-        self._outputs = [split_gettable(item)[0] for item in gettables]
+        self._inputs = [Settable.split(item)[0] for item in settables]
+        self._outputs = [Gettable.split(item)[0] for item in gettables]
         self._staged: list[Any] = []
         self._run(self._connect(mock))
         keys = self._run(self._describe())
@@ -121,7 +163,7 @@ class OphydAsyncDevice(ChannelDevice):
         return [{name: keys[name] for name in sorted(keys, key=_natural)} for keys in described]
 
     def _settable(self, item: Any, described: dict[str, Any]) -> Settable:
-        settable, given = split_settable(item)
+        settable, given = Settable.split(item)
         key: dict[str, Any] = described.get(settable.name) or next(iter(described.values()), {})
         low, high = limits_within(_name(settable), given, _control_limits(key))
         return Settable(
@@ -135,7 +177,7 @@ class OphydAsyncDevice(ChannelDevice):
         )
 
     def _gettable(self, item: Any, described: dict[str, Any]) -> Gettable:
-        gettable, size = split_gettable(item)
+        gettable, size = Gettable.split(item)
         units = dict.fromkeys(key.get("units") or "" for key in described.values())
         size = size or sum(_size(key) for key in described.values())
         return Gettable(_name(gettable), partial(self._get, gettable, described), ", ".join(units), size)

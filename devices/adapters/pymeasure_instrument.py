@@ -12,14 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from hwloop.devices.adapters.channels import (
-    ChannelDevice,
-    Gettable,
-    Settable,
-    limits_within,
-    split_gettable,
-    split_settable,
-)
+from hwloop.devices.adapters.channels import ChannelDevice, Gettable, Settable, limits_within
 from hwloop.devices.adapters.sent_values import Choices, NumberFormat
 
 OF_SETTERS = {"set_command", "validator", "values", "map_values", "set_process"}
@@ -95,7 +88,7 @@ class PyMeasureDevice(ChannelDevice):
 
 
 def _settable(instrument: Any, item: Any, unit: str) -> Settable:
-    name, given = split_settable(item)
+    name, given = Settable.split(item)
     owner, attribute = _owner(instrument, name)
     setter = _setter(owner, attribute)
     levels = _levels(name, setter)
@@ -113,7 +106,7 @@ def _settable(instrument: Any, item: Any, unit: str) -> Settable:
 
 
 def _gettable(instrument: Any, item: Any, unit: str) -> Gettable:
-    name, size = split_gettable(item)
+    name, size = Gettable.split(item)
     owner, attribute = _owner(instrument, name)
     if not hasattr(type(owner), attribute):
         raise ValueError(f"{type(owner).__name__} has no property {attribute!r} to read")

@@ -10,14 +10,7 @@ from typing import Any
 import numpy as np
 
 from hwloop.device.description import plain_settings
-from hwloop.devices.adapters.channels import (
-    ChannelDevice,
-    Gettable,
-    Settable,
-    limits_within,
-    split_gettable,
-    split_settable,
-)
+from hwloop.devices.adapters.channels import ChannelDevice, Gettable, Settable, limits_within
 from hwloop.devices.adapters.qcodes_values import levels_of, number_format_of, own_limits, source_chain
 from hwloop.errors import DeviceError
 
@@ -64,8 +57,8 @@ class QCoDeSDevice(ChannelDevice):
             on_open=on_open,
             on_close=on_close,
         )
-        parameters = [split_settable(item)[0] for item in settables]
-        parameters += [split_gettable(item)[0] for item in gettables]
+        parameters = [Settable.split(item)[0] for item in settables]
+        parameters += [Gettable.split(item)[0] for item in gettables]
         roots = [parameter.root_instrument for parameter in parameters if parameter.root_instrument is not None]
         self._instruments = list(dict.fromkeys(roots))
 
@@ -88,7 +81,7 @@ class QCoDeSDevice(ChannelDevice):
 
 
 def _settable(item: Any) -> Settable:
-    parameter, given = split_settable(item)
+    parameter, given = Settable.split(item)
     name = parameter.full_name
     stepped = any(each.step for each in source_chain(parameter))
     if stepped and not parameter.gettable:
@@ -132,7 +125,7 @@ def _stands(parameter: Any) -> float:
 
 
 def _gettable(item: Any) -> Gettable:
-    parameter, size = split_gettable(item)
+    parameter, size = Gettable.split(item)
     units = getattr(parameter, "units", None)  # a MultiParameter has several
     unit = ", ".join(dict.fromkeys(units)) if units else getattr(parameter, "unit", "") or ""
     return Gettable(parameter.full_name, parameter.get, unit, _size(parameter) if size is None else size)

@@ -12,11 +12,11 @@ from hwloop.deadline import Deadline
 from hwloop.device import Device, DeviceSpec
 from hwloop.device.settings import real_number, whole_number
 from hwloop.device.spec import Float64Array
-from hwloop.devices.serial_board.description import BoardDescription
 from hwloop.devices.serial_board.line_protocol import (
     CHARACTERS_PER_CODE,
     FULL_CODE,
     PROTOCOL,
+    BoardDescription,
     decode_codes,
     encode_codes,
 )

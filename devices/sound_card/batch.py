@@ -8,8 +8,7 @@ import numpy as np
 
 from hwloop.device.spec import Float64Array
 from hwloop.devices.sound_card.coding import Coding
-from hwloop.devices.sound_card.marker import Marker
-from hwloop.devices.sound_card.resampling import sampled_at
+from hwloop.devices.sound_card.signals import Marker, sampled_at
 from hwloop.errors import BadReading
 
 TOLERANCE_SAMPLES = 0.5  # between the delays of the two markers of one batch

@@ -11,9 +11,8 @@ from hwloop.device import Device, DeviceSpec
 from hwloop.device.settings import one_of, real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.devices.sound_card.batch import Batch, Heard
-from hwloop.devices.sound_card.coding import CODINGS, Coding, Timing
-from hwloop.devices.sound_card.level import LevelLimit
-from hwloop.devices.sound_card.marker import Marker
+from hwloop.devices.sound_card.coding import CODINGS, Coding, LevelLimit, Timing
+from hwloop.devices.sound_card.signals import Marker
 from hwloop.devices.sound_card.stream import DuplexStream, SoundDeviceStream
 from hwloop.errors import BadReading, DeviceDisconnected, DeviceError
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hwloop.deadline import Deadline
 from hwloop.device.spec import Float64Array
-from hwloop.devices.sound_card.envelope import rise
+from hwloop.devices.sound_card.signals import rise
 from hwloop.errors import BadReading, DeviceDisconnected, DeviceError, DeviceTimeout
 
 Float32Array = NDArray[np.float32]

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwloop.devices.serial_board.description import BoardDescription
 from hwloop.devices.serial_board.line_protocol import (
+    BoardDescription,
     ProtocolLine,
     checksum,
     decode_codes,

@@ -7,10 +7,8 @@ from hypothesis import strategies as st
 
 from hwloop import BadReading, LimitError
 from hwloop.devices.sound_card.batch import Batch, Heard
-from hwloop.devices.sound_card.coding import Timing, ToneCoding, WaveformCoding, line_bins, tone_bins
-from hwloop.devices.sound_card.envelope import faded, rise
-from hwloop.devices.sound_card.level import LevelLimit
-from hwloop.devices.sound_card.marker import Marker
+from hwloop.devices.sound_card.coding import LevelLimit, Timing, ToneCoding, WaveformCoding, line_bins, tone_bins
+from hwloop.devices.sound_card.signals import Marker, faded, rise
 
 TIMING = Timing(48_000, 240, 960, (500.0, 8000.0))
 LEVEL = LevelLimit(0.5, 0.25)

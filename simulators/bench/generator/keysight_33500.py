@@ -82,8 +82,8 @@ class VirtualKeysight33500(Outputs):
         reduced = False
         if function != "ARB":
             fastest = self.frequency_limits(channel)[1]
-            reduced = float(self.get(settings.FREQUENCY, channel)) > fastest
-            self.put(settings.FREQUENCY, min(float(self.get(settings.FREQUENCY, channel)), fastest), channel)
+            reduced = self.number(settings.FREQUENCY, channel) > fastest
+            self.put(settings.FREQUENCY, min(self.number(settings.FREQUENCY, channel), fastest), channel)
         self.update(channel)
         if reduced:
             raise ScpiError(-221, "frequency reduced for user function")

@@ -37,7 +37,7 @@ class GeneratorLevels(CommonCommands):
 
     def shown(self, channel: int) -> float:
         """Volts shown for a volt of the source."""
-        load = float(self.get(settings.LOAD, channel))
+        load = self.number(settings.LOAD, channel)
         return 1.0 if load >= INFINITY else load / (load + SOURCE_OHMS)
 
     def source_vpp(self, channel: int) -> float:
@@ -58,7 +58,7 @@ class GeneratorLevels(CommonCommands):
         if unit == "VPP":
             return value
         if unit == "DBM":
-            load = float(self.get(settings.LOAD, channel))
+            load = self.number(settings.LOAD, channel)
             if load >= INFINITY:
                 raise ScpiError(-221, "dBm needs a finite output load")
             value = math.sqrt(DBM_REFERENCE_WATTS * 10 ** (value / 10) * load)
@@ -72,7 +72,7 @@ class GeneratorLevels(CommonCommands):
         rms = vpp * self._per_vpp(channel)
         if unit == "VRMS":
             return rms
-        load = float(self.get(settings.LOAD, channel))
+        load = self.number(settings.LOAD, channel)
         return 10 * math.log10(max(rms, 1e-12) ** 2 / min(load, INFINITY) / DBM_REFERENCE_WATTS)
 
     # What the settings read and write
@@ -142,7 +142,7 @@ class GeneratorLevels(CommonCommands):
 
     def limit_high(self, channel: int) -> float:
         """Upper output limit at the load."""
-        return float(self.get(settings.LIMIT_HIGH, channel)) * self.shown(channel)
+        return self.number(settings.LIMIT_HIGH, channel) * self.shown(channel)
 
     def set_limit_high(self, channel: int, volts: float) -> None:
         """Set the upper output limit."""
@@ -150,7 +150,7 @@ class GeneratorLevels(CommonCommands):
 
     def limit_low(self, channel: int) -> float:
         """Lower output limit at the load."""
-        return float(self.get(settings.LIMIT_LOW, channel)) * self.shown(channel)
+        return self.number(settings.LIMIT_LOW, channel) * self.shown(channel)
 
     def set_limit_low(self, channel: int, volts: float) -> None:
         """Set the lower output limit."""
@@ -178,8 +178,8 @@ class GeneratorLevels(CommonCommands):
         if not self.get(settings.LIMIT_STATE, channel):
             return -MAX_SOURCE_VOLTS, MAX_SOURCE_VOLTS
         return (
-            max(-MAX_SOURCE_VOLTS, float(self.get(settings.LIMIT_LOW, channel))),
-            min(MAX_SOURCE_VOLTS, float(self.get(settings.LIMIT_HIGH, channel))),
+            max(-MAX_SOURCE_VOLTS, self.number(settings.LIMIT_LOW, channel)),
+            min(MAX_SOURCE_VOLTS, self.number(settings.LIMIT_HIGH, channel)),
         )
 
 
@@ -205,7 +205,7 @@ class GeneratorTiming(GeneratorLevels):
         """Frequency; of an arbitrary waveform, its cycles a second."""
         if self.get(settings.FUNCTION, channel) == "ARB":
             return self.arb_frequency(channel)
-        return float(self.get(settings.FREQUENCY, channel))
+        return self.number(settings.FREQUENCY, channel)
 
     def set_frequency(self, channel: int, hertz: float) -> None:
         """Set it; of pulses, keep width or duty cycle as ``PULSe:HOLD`` says."""
@@ -227,7 +227,7 @@ class GeneratorTiming(GeneratorLevels):
 
     def period(self, channel: int) -> float:
         """Seconds of a cycle."""
-        return 1.0 / float(self.get(settings.FREQUENCY, channel))
+        return 1.0 / self.number(settings.FREQUENCY, channel)
 
     def set_period(self, channel: int, seconds: float) -> None:
         """Set the frequency by its period."""
@@ -244,7 +244,7 @@ class GeneratorTiming(GeneratorLevels):
 
     def phase(self, channel: int) -> float:
         """Phase in the unit of angles."""
-        return float(self.get(settings.PHASE, channel)) / self._unit_degrees()
+        return self.number(settings.PHASE, channel) / self._unit_degrees()
 
     def set_phase(self, channel: int, angle: float) -> None:
         """Set the phase."""
@@ -253,7 +253,7 @@ class GeneratorTiming(GeneratorLevels):
 
     def burst_phase(self, channel: int) -> float:
         """Start of a burst in the unit of angles."""
-        return float(self.get(settings.BURST_PHASE, channel)) / self._unit_degrees()
+        return self.number(settings.BURST_PHASE, channel) / self._unit_degrees()
 
     def set_burst_phase(self, channel: int, angle: float) -> None:
         """Set the start of a burst."""
@@ -268,7 +268,7 @@ class GeneratorTiming(GeneratorLevels):
 
     def pulse_duty(self, channel: int) -> float:
         """Width in percent of the period."""
-        return 100.0 * float(self.get(settings.PULSE_WIDTH, channel)) / self.period(channel)
+        return 100.0 * self.number(settings.PULSE_WIDTH, channel) / self.period(channel)
 
     def set_pulse_duty(self, channel: int, percent: float) -> None:
         """Set the width by the duty cycle."""
@@ -301,7 +301,7 @@ class GeneratorTiming(GeneratorLevels):
 
     def arb_frequency(self, channel: int) -> float:
         """Cycles a second of the selected waveform."""
-        return float(self.get(settings.ARB_RATE, channel)) / len(self.memory[channel].values)
+        return self.number(settings.ARB_RATE, channel) / len(self.memory[channel].values)
 
     def set_arb_frequency(self, channel: int, hertz: float) -> None:
         """Set the sample rate by the frequency."""

@@ -148,7 +148,7 @@ class Outputs(ArbCommands):
             return offset + half * float(self.memory[channel].values[0])
         if function in ("DC", "NOIS"):
             return offset
-        phase = float(self.get(settings.BURST_PHASE, channel)) / 360.0
+        phase = self.number(settings.BURST_PHASE, channel) / 360.0
         return offset + half * float(self._shape(channel)(np.array([phase]))[0])
 
     def _waveform(self, channel: int, start: float, cycles: float) -> Voltage:
@@ -161,13 +161,13 @@ class Outputs(ArbCommands):
                 self.memory[channel].values,
                 half,
                 offset,
-                float(self.get(settings.ARB_RATE, channel)),
+                self.number(settings.ARB_RATE, channel),
                 self.get(settings.ARB_FILTER, channel),
                 self.dac_bits,
             )
             return playback.signal(start, cycles)
         in_burst = math.isfinite(cycles)
-        degrees = float(self.get(settings.BURST_PHASE if in_burst else settings.PHASE, channel))
+        degrees = self.number(settings.BURST_PHASE if in_burst else settings.PHASE, channel)
         shape, count = self._shape(channel), self._cycle_counter(channel)
 
         def volts(times: Float64Array) -> Float64Array:
@@ -180,31 +180,31 @@ class Outputs(ArbCommands):
         """Seconds to cycles."""
         function = self.get(settings.FUNCTION, channel)
         if function == "NOIS":
-            return lambda times: times * (2.0 * float(self.get(settings.NOISE_BANDWIDTH, channel)))
+            return lambda times: times * (2.0 * self.number(settings.NOISE_BANDWIDTH, channel))
         if function == "PRBS":
-            return lambda times: times * float(self.get(settings.PRBS_RATE, channel))
+            return lambda times: times * self.number(settings.PRBS_RATE, channel)
         if self.get(settings.FREQUENCY_MODE, channel) == "SWE":
             return waveforms.sweep(
-                float(self.get(settings.SWEEP_START, channel)),
-                float(self.get(settings.SWEEP_STOP, channel)),
-                float(self.get(settings.SWEEP_SECONDS, channel)),
+                self.number(settings.SWEEP_START, channel),
+                self.number(settings.SWEEP_STOP, channel),
+                self.number(settings.SWEEP_SECONDS, channel),
                 self.get(settings.SWEEP_SPACING, channel) == "LOG",
             )
-        hertz = float(self.get(settings.FREQUENCY, channel))
+        hertz = self.number(settings.FREQUENCY, channel)
         return lambda times: times * hertz
 
     def _shape(self, channel: int) -> waveforms.Shape:
         """Cycles to values from -1 to 1."""
         function = self.get(settings.FUNCTION, channel)
         if function == "SQU":
-            return waveforms.square(float(self.get(settings.SQUARE_DUTY, channel)) / 100)
+            return waveforms.square(self.number(settings.SQUARE_DUTY, channel) / 100)
         if function in ("RAMP", "TRI"):
-            rising = 50.0 if function == "TRI" else float(self.get(settings.RAMP_SYMMETRY, channel))
+            rising = 50.0 if function == "TRI" else self.number(settings.RAMP_SYMMETRY, channel)
             return waveforms.ramp(rising / 100)
         if function == "PULS":
-            hertz = float(self.get(settings.FREQUENCY, channel))
+            hertz = self.number(settings.FREQUENCY, channel)
             width, rise, fall = (
-                float(self.get(setting, channel)) * hertz
+                self.number(setting, channel) * hertz
                 for setting in (settings.PULSE_WIDTH, settings.PULSE_LEADING, settings.PULSE_TRAILING)
             )
             return waveforms.pulse(width, rise, fall)
@@ -219,7 +219,7 @@ class Outputs(ArbCommands):
         if self.get(settings.FUNCTION, channel) == "ARB":
             return self.arb_period(channel)
         if self.get(settings.FREQUENCY_MODE, channel) == "SWE":
-            return float(self.get(settings.SWEEP_SECONDS, channel))
+            return self.number(settings.SWEEP_SECONDS, channel)
         return self.period(channel)
 
     def _every_seconds(self, channel: int) -> float:
@@ -227,10 +227,10 @@ class Outputs(ArbCommands):
         if not self.get(settings.BURST, channel):
             return self._cycle_seconds(channel)
         timer = self.get(settings.TRIGGER_SOURCE, channel) == "TIM"
-        return float(self.get(settings.TRIGGER_TIMER if timer else settings.BURST_PERIOD, channel))
+        return self.number(settings.TRIGGER_TIMER if timer else settings.BURST_PERIOD, channel)
 
     def _burst_cycles(self, channel: int) -> float:
-        cycles = float(self.get(settings.BURST_CYCLES, channel))
+        cycles = self.number(settings.BURST_CYCLES, channel)
         return math.inf if cycles >= INFINITY else cycles
 
     def _synced(self, channel: int) -> bool:
@@ -243,7 +243,7 @@ class Outputs(ArbCommands):
         now = self.clock.now()
         if now < self._busy_until:
             raise ScpiError(-211)
-        start = now + float(self.get(settings.TRIGGER_DELAY, channel))
+        start = now + self.number(settings.TRIGGER_DELAY, channel)
         cycles = self._burst_cycles(channel)
         signal = self._connected(channel, start, cycles)
         cycle = self._cycle_seconds(channel)

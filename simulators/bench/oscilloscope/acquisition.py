@@ -30,7 +30,7 @@ class Inputs(CommonCommands):
 
     def range_limits(self, channel: int) -> tuple[float, float]:
         """8 mV to 40 V at the connector."""
-        probe = float(self.get(settings.PROBE, channel))
+        probe = self.number(settings.PROBE, channel)
         return LEAST_RANGE_VOLTS * probe, GREATEST_RANGE_VOLTS * probe
 
     def scale_limits(self, channel: int) -> tuple[float, float]:
@@ -40,7 +40,7 @@ class Inputs(CommonCommands):
 
     def scale(self, channel: int) -> float:
         """Volts a division."""
-        return float(self.get(settings.RANGE, channel)) / settings.DIVISIONS_DOWN
+        return self.number(settings.RANGE, channel) / settings.DIVISIONS_DOWN
 
     def set_scale(self, channel: int, volts: float) -> None:
         """Set the range by its eighth."""
@@ -48,15 +48,15 @@ class Inputs(CommonCommands):
 
     def set_offset(self, channel: int, volts: float) -> None:
         """Set the offset, to the nearest that the range allows."""
-        most = OFFSET_SCREENS * float(self.get(settings.RANGE, channel))
+        most = OFFSET_SCREENS * self.number(settings.RANGE, channel)
         self.put(settings.OFFSET, min(most, max(-most, volts)), channel)
 
     def set_probe(self, channel: int, attenuation: float) -> None:
         """A change of the attenuation scales range and offset along."""
-        factor = attenuation / float(self.get(settings.PROBE, channel))
+        factor = attenuation / self.number(settings.PROBE, channel)
         self.put(settings.PROBE, attenuation, channel)
         for setting in (settings.RANGE, settings.OFFSET):
-            self.put(setting, float(self.get(setting, channel)) * factor, channel)
+            self.put(setting, self.number(setting, channel) * factor, channel)
 
     def label(self, channel: int) -> str:
         """The label; a channel that has none shows its number."""
@@ -70,22 +70,22 @@ class Inputs(CommonCommands):
         """How the inputs are set now."""
         inputs = {
             f"CHAN{channel}": InputSettings(
-                float(self.get(settings.RANGE, channel)),
-                float(self.get(settings.OFFSET, channel)),
-                float(self.get(settings.PROBE, channel)),
+                self.number(settings.RANGE, channel),
+                self.number(settings.OFFSET, channel),
+                self.number(settings.PROBE, channel),
                 self.get(settings.COUPLING, channel) == "AC",
                 bool(self.get(settings.INVERT, channel)),
             )
             for channel in range(1, settings.CHANNELS + 1)
         }
-        external = float(self.get(settings.EXTERNAL_RANGE))
-        return inputs | {"EXT": InputSettings(external, 0.0, float(self.get(settings.EXTERNAL_PROBE)))}
+        external = self.number(settings.EXTERNAL_RANGE)
+        return inputs | {"EXT": InputSettings(external, 0.0, self.number(settings.EXTERNAL_PROBE))}
 
     # Time base
 
     def time_scale(self, suffix: int) -> float:
         """Seconds a division."""
-        return float(self.get(settings.TIME_RANGE)) / settings.DIVISIONS_ACROSS
+        return self.number(settings.TIME_RANGE) / settings.DIVISIONS_ACROSS
 
     def set_time_scale(self, suffix: int, seconds: float) -> None:
         """Set the time range by its tenth."""
@@ -93,9 +93,9 @@ class Inputs(CommonCommands):
 
     def window(self) -> tuple[float, float]:
         """First point relative to the trigger, and length of the record, in seconds."""
-        length = float(self.get(settings.TIME_RANGE))
+        length = self.number(settings.TIME_RANGE)
         before = SCREEN_BEFORE[self.get(settings.TIME_REFERENCE)]
-        return float(self.get(settings.TIME_POSITION)) - before * length, length
+        return self.number(settings.TIME_POSITION) - before * length, length
 
     # Trigger
 
@@ -104,7 +104,7 @@ class Inputs(CommonCommands):
 
     def trigger_level(self, suffix: int) -> float:
         """Level for the source that is set; each source has its own."""
-        return float(self.get(settings.TRIGGER_LEVEL, self._level_key()))
+        return self.number(settings.TRIGGER_LEVEL, self._level_key())
 
     def set_trigger_level(self, suffix: int, volts: float) -> None:
         """Set the level for the source that is set."""
@@ -114,9 +114,9 @@ class Inputs(CommonCommands):
         """Six divisions around the middle, or the range of the external input."""
         key = self._level_key()
         if key in (1, 2):
-            reach, middle = 6 * self.scale(key), float(self.get(settings.OFFSET, key))
+            reach, middle = 6 * self.scale(key), self.number(settings.OFFSET, key)
             return middle - reach, middle + reach
-        reach = float(self.get(settings.EXTERNAL_RANGE))
+        reach = self.number(settings.EXTERNAL_RANGE)
         return -reach, reach
 
     # Points
@@ -127,7 +127,7 @@ class Inputs(CommonCommands):
 
     def points(self, suffix: int = 1) -> float:
         """The largest number of points that the record allows and that is not above what was asked for."""
-        asked = float(self.get(settings.POINTS))
+        asked = self.number(settings.POINTS)
         return float(max(n for n in self._allowed_points() if n <= max(asked, POINTS_OF_SCREEN[0])))
 
     def _allowed_points(self) -> tuple[int, ...]:
@@ -138,7 +138,7 @@ class Inputs(CommonCommands):
 
     def wgen_period(self, suffix: int) -> float:
         """Period of the built-in generator."""
-        return 1.0 / float(self.get(settings.WGEN_FREQUENCY))
+        return 1.0 / self.number(settings.WGEN_FREQUENCY)
 
     def set_wgen_period(self, suffix: int, seconds: float) -> None:
         """Set its frequency by the period."""
@@ -146,11 +146,11 @@ class Inputs(CommonCommands):
 
     def wgen_high(self, suffix: int) -> float:
         """Upper voltage of the built-in generator."""
-        return float(self.get(settings.WGEN_OFFSET)) + 0.5 * float(self.get(settings.WGEN_AMPLITUDE))
+        return self.number(settings.WGEN_OFFSET) + 0.5 * self.number(settings.WGEN_AMPLITUDE)
 
     def wgen_low(self, suffix: int) -> float:
         """Lower voltage of the built-in generator."""
-        return float(self.get(settings.WGEN_OFFSET)) - 0.5 * float(self.get(settings.WGEN_AMPLITUDE))
+        return self.number(settings.WGEN_OFFSET) - 0.5 * self.number(settings.WGEN_AMPLITUDE)
 
     def set_wgen_high(self, suffix: int, volts: float) -> None:
         """Set its amplitude and offset by the upper voltage."""

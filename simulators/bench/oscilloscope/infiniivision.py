@@ -144,13 +144,13 @@ class InfiniiVisionDSO(Transfer):
         source, slope = self.get(settings.TRIGGER_SOURCE), self.get(settings.TRIGGER_SLOPE)
         level = self.trigger_level(1)
         if source == "EXT":
-            if not (synced and 0 < level < SYNC_VOLTS * float(self.get(settings.EXTERNAL_PROBE))):
+            if not (synced and 0 < level < SYNC_VOLTS * self.number(settings.EXTERNAL_PROBE)):
                 return None
             return stop if slope == "NEG" else start
         if source not in lines:
             return None
-        length = float(self.get(settings.TIME_RANGE))
-        probe = float(self.get(settings.PROBE, int(source[4:])))
+        length = self.number(settings.TIME_RANGE)
+        probe = self.number(settings.PROBE, int(source[4:]))
         early = start - 0.01 * (stop - start)
         return first_crossing(lines[source], level / probe, slope, early, stop + length)
 

@@ -146,7 +146,7 @@ class Panel(Inputs):
                 middle = 0.5 * float(volts.max() + volts.min())
                 turns = np.count_nonzero((volts[:-1] < middle) & (volts[1:] >= middle))
                 if np.ptp(volts) > 0.01 and turns >= 2:
-                    self._show(channel, volts * float(self.get(settings.PROBE, channel)), seconds)
+                    self._show(channel, volts * self.number(settings.PROBE, channel), seconds)
                     break
 
     def _show(self, channel: int, volts: np.ndarray[tuple[int], np.dtype[np.float64]], seconds: float) -> None:

@@ -258,7 +258,7 @@ class Transfer(RecordMeasurements):
 
     def range_seconds(self) -> float:
         """Seconds across the screen."""
-        return float(self.get(settings.TIME_RANGE))
+        return self.number(settings.TIME_RANGE)
 
     def fastest_points(self) -> float:
         """Points across the screen at the fastest sample rate."""

@@ -135,6 +135,10 @@ class Instrument:
         """Value of a setting."""
         return self._values.get((setting, suffix), setting.default)
 
+    def number(self, setting: BenchSetting, suffix: int = 1) -> float:
+        """Value of a setting that is a number."""
+        return float(self.get(setting, suffix))
+
     def put(self, setting: BenchSetting, value: Any, suffix: int = 1) -> None:
         """Keep the value of a setting."""
         self._values[setting, suffix] = value

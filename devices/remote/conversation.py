@@ -1,4 +1,4 @@
-"""The server's side of one connection: who is there, and then one request after the other."""
+"""The server's side of one connection: greet the client, then answer one request after the other."""
 
 from __future__ import annotations
 

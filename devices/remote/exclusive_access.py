@@ -16,7 +16,7 @@ from hwloop.devices.remote.channel import Channel
 from hwloop.devices.remote.wire_format import Description, DeviceHeld
 from hwloop.errors import DeviceDisconnected, DeviceError, HwloopError
 from hwloop.events import Event
-from hwloop.open_devices import OPEN_DEVICES, Abort
+from hwloop.shutdown import OPEN_DEVICES, Abort
 
 WATCH_SECONDS = 0.05
 LINGER_SECONDS = 0.1  # for a call to end whose client is gone; then the device is closed from another thread

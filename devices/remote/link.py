@@ -1,4 +1,4 @@
-"""The client's side of one connection: who answers, and then one question at a time."""
+"""The client's side of one connection: greet the server, then ask one question at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a device's description, its errors and its events cross the network: by name and plain values only."""
+"""Write and read a device's description, errors and events on the network: names and plain values only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A device that lives in another process: its driver cannot take the trainer with it when it dies."""
+"""A device in another process: its driver cannot take the trainer with it when it dies."""
 
 from __future__ import annotations
 

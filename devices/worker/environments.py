@@ -1,4 +1,4 @@
-"""Environments of the user in which workers are started: where they are, what is in them, whether they work."""
+"""Environments in which workers are started: where they are, what is in them, whether they work."""
 
 from __future__ import annotations
 

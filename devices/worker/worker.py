@@ -1,4 +1,4 @@
-"""A served object that outlives its processes."""
+"""Keep an object answering although its process may crash or hang."""
 
 from __future__ import annotations
 

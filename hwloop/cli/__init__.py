@@ -1,4 +1,4 @@
-"""The command line: ``hwloop run``, ``hwloop list``."""
+"""The command line: the ``hwloop`` command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every command shares: the options of several, and from an error to an exit code and one line.
+"""Shared by all commands: options, and the way from an error to an exit code and one line.
 
 Exit codes: 2 the user's mistakes, 3 device or computer, 4 drift, 130 Ctrl-C.
 

@@ -1,4 +1,4 @@
-"""Progress of a run on standard error: a bar in a terminal, a few lines elsewhere."""
+"""Show a run in the terminal: its progress on standard error, and its evidence as a table."""
 
 from __future__ import annotations
 

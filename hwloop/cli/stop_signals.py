@@ -19,7 +19,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from hwloop.deadline import Deadline
-from hwloop.open_devices import OPEN_DEVICES
+from hwloop.shutdown import OPEN_DEVICES
 
 INTERRUPTED = 130  # the exit code, as the shell gives it for a program that Ctrl-C ended
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""What keeps measurements: every row that a device answered is recorded before anyone uses it."""
+"""Journals: every row that a device answered is recorded before it is used."""
 
 from hwloop.journal.disk import DiskJournal, ReadOnlyJournal
 from hwloop.journal.in_memory import InMemoryJournal

@@ -1,4 +1,4 @@
-"""Where each record lies, and what it holds on demand."""
+"""Find recorded rows by number: where each record lies, and what it holds."""
 
 from __future__ import annotations
 

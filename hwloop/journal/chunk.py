@@ -1,4 +1,4 @@
-"""Chunk files: records appended one after the other, found again after any kind of damage."""
+"""Chunk files and their reader: records one after the other, found again after any damage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A device that measures nothing: it answers from what was recorded."""
+"""Replay devices: they measure nothing, and answer from what was recorded."""
 
 from __future__ import annotations
 

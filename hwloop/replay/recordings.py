@@ -1,4 +1,4 @@
-"""Which recorded rows answer a stimulus, found in 20 bytes a row."""
+"""Find the recorded rows that answer a stimulus: the same one's, or the nearest one's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can the checkpoints of a run be read: tensors by their safetensors header, what belongs to them as JSON."""
+"""Check the checkpoints of a run, and make and compare the checksums that seal them."""
 
 from __future__ import annotations
 

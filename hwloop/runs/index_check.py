@@ -1,4 +1,4 @@
-"""Does a journal's index agree with its chunks."""
+"""Compare a journal's index with its chunks, without changing a byte beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows as netCDF4, which is HDF5: a group a device and seed, arrays with units, times as CF has them."""
+"""Write rows as netCDF4, which is HDF5: a group for each device and seed, with units and CF times."""
 
 from __future__ import annotations
 

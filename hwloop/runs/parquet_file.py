@@ -1,4 +1,4 @@
-"""Rows as Parquet: one table, a line a row, stimulus and response as lists."""
+"""Write rows as Parquet: one table, a line for each row, stimulus and response as lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of a run for other tools: first what there is, then the rows themselves, block by block.
+"""Read the rows of a run for other tools: first what there is, then the rows, block by block.
 
 Both passes read the chunks from front to back, and neither keeps more than one block: the memory that an export
 needs does not depend on how much was measured.

@@ -1,4 +1,4 @@
-"""Where a calibration or a check keeps what it measured: journals and a state, laid out as in a run's folder."""
+"""Keep what a calibration, check or prediction measures: journals and a state, as in a run's folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of runs: one line a run, read from what it wrote, quick enough for hundreds of them."""
+"""List runs: one line for each, read from what it wrote, quick enough for hundreds of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a run's folder whole? Everything in it is read, nothing is changed, and no lock is taken."""
+"""Verify a run's folder: everything in it is read, nothing is changed, and no lock is taken."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from hwloop.device.hold import Holder, hold_of, working_for
 from hwloop.errors import DeviceError, HwloopError
 from hwloop.events import Event, Listener, MayStand
 from hwloop.jobs import Job, fulfil, run_jobs
-from hwloop.open_devices import OPEN_DEVICES, Abort
 from hwloop.session.recorder import Recorder
+from hwloop.shutdown import OPEN_DEVICES, Abort
 
 T = TypeVar("T")
 LAST_WORD_SECONDS = 0.25
@@ -46,7 +46,7 @@ class DeviceOwner(Holder):
     the device. Nobody else may call it meanwhile (:mod:`hwloop.device.hold`).
 
     The thread is a daemon: a driver that never returns cannot keep the process from ending. Until the device is
-    closed it stands in :data:`hwloop.open_devices.OPEN_DEVICES`, which closes it when the interpreter exits.
+    closed it stands in :data:`hwloop.shutdown.OPEN_DEVICES`, which closes it when the interpreter exits.
 
     Parameters
     ----------

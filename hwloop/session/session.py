@@ -21,7 +21,6 @@ from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError, HwloopError, HwloopWarning
 from hwloop.events import DeviceDoubted, EarlierRowsFound, Event, Listener, ReferenceMeasured
 from hwloop.journal import InMemoryJournal, Journal, Note
-from hwloop.open_devices import abort
 from hwloop.reference import Fingerprint, Reference
 from hwloop.registry import nearest
 from hwloop.session.account import PURPOSES, Budget, Forecast, Ledger, MeasuringPhase, Place
@@ -39,6 +38,7 @@ from hwloop.session.same_device import (
     note_same_device,
     recorded_device,
 )
+from hwloop.shutdown import abort
 
 ROWS_REMEMBERED_AT_ONCE = 4096
 

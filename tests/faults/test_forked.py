@@ -113,7 +113,7 @@ def test_the_child_closes_nothing_of_the_parents(rig):
             session.close()
             rig.close()
             from hwloop.deadline import Deadline
-            from hwloop.open_devices import OPEN_DEVICES
+            from hwloop.shutdown import OPEN_DEVICES
 
             return session.abort(Deadline.after(5.0)), OPEN_DEVICES.abort(Deadline.after(5.0))
 

@@ -15,8 +15,8 @@ import pytest
 import hwloop
 from hwloop.deadline import Deadline
 from hwloop.events import DeviceFault
-from hwloop.open_devices import OPEN_DEVICES
 from hwloop.session import Session
+from hwloop.shutdown import OPEN_DEVICES
 
 PATIENCE = 20
 SCRIPT = """

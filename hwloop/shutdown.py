@@ -1,4 +1,4 @@
-"""Every device that is open in this process, so that each reaches its safe state however the process ends."""
+"""Bring every open device to its safe state, however the process ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Row-independent arithmetic: a row's result must not depend on the rows that it is computed with.
+"""Computes matrix products whose rows do not depend on which rows are computed together.
 
 A matrix product rounds differently for different batch sizes, because the BLAS picks other kernels, and even
 within one batch: kernels for the edges of a block, and those of a second thread, may add in another order

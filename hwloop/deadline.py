@@ -1,4 +1,4 @@
-"""Time that runs out: a deadline is a moment, not a duration, so that it can be handed on without growing."""
+"""Deadlines: moments in time, not durations, so that handing one on does not extend it."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from hwloop.layers.fitting_device import open_fitting_device
 from hwloop.layers.rowwise import plain_array
 from hwloop.registry import TRAINERS, accepted_settings
 from hwloop.session import Session
-from hwloop.session.kept_fit import KeptFit, digest_of_rows, told
+from hwloop.session.kept_fit import KeptFit, device_request, digest_of_rows
 from hwloop.training import History
 from hwloop.training import trainer as make_trainer
 
@@ -140,7 +140,7 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 **self._options(),
             }
             with KeptFit(self.journal, "PhysicalClassifier.fit", str(self.device)[:100], request) as kept:
-                seed = kept.drawn("seed", self._drawn) if drawn is None else drawn
+                seed = kept.drawn_once("seed", self._drawn) if drawn is None else drawn
                 history, network = self._trained(rows, labels, len(classes), seed, kept)
         network.class_names = tuple(str(name) for name in classes.tolist())
         self.history_, self.classes_, self.network_ = history, classes, network
@@ -154,7 +154,7 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """What decides, with data and seed, which rows a fit asks for."""
         devices = [self.device] if isinstance(self.device, str | Device) else list(self.device)
         return {
-            "device": [told(device) for device in devices],
+            "device": [device_request(device) for device in devices],
             "network": [self.stages, self.width, self.activation],
             "trainer": [self.trainer, dict(self.trainer_settings or {})],
             "device_settings": dict(self.device_settings or {}),

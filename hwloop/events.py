@@ -1,4 +1,4 @@
-"""What happens in a run, as one stream: progress bar, metrics file and report all read the same events."""
+"""Events of a run: one stream that progress bar, metrics file and report all read."""
 
 from __future__ import annotations
 

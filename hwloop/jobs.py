@@ -1,4 +1,4 @@
-"""Jobs for a thread of their own, one after the other, and what became of them."""
+"""Runs jobs one after the other on a thread, and keeps their results."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from hwloop.layers.graph import GraphNetwork
 from hwloop.layers.interface import interface_tensors
 from hwloop.layers.network import Readout
 from hwloop.reference import Fingerprint
-from hwloop.reference.fingerprint import difference_in_words
+from hwloop.reference.fingerprint import change_since_training
 from hwloop.registry import nearest
 from hwloop.runs.checkpoints import CHECKSUM, FORMAT, SUM_OF_TENSORS, UNSEALED
 from hwloop.session import Session
@@ -285,7 +285,7 @@ def _difference(stored: Fingerprint, session: Session) -> str:
             f"({stored.identity}): how differently it answers is not known"
         )
     found = stored.change_to(session.measure(stimuli, "reference"))
-    return difference_in_words(stored, found, session.identity) if found.drift else ""
+    return change_since_training(stored, found, session.identity) if found.drift else ""
 
 
 def network_tensors(network: PhysicalNetwork, training: TrainingState | None = None) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The one class that a lab writes: a black box that answers a batch of stimuli with measured responses."""
+"""Device: the base class of every driver, which answers a batch of stimuli with measured responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self, final
 import numpy as np
 
 from hwloop.device.checks import checked_stimuli, copy_readings
-from hwloop.device.description import DeviceDescription, MadeOf, made_of
+from hwloop.device.description import ConstructorArguments, DeviceDescription, constructor_arguments
 from hwloop.device.hold import LiveSettings, asking, called, closing, guard, look, opening
 from hwloop.device.plain_value import UNDESCRIBED, qualified
 from hwloop.device.spec import DeviceSpec, Float64Array, RowHandling
@@ -76,8 +76,8 @@ class Device(ABC):
     A copy of any other device, of an estimator or session that holds one too, holds the same object.
     """
     _listener: Listener | None = None
-    _made_of: MadeOf | None = None
-    _bases_made_of: Mapping[str, MadeOf] = {}
+    _built_from_arguments: ConstructorArguments | None = None
+    _bases_built_from: Mapping[str, ConstructorArguments] = {}
     _live_settings: LiveSettings | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -87,8 +87,8 @@ class Device(ABC):
         return device
 
     def _note_arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        object.__setattr__(self, "_made_of", made_of(self, type(self), args, kwargs))
-        object.__setattr__(self, "_bases_made_of", {})
+        object.__setattr__(self, "_built_from_arguments", constructor_arguments(self, type(self), args, kwargs))
+        object.__setattr__(self, "_bases_built_from", {})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -132,8 +132,8 @@ class Device(ABC):
     @property
     def devices_inside(self) -> Sequence[Device]:
         """The devices that this one holds; by default those that its constructor was given."""
-        every = [] if self._made_of is None else list(self._made_of.devices)
-        for made in self._bases_made_of.values():
+        every = [] if self._built_from_arguments is None else list(self._built_from_arguments.devices)
+        for made in self._bases_built_from.values():
             every += [device for device in made.devices if not any(device is each for each in every)]
         return every
 
@@ -142,9 +142,9 @@ class Device(ABC):
 
         A class that can say more of itself overrides this, with :func:`hwloop.device.description.plain_settings`.
         """
-        if self._made_of is None:
+        if self._built_from_arguments is None:
             return {"settings": {UNDESCRIBED: f"what {type(self).__name__} was built from"}}
-        return dict(self._made_of.settings)
+        return dict(self._built_from_arguments.settings)
 
     @classmethod
     def all_harmless_settings(cls) -> dict[str, str]:
@@ -155,7 +155,7 @@ class Device(ABC):
         return found
 
     def describe(self, identity: str = "") -> DeviceDescription:
-        """What this device is, for whoever asks whether it is the same as another; ask when it is open.
+        """Describe this device, to compare it with others; ask when it is open.
 
         One that cannot say who it is while it is closed has no identity until then.
 
@@ -192,7 +192,7 @@ class Device(ABC):
         settings = self.described_settings()
         given = {
             f"{name}.{key}": value
-            for name, made in self._bases_made_of.items()
+            for name, made in self._bases_built_from.items()
             for key, value in made.settings.items()
             if settings.get(key) != value
         }
@@ -255,7 +255,7 @@ class Device(ABC):
             device.stood(positions)
 
     def position(self) -> Float64Array | None:
-        """Where the hardware stands now, shape (n_inputs,), in the unit of the stimuli; ``None`` if nobody knows.
+        """Where the hardware stands now, shape (n_inputs,), in the unit of the stimuli; ``None`` if unknown.
 
         Asked when the device has been opened, by :class:`hwloop.devices.slew_limited.SlewLimited`: a driver that
         can read its settings back, or that sets them when it opens, answers it.
@@ -385,13 +385,13 @@ def _noting_base(cls: type[Device], constructor: Any) -> Any:
 
     @functools.wraps(constructor)
     def noting(self: Device, *args: Any, **kwargs: Any) -> None:
-        if type(self) is not cls and cls.__name__ not in self._bases_made_of:
-            made = made_of(self, cls, args, kwargs)
+        if type(self) is not cls and cls.__name__ not in self._bases_built_from:
+            made = constructor_arguments(self, cls, args, kwargs)
             if made is not None:
-                object.__setattr__(self, "_bases_made_of", {**self._bases_made_of, cls.__name__: made})
+                object.__setattr__(self, "_bases_built_from", {**self._bases_built_from, cls.__name__: made})
         constructor(self, *args, **kwargs)
-        if type(self).__init__ is noting and self._made_of is not None:
-            object.__setattr__(self, "_live_settings", LiveSettings(self, self._made_of.names))
+        if type(self).__init__ is noting and self._built_from_arguments is not None:
+            object.__setattr__(self, "_live_settings", LiveSettings(self, self._built_from_arguments.names))
 
     return noting
 

@@ -1,4 +1,4 @@
-"""Checks at the seam: what may reach a device, and what may come back from it."""
+"""Checks every stimulus before it reaches a driver, and every reading that comes back."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ PLACE = "device inside"  # its number stands where the device was given
 
 
 @dataclass(frozen=True)
-class MadeOf:
+class ConstructorArguments:
     """Settings as plain values, and the devices that were among them.
 
     They are taken down when the device is built, before its constructor runs: what the caller does to an array, or
@@ -32,13 +32,15 @@ class MadeOf:
     names: tuple[str, ...] = ()  # of the arguments that change an answer
 
 
-def made_of(device: Any, cls: type[Any], arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> MadeOf | None:
+def constructor_arguments(
+    device: Any, cls: type[Any], arguments: tuple[Any, ...], keywords: Mapping[str, Any]
+) -> ConstructorArguments | None:
     """What a call of a constructor of ``device``, its class's own or a base class's, says of it.
 
     ``None`` if those are no arguments of it.
     """
     if cls.__init__ is object.__init__:
-        return MadeOf({}, ())
+        return ConstructorArguments({}, ())
     try:
         bound = inspect.signature(cls.__init__).bind(None, *arguments, **keywords)
     except (TypeError, ValueError):
@@ -65,7 +67,7 @@ def made_of(device: Any, cls: type[Any], arguments: tuple[Any, ...], keywords: M
     given = {name: value for name, value in given.items() if name not in cls.self_described}
     plain = plain_settings(given, cls.path_settings, device.all_harmless_settings(), PlainValues(place))
     names = tuple(name for name in given if name not in device.all_harmless_settings())
-    return MadeOf(plain, tuple(devices), names)
+    return ConstructorArguments(plain, tuple(devices), names)
 
 
 def plain_settings(

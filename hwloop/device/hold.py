@@ -26,7 +26,7 @@ class HeldDevice(Protocol):
     """What is asked of a device here; see :class:`hwloop.Device`."""
 
     _live_settings: Any
-    _made_of: Any
+    _built_from_arguments: Any
 
     @property
     def spec(self) -> DeviceSpec:
@@ -48,7 +48,7 @@ class HeldDevice(Protocol):
 
 
 class Holder:
-    """Whoever has devices to himself: they answer to nobody else until he lets go.
+    """Holds devices for itself alone until it lets go, as a session does.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Holder:
 
 
 class Hold:
-    """What is known of one device object: who may call it, and who answered when it was opened.
+    """Knows of one device object who may call it, and which unit answered when it was opened.
 
     It is kept beside the device, not in it: a copy of a device begins with nothing.
 
@@ -116,7 +116,7 @@ class Hold:
             Another has it, or another process.
         """
         refuse_fork(self.process, type(device).__name__)
-        caller, holder = _here.holder, self.holder
+        caller, holder = _this_thread.holder, self.holder
         if holder is caller:
             return
         if caller is not None:
@@ -205,20 +205,20 @@ class Hold:
         )
 
     def forget(self) -> None:
-        """It is closed: whoever opens it next may find another unit."""
+        """Forget the unit of a closed device: the next opening may find another."""
         self.process = self.identity = self.spec = None
         self.doubtful = False
 
 
-class _Here(threading.local):
-    """For whom this thread works, how many calls of devices it is in, and whether one of these may change them."""
+class _ThisThread(threading.local):
+    """State of this thread: whom it works for, how many device calls it is in, whether one may change devices."""
 
     holder: Holder | None = None
     calls = 0
     changing = False
 
 
-_here = _Here()
+_this_thread = _ThisThread()
 _HOLDS: dict[int, Hold] = {}
 _taking = threading.Lock()
 
@@ -242,57 +242,57 @@ def called(device: HeldDevice, inside: Sequence[HeldDevice]) -> Iterator[Hold]:
     with hold.lock, changing_itself(device, inside) as every:
         hold.admit(device)  # it may have been taken meanwhile
         hold.settings_changed = _settings_changed(every)
-        _here.calls += 1
+        _this_thread.calls += 1
         try:
             yield hold
         finally:
-            _here.calls -= 1
+            _this_thread.calls -= 1
 
 
 @contextmanager
 def working_for(holder: Holder | None) -> Iterator[None]:
     """What this thread does inside is done for a holder."""
-    before, _here.holder = _here.holder, holder
+    before, _this_thread.holder = _this_thread.holder, holder
     try:
         yield
     finally:
-        _here.holder = before
+        _this_thread.holder = before
 
 
 @contextmanager
 def changing_itself(device: HeldDevice, inside: Sequence[HeldDevice]) -> Iterator[list[HeldDevice]]:
     """A call of a device, within which it may change itself and those ``inside`` of it; gives all of them."""
-    within = _here.changing
+    within = _this_thread.changing
     every = [device, *_all_inside(inside, (device,))]
     if not within:
         for each in every:
             look(each)
-    _here.changing = True
+    _this_thread.changing = True
     try:
         yield every
     finally:
-        _here.changing = within
+        _this_thread.changing = within
         for each in every:
             if each._live_settings is not None:
                 each._live_settings.settle(each)
 
 
 def handed_on(step: Callable[[], T]) -> Callable[[], T]:
-    """The same step for another thread, which does it for whom this thread works now, within the same call.
+    """Wrap a step for another thread, so that it counts as part of this thread's call of a device.
 
     For a device that calls the devices inside of it on threads of its own:
     ``executor.submit(handed_on(lambda: device.measure(rows)))``.
     """
-    holder, calls, changing = _here.holder, _here.calls, _here.changing
+    holder, calls, changing = _this_thread.holder, _this_thread.calls, _this_thread.changing
 
     def step_elsewhere() -> T:
-        before = _here.calls, _here.changing
-        _here.calls, _here.changing = calls, changing
+        before = _this_thread.calls, _this_thread.changing
+        _this_thread.calls, _this_thread.changing = calls, changing
         try:
             with working_for(holder):
                 return step()
         finally:
-            _here.calls, _here.changing = before
+            _this_thread.calls, _this_thread.changing = before
 
     return step_elsewhere
 
@@ -324,19 +324,19 @@ def closed(device: HeldDevice, close_it: Callable[[], None]) -> None:
     hold = hold_of(device)
     if hold.process not in (None, os.getpid()):
         return
-    if None not in (hold.holder, _here.holder) and hold.holder is not _here.holder:
+    if None not in (hold.holder, _this_thread.holder) and hold.holder is not _this_thread.holder:
         return
     _give_up_call(device, hold)
     try:
         with changing_itself(device, device.devices_inside):
             close_it()
     finally:
-        if not _here.calls:  # else it is opened again for the rows of the same call
+        if not _this_thread.calls:  # else it is opened again for the rows of the same call
             hold.forget()
 
 
 def _give_up_call(device: HeldDevice, hold: Hold) -> None:
-    """Where another thread is in a call, which may never end: it counts no more, and nobody waits for it."""
+    """Give up a call of another thread, which may never end: no one waits for it any more."""
     if hold.lock.acquire(blocking=False):
         hold.lock.release()
         return
@@ -366,7 +366,7 @@ os.register_at_fork(after_in_child=_renew_locks)
 
 
 class LiveSettings:
-    """Sees what somebody changes on a device that is built already, such as ``device.gain = 5.0``.
+    """Notices settings that are changed on a device after it was built, such as ``device.gain = 5.0``.
 
     It compares the attributes that bear the name of a constructor's argument, with or without an underscore:
     numbers and text by value, arrays by which object they are. What changes them within a call of the device
@@ -417,11 +417,11 @@ def _same(value: Any, other: Any) -> bool:
 
 
 def look(device: HeldDevice) -> None:
-    """See what somebody has changed on a device since its last call."""
+    """Take down what was changed on a device since its last call."""
     if device._live_settings is not None:
         device._live_settings.look(device)
-    elif device._made_of is not None:  # its constructor is none that could be waited for, as a dataclass's
-        object.__setattr__(device, "_live_settings", LiveSettings(device, device._made_of.names))
+    elif device._built_from_arguments is not None:  # such as a dataclass's constructor, whose end is not seen
+        object.__setattr__(device, "_live_settings", LiveSettings(device, device._built_from_arguments.names))
 
 
 def _all_inside(devices: Sequence[HeldDevice], above: tuple[HeldDevice, ...]) -> Iterator[HeldDevice]:
@@ -444,7 +444,7 @@ Method = Callable[..., Any]
 
 
 def opening(method: Callable[[Any], None]) -> Callable[[Any], None]:
-    """An ``open`` after which the same unit must answer as before; see :mod:`hwloop.device.hold`."""
+    """Guard an ``open``: the same unit must answer afterwards as before."""
 
     @functools.wraps(method)
     def open(self: HeldDevice, *arguments: Any, **options: Any) -> None:
@@ -454,7 +454,7 @@ def opening(method: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 def closing(method: Callable[[Any], None]) -> Callable[[Any], None]:
-    """A ``close`` that closes nothing of another owner's or another process's."""
+    """Guard a ``close``: it closes nothing of another owner or process."""
 
     @functools.wraps(method)
     def close(self: HeldDevice, *arguments: Any, **options: Any) -> None:
@@ -464,7 +464,7 @@ def closing(method: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 def asking(method: Callable[[Any], str]) -> Callable[[Any], str]:
-    """An ``identify`` that asks while nobody else is asking or measuring."""
+    """Guard an ``identify``: it never runs beside another call of the device."""
 
     @functools.wraps(method)
     def identify(self: HeldDevice, *arguments: Any, **options: Any) -> str:

@@ -1,4 +1,4 @@
-"""A setting as a plain value that can be written down and compared: arrays and files by their content."""
+"""Turns settings into plain values that can be written down and compared: arrays and files by content."""
 
 from __future__ import annotations
 

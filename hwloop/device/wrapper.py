@@ -1,4 +1,4 @@
-"""Devices that hold devices: the base class of wrappers, and what becomes of rows on their way inside."""
+"""DeviceWrapper: a device around a device; and checks of the order in which wrappers stand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reference stimuli: how far a device has moved since it was first measured, and how to know it again."""
+"""Reference stimuli: they show how far a device has moved since it was first measured."""
 
 from hwloop.reference.drift import Change, Noise, Responses
 from hwloop.reference.fingerprint import Fingerprint, Reference

@@ -170,7 +170,7 @@ def stimuli_hash(stimuli: Float64Array) -> str:
     return hashlib.sha256(np.ascontiguousarray(stimuli, dtype="<f8").tobytes()).hexdigest()
 
 
-def difference_in_words(fingerprint: Fingerprint, found: Change, identity: str) -> str:
+def change_since_training(fingerprint: Fingerprint, found: Change, identity: str) -> str:
     """What a change of a device that was known by its fingerprint means for a network trained on it."""
     then = fingerprint.identity
     who = "" if identity == then else f". It said of itself {then!r} then, and says {identity!r} now"

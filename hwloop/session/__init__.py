@@ -1,4 +1,4 @@
-"""The one road from a trainer to a device: it counts, remembers, records and caps what is measured."""
+"""Sessions measure on a device for a trainer: they count, remember, record and limit rows."""
 
 from hwloop.reference import Reference
 from hwloop.session.account import PURPOSES, Forecast, Ledger

@@ -1,4 +1,4 @@
-"""What a fit measures, kept on disk until it is done, so that the next fit on the same device and data goes on."""
+"""Keeps what a fit measures on disk until the fit is done, so that the next one goes on from it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class KeptFit:
         self._left_open = weakref.finalize(self, _release, self._folder)
 
     def _opened(self, path: Path, what: str, device: str, wanted: Mapping[str, Any]) -> RecordingFolder:
-        """The folder, or the same with a number where another fit of the same data is writing it now."""
+        """Open the folder, or a numbered one while another fit of the same data writes the first."""
         for number in range(1, MOST_AT_ONCE):
             tried = path if number == 1 else path.with_name(f"{path.name}.{number}")
             try:
@@ -83,8 +83,8 @@ class KeptFit:
                     raise
         raise AssertionError
 
-    def drawn(self, name: str, draw: Callable[[], int]) -> int:
-        """A number that was drawn when this fit was begun, so that one that goes on has the same."""
+    def drawn_once(self, name: str, draw: Callable[[], int]) -> int:
+        """Draw a number once for this fit; one that goes on gets the same."""
         path = self.path / DRAWN
         with suppress(UnreadableError):
             found = read_object(path).get(name)
@@ -156,7 +156,7 @@ class KeptFit:
             )
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
-        """A copy of whoever holds it has none: there is one writer."""
+        """Copy to nothing: there is one writer."""
         return _nothing, ()
 
 
@@ -166,10 +166,10 @@ def digest_of_rows(values: NDArray[Any]) -> str:
     return f"{content.dtype.str} {content.shape} {hashlib.sha256(content.tobytes()).hexdigest()}"
 
 
-def told(device: str | os.PathLike[str] | Device) -> Any:
-    """What stands for a device in a request, before anybody has opened it: what it is built from."""
+def device_request(device: str | os.PathLike[str] | Device) -> Any:
+    """Says what a device is built from, for a request; the device is not opened."""
     if isinstance(device, Device):
-        inside = [told(each) for each in device.devices_inside]
+        inside = [device_request(each) for each in device.devices_inside]
         return [type(device).__module__, type(device).__qualname__, device.described_settings(), inside]
     name = os.fspath(device)
     if name.endswith(".toml"):
@@ -179,7 +179,7 @@ def told(device: str | os.PathLike[str] | Device) -> Any:
 
 
 def _temporary_folder() -> Path:
-    """One of this user and nobody else: whoever could write there could answer for the device."""
+    """Folder of this user alone: another user who could write there could forge the device's answers."""
     try:
         path = Path(tempfile.gettempdir(), f"hwloop-fits-{os.getuid()}")
         with suppress(OSError):

@@ -18,7 +18,7 @@ CLOCK = time.CLOCK_BOOTTIME  # seconds since this computer was started, those in
 
 
 def fresh(started: Float64Array, now: float, limit_seconds: float) -> NDArray[np.bool_]:
-    """Which rows are no older than a limit, by the wall clock that recorded them in the order of measurement.
+    """Tell which rows are no older than a limit, by the wall clock at their recording.
 
     A row after which the clock was set back has no known age, and is not fresh; corrections by less than a tenth
     of the limit are passed over.
@@ -86,7 +86,7 @@ _ROOMY = 0.5
 
 
 def row_keys(stimuli: Float64Array) -> Keys:
-    """A 64-bit key a row; equal rows share one (-0.0 counts as 0.0), and whoever finds one compares the rows.
+    """Hash rows to 64-bit keys: equal rows have equal keys (-0.0 counts as 0.0), so compare rows that share one.
 
     A weighted sum of the row's words modulo 2**64 (multilinear hashing): exact, so that a row's key is the same
     in every batch.

@@ -75,7 +75,7 @@ class Measurement:
         return self.wait_for(self.rows)
 
     def taken(self) -> Float64Array:
-        """The same for the one who alone knows of this measurement: the rows become his own, to write to."""
+        """Wait for all rows and give them away, to write to; only if no one else holds this measurement."""
         self.wait_for(self.rows)
         return self._responses
 
@@ -211,7 +211,7 @@ class RowMeasurer:
         self.phase: MeasuringPhase | None = None
 
     def with_reference(self, rows: int) -> int:
-        """So many rows, and the reference rows that they bring with them."""
+        """Add to a number of rows the reference rows that they bring with them."""
         return rows + self._monitor.rows_ahead(rows) if rows else 0
 
     def measure_reference(self) -> None:

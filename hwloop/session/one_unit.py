@@ -1,4 +1,4 @@
-"""Makes sure that it is one device that answers a session, from its first row to its last."""
+"""Checks that one and the same device answers a session, from its first row to its last."""
 
 from __future__ import annotations
 

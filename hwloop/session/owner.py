@@ -1,4 +1,4 @@
-"""The one thread that owns a device."""
+"""Runs the one thread that owns a device."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class DeviceOwner(Holder):
 
     @classmethod
     def of(cls, device: Device, user: User) -> DeviceOwner:
-        """The owner of a device, to whom a session is a user from now on; the first one has it opened.
+        """Join a session to the owner of a device; the first session has the device opened.
 
         Raises
         ------
@@ -253,7 +253,7 @@ class DeviceOwner(Holder):
                 self._turn.notify_all()
 
     def heard(self, event: Event) -> None:
-        """What the device tells is for the session that it works for; where it may stand, for all of them."""
+        """Pass on what the device tells to the session it works for; to all, where hardware may stand."""
         present = list(self._users) or [user for user in (self._last,) if user is not None]
         if not isinstance(event, MayStand):
             present = [self._at_work_for] if self._at_work_for is not None else present[:1]
@@ -269,7 +269,7 @@ class DeviceOwner(Holder):
         self._ended(outcome.exception())
 
     def _abort_ended(self, problem: str) -> None:
-        """Let go whoever waits for the device to be closed."""
+        """End the waiting for the device to be closed."""
         self._ended(DeviceError(f"{problem}; check by hand that it is in its safe state") if problem else None)
 
     def _ended(self, failure: BaseException | None) -> None:
@@ -315,7 +315,7 @@ class DeviceOwner(Holder):
 
 
 class _ToUsers:
-    """A device's listener; it keeps nothing alive once the device is closed, and a copied device tells nobody."""
+    """Listener of a device that forwards to its owner; it keeps nothing alive once the device is closed."""
 
     def __init__(self, owner: DeviceOwner | None) -> None:
         self.owner = owner

@@ -1,4 +1,4 @@
-"""How far a device has come, between its nested form and the paths under which a journal keeps it."""
+"""Keeps a device's progress in the journal, flattened to paths, and hands it back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEVER_BACK = "attempts"
 
 
 class ProgressKeeper:
-    """Tells a journal, call by call, how far the device has come, and a device where a journal ended.
+    """Writes a device's progress into the journal call by call, and restores it from there.
 
     A device that counts nothing but the rows that were asked of it writes nothing.
     """

@@ -86,7 +86,7 @@ class Recorder:
         self._recorded_before = self.journal.rows
 
     def end_replay(self) -> range:
-        """Replay no more; the rows that the journal holds and nobody has asked for."""
+        """Stop replaying; gives the rows of the journal that were not asked for."""
         left = range(self._position, max(self._position, self._recorded_before))
         self._position = left.stop
         return left

@@ -22,7 +22,7 @@ PAUSED, RESTANDARDISED = "paused", "restandardised"  # kinds of notes in the jou
 
 
 class ReferenceMonitor(Monitor):
-    """Row counts and responses alone decide, never the clock: a run that is executed again does the same.
+    """Measures reference stimuli by row counts, never by the clock, so that a run executed again does the same.
 
     Parameters
     ----------

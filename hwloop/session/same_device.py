@@ -45,7 +45,7 @@ class CurrentDevice:
 
     @classmethod
     def of(cls, device: Device, identity: str) -> CurrentDevice:
-        """A device that is open and has just said who it is; called on the thread that owns it."""
+        """Describe a device that has just been opened; called on the thread that owns it."""
         return cls(
             device.describe(identity),
             identity,
@@ -120,7 +120,7 @@ class RecordedDevice:
         return (self.fingerprint,) if self.earlier is None else self.earlier
 
     def differences(self, device: CurrentDevice) -> list[str]:
-        """In what the device at hand is another one, in words, the recorded value first; empty for the same."""
+        """List how the open device differs from the recorded one, the recorded value first."""
         if self.description is not None:
             return self.description.differences(device.description)
         if self.fingerprint == device.old_fingerprint:
@@ -130,7 +130,7 @@ class RecordedDevice:
         return ["its channels, limits, units or pace were others"]
 
     def doubts(self, device: CurrentDevice) -> list[str]:
-        """Why the same fingerprint may hide another device all the same, in words; empty if it cannot."""
+        """List why rows of the same fingerprint may still be another device's; empty if they cannot."""
         found = device.description.doubts()
         if self.description is None and not device.old_is_certain:
             found.append(
@@ -187,7 +187,7 @@ def recorded_device(recorder: Recorder, device: CurrentDevice) -> RecordedDevice
 def note_device(
     recorder: Recorder, device: CurrentDevice, recorded: RecordedDevice | None, earlier: Iterable[str]
 ) -> None:
-    """File what is measured from here on under this device, and note it where it is another than before.
+    """File new rows under this device, and note it in the journal if it is new there.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def earlier_rows(
 
 
 def _own_fingerprints(device: CurrentDevice, named: dict[str, RecordedDevice]) -> frozenset[str]:
-    """What rows of this very device may be filed under; an old fingerprint only if it left nothing out."""
+    """Fingerprints that rows of this device may be filed under; an old one only if it left nothing out."""
     own = {device.description.digest()}
     if device.old_is_certain:
         own.add(device.old_fingerprint)

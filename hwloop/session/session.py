@@ -1,4 +1,4 @@
-"""The one road from a trainer to a device."""
+"""Session: measures rows on one device for a trainer, and is the only way there."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ class Session:
         return self._owner
 
     def _identified(self, identity: str, owner: DeviceOwner) -> None:
-        """Who answers is known: say so in the journal, and look for what earlier runs measured on it."""
+        """Note in the journal which device answers, and look up what earlier runs measured on it."""
         device = CurrentDevice.of(self.device, identity)
         recorded = recorded_device(self._recorder, device)
         self._recorder.unit.opened(identity, device.description, owner)
@@ -399,7 +399,7 @@ class Session:
                 own.mirror = disk
 
     def remember_recorded(self) -> None:
-        """What the journal holds beyond what was asked for is known by its stimuli from here on, in any order."""
+        """Remember the journal's rows that were not asked for, so that they are found in any order."""
         left = self._recorder.end_replay()
         for start in range(left.start, left.stop, ROWS_REMEMBERED_AT_ONCE):
             numbers = np.arange(start, min(start + ROWS_REMEMBERED_AT_ONCE, left.stop))

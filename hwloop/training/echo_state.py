@@ -11,7 +11,7 @@ from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
 from hwloop.layers.encode import as_sequences
 from hwloop.layers.standardise import RESOLUTION
-from hwloop.session.kept_fit import KeptFit, digest_of_rows, told
+from hwloop.session.kept_fit import KeptFit, device_request, digest_of_rows
 from hwloop.torch_state import own_torch_state
 from hwloop.training.optimiser import fit_ridge
 from hwloop.training.reservoir import Reservoir
@@ -72,7 +72,7 @@ class EchoState:
         session = self.reservoir.session
         request = {
             "sequences": digest_of_rows(sequences),
-            "device": told(session.device),
+            "device": device_request(session.device),
             **self.reservoir.settings(),
         }
         if self._kept is not None:

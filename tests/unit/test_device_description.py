@@ -89,7 +89,7 @@ def described(kind, settings):
     first = {"device": Meter()} if issubclass(kind, DeviceWrapper) else {}
     unnamed = [name for name, p in inspect.signature(kind).parameters.items() if p.kind is p.POSITIONAL_ONLY]
     device = kind.__new__(kind, *(settings.pop(name) for name in unnamed), **first, **settings)
-    return device._made_of.settings
+    return device._built_from_arguments.settings
 
 
 def test_the_table_holds_every_device_wrapper_and_scheme():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Callable, Iterable, Sequence
 
 from hwloop.device.settings import one_of
 from hwloop.simulators.bench.hislip_peer import HislipPeer
@@ -13,7 +12,7 @@ from hwloop.simulators.bench.pty_peer import PtyPeer
 from hwloop.simulators.bench.scpi.instrument import ClientConnection, ClientGone, Instrument
 from hwloop.simulators.bench.scpi.messages import EndlessMessage, MessageStream
 from hwloop.simulators.bench.scpi.status import ScpiError
-from hwloop.simulators.bench.tcp_peer import LOOPBACK, RECEIVE_BYTES, Listener
+from hwloop.simulators.bench.tcp_peer import LOOPBACK, RECEIVE_BYTES, Answer, Listener
 
 
 class InstrumentServer(Listener):
@@ -57,8 +56,6 @@ class InstrumentServer(Listener):
                         client.sendall(reply[0])
         except EndlessMessage:
             self.instrument.report(ScpiError(-363))  # and hang up: where the next message begins is not known
-        except ClientGone:
-            pass
         finally:
             self.instrument.session_closed(session)
 
@@ -73,7 +70,7 @@ def _peer_gone(client: socket.socket) -> bool:
         return True
 
 
-class SerialServer:
+class SerialServer(PtyPeer):
     """An instrument at the end of a serial line (a pseudo-terminal).
 
     Parameters
@@ -90,33 +87,23 @@ class SerialServer:
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
         self.misbehaviour: Misbehaviour = Behave()
-        self._closing = False
         self._session = ClientConnection(instrument, gone=lambda: self._closing)
-        self._peer = PtyPeer(self._answer)
-
-    @property
-    def resource_name(self) -> str:
-        """The VISA resource name of the port."""
-        return self._peer.resource_name
+        super().__init__(self._answers)
 
     def close(self) -> None:
         """End the line; safe to call twice."""
         if not self._closing:
-            self._closing = True
-            self._peer.close()
+            super().close()
             self.instrument.session_closed(self._session)
 
-    def disconnect_all(self) -> None:
-        """Nothing: nobody hangs up on a serial line."""
-
-    def _answer(self, message: bytes) -> Iterable[Sequence[bytes]]:
+    def _answers(self, message: bytes) -> list[list[bytes]]:
         try:
             return _replies(self, self._session, message)
         except ClientGone:
             return []
 
 
-class HislipServer:
+class HislipServer(HislipPeer):
     """An instrument behind HiSLIP.
 
     Parameters
@@ -133,33 +120,11 @@ class HislipServer:
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
         self.misbehaviour: Misbehaviour = Behave()
-        self._closing = False
-        self._peer = HislipPeer(self._connected)
+        super().__init__(self._opened)
 
-    @property
-    def resource_name(self) -> str:
-        """The VISA resource name of the instrument."""
-        return self._peer.resource_name
-
-    def close(self) -> None:
-        """Hang up on every client and stop listening; safe to call twice."""
-        self._closing = True
-        self._peer.close()
-
-    def disconnect_all(self) -> None:
-        """Hang up on every client, as a pulled cable does."""
-        self._peer.disconnect_all()
-
-    def _connected(self) -> Callable[[bytes], Iterable[Sequence[bytes]]]:
+    def _opened(self) -> Answer:
         session = ClientConnection(self.instrument, gone=lambda: self._closing)
-
-        def answer(message: bytes) -> Iterable[Sequence[bytes]]:
-            try:
-                return _replies(self, session, message)
-            except ClientGone as gone:
-                raise EOFError from gone
-
-        return answer
+        return lambda message: _replies(self, session, message)
 
 
 def _replies(

@@ -50,7 +50,7 @@ class BenchClock:
 TERMINATOR = b"\n"
 
 
-class ClientGone(Exception):
+class ClientGone(EOFError):
     """The client has hung up, or is hung up on."""
 
 

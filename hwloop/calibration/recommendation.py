@@ -57,6 +57,17 @@ class Recommendation:
         calibrated = {name: value for name in names if (value := getattr(self, name)) is not None}
         return [*wraps, {"name": "calibrated", **calibrated}]
 
+    def rows(self, whole_range: str) -> list[tuple[str, str, str]]:
+        """Name, value and reason of every setting; ``whole_range`` stands for a range that is not narrowed."""
+        values = {
+            "range": "narrowed" if self.input_low else whole_range,
+            "averages": self.averages,
+            "settling_rows": self.settling_rows,
+            "rows_per_call": self.rows_per_call,
+            "correction": "none" if self.correction is None else self.correction["kind"],
+        }
+        return [(name.replace("_", " "), str(value), self.reasons[name]) for name, value in values.items()]
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON; of the correction its kind alone."""
         return {**asdict(self), "correction": None if self.correction is None else self.correction["kind"]}

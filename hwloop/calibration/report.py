@@ -54,20 +54,12 @@ def draw_plots(calibration: Calibration) -> dict[str, bytes]:
 
 
 def _render(calibration: Calibration, device_file: str, images: dict[str, bytes]) -> str:
-    recommended = calibration.recommended
-    settings = {
-        "range": "narrowed" if recommended.input_low else "the device's own",
-        "averages": recommended.averages,
-        "settling_rows": recommended.settling_rows,
-        "rows_per_call": recommended.rows_per_call,
-        "correction": "none" if recommended.correction is None else recommended.correction["kind"],
-    }
     return rendered(
         "hwloop.calibration",
         "report.html.j2",
         calibration=calibration,
         lines=figure_lines(calibration.figures),
         images={name: data_uri(image) for name, image in images.items()},
-        settings=[(name.replace("_", " "), value, recommended.reasons[name]) for name, value in settings.items()],
+        settings=calibration.recommended.rows(whole_range="the device's own"),
         device_file=device_file,
     )

@@ -208,18 +208,10 @@ def _show_calibration(calibration: Calibration, console: Console) -> None:
             table.add_row(Text(group, style="bold"))
         table.add_row(Text(f"  {line.title}"), line.value, line.least, line.greatest, line.unit)
     console.print(table)
-    recommended = calibration.recommended
-    settings = {
-        "range": "narrowed" if recommended.input_low else "as it is",
-        "averages": recommended.averages,
-        "settling_rows": recommended.settling_rows,
-        "rows_per_call": recommended.rows_per_call,
-        "correction": "none" if recommended.correction is None else recommended.correction["kind"],
-    }
     console.print(Text("\nRecommended", style="bold"))
     advice = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
-    for name, value in settings.items():
-        advice.add_row(name.replace("_", " "), str(value), recommended.reasons[name])
+    for row in calibration.recommended.rows(whole_range="as it is"):
+        advice.add_row(*row)
     console.print(advice)
     for warning in calibration.warnings:
         console.print(Text(f"note: {warning}", style="yellow"))

@@ -110,10 +110,6 @@ class HeldReply:
         self._held.pop(key, None)
         self._due.discard(key)
 
-    def _written(self, key: Any) -> None:
-        if key in self._held:
-            self._due.add(key)
-
     @contextlib.contextmanager
     def _outermost(self) -> Iterator[None]:
         """What a transport reads of another one below it is not counted again."""
@@ -132,11 +128,15 @@ class HeldReply:
         if "serial" in sys.modules:
             for kind in _kinds(sys.modules["serial"].SerialBase, "read"):
                 yield kind, "read", self._serial_read(kind.read)
-                yield kind, "write", self._serial_write(kind.write)
+                yield kind, "write", self._noted(kind.write, lambda port, *_: _port(port.port))
         if "pyvisa" in sys.modules:
             for kind in _kinds(sys.modules["pyvisa"].highlevel.VisaLibraryBase, "read"):
                 yield kind, "read", self._visa_read(kind.read)
-                yield kind, "write", self._visa_write(kind.write)
+                yield (
+                    kind,
+                    "write",
+                    self._noted(kind.write, lambda library, session, *_: _visa_key(library, session)),
+                )
 
     def _sockets(self) -> Iterator[tuple[Any, str, Any]]:
         def read(connection: Any, size: int, flags: int, original: Callable[[int], bytes]) -> bytes:
@@ -165,7 +165,7 @@ class HeldReply:
         yield socket.socket, "recv", recv
         yield socket.socket, "recv_into", recv_into
         for name in ("send", "sendall", "sendmsg"):
-            yield socket.socket, name, self._noted(getattr(socket.socket, name), lambda connection: connection)
+            yield socket.socket, name, self._noted(getattr(socket.socket, name), lambda connection, *_: connection)
 
     def _selections(self) -> Iterator[tuple[Any, str, Any]]:
         """For sockets that block: whoever looks first, with a time-out, does not come to read."""
@@ -199,13 +199,15 @@ class HeldReply:
 
         yield os, "read", read
         for name in ("write", "writev"):
-            yield os, name, self._noted(getattr(os, name), _terminal)
+            yield os, name, self._noted(getattr(os, name), lambda file, *_: _terminal(file))
 
-    def _noted(self, original: Callable[..., Any], key_of: Callable[[Any], Any]) -> Callable[..., Any]:
-        def write(where: Any, *arguments: Any) -> Any:
-            if self._held:
-                self._written(key_of(where))
-            return original(where, *arguments)
+    def _noted(self, original: Callable[..., Any], key_of: Callable[..., Any]) -> Callable[..., Any]:
+        """A write, after which a reply that is kept back for its connection is due."""
+
+        def write(*arguments: Any) -> Any:
+            if self._held and (key := key_of(*arguments)) in self._held:
+                self._due.add(key)
+            return original(*arguments)
 
         return write
 
@@ -225,9 +227,6 @@ class HeldReply:
             return data + read(port, min(size - len(data), port.in_waiting)) if short else data
 
         return read
-
-    def _serial_write(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        return self._noted(original, lambda port: _port(port.port))
 
     def _visa_read(self, original: Callable[..., Any]) -> Callable[..., Any]:
         from pyvisa.constants import VI_TMO_INFINITE, ResourceAttribute, StatusCode
@@ -256,14 +255,6 @@ class HeldReply:
                 return data, status
 
         return read
-
-    def _visa_write(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def write(library: Any, session: Any, data: bytes) -> Any:
-            if self._held:
-                self._written(_visa_key(library, session))
-            return original(library, session, data)
-
-        return write
 
 
 def _put_back(owner: Any, name: str, before: Any) -> None:

@@ -34,6 +34,12 @@ LONGEST_SECONDS = 60.0  # of drivers whose own time-outs are long, fewer reads a
 TRIALS = 5  # a fault must show in each
 SHARED_LINES = 10
 WAIT_SECONDS = 0.25  # for the other device; it may rightly wait for a lock that the first one holds
+# Two a line of the driver, one of them interrupted; references; and the confirmation.
+RECOVERY_ROWS = 2 * (INTERRUPTED_LINES + PROBES) + REFERENCES * (PROBES + 1) + 1
+# One that is watched, references, and the trials.
+LATE_ROWS = 1 + (REFERENCES + LATE_READS + TRIALS - 1) * (NEXT_ROWS + 1)
+# A screen over lines of the driver, then the pairs, with the other device's rows.
+TWO_ROWS = 2 * SHARED_LINES + 5 + 3 * PAIRS
 LATE_ADVICE = (
     "after a time-out open the connection anew, before the next question or in open() after a DeviceDisconnected; "
     "where that is the same wire (serial, USB) read up to the answer to a question that only its own answer fits, "
@@ -76,12 +82,7 @@ class _RightAnswers:
         return float(between[np.triu_indices(len(between), 1)].min())
 
 
-def _recovery_rows(examination: Examination) -> int:
-    """Two a line of the driver, one of them interrupted; references; and the confirmation."""
-    return 2 * (INTERRUPTED_LINES + PROBES) + REFERENCES * (PROBES + 1) + 1
-
-
-@promise("recovery", "right answers after an interrupted call, close and open", rows=_recovery_rows)
+@promise("recovery", "right answers after an interrupted call, close and open", rows=RECOVERY_ROWS)
 def recovery(examination: Examination) -> Finding:
     """After a time-out or Ctrl-C in mid-call, close and open lead back to right answers, not to stale ones.
 
@@ -140,12 +141,7 @@ def recovery(examination: Examination) -> Finding:
     return passed(f"right answers after calls interrupted at {len(chosen)} lines of the driver", **figures)
 
 
-def _late_rows(examination: Examination) -> int:
-    """One that is watched, references, and the trials."""
-    return 1 + REFERENCES * (NEXT_ROWS + 1) + (LATE_READS + TRIALS - 1) * (NEXT_ROWS + 1)
-
-
-@promise("late-replies", "an answer that comes after its time-out is nobody's answer", rows=_late_rows)
+@promise("late-replies", "an answer that comes after its time-out is nobody's answer", rows=LATE_ROWS)
 def late_replies(examination: Examination) -> Finding:
     """A reply that comes after its time-out is never taken for the answer to a later question.
 
@@ -166,7 +162,7 @@ def late_replies(examination: Examination) -> Finding:
                 "not tried: the driver reads nothing through PyVISA, PySerial, a socket or a terminal in this "
                 "process, on the thread that calls it"
             )
-        examination.require(late_replies.rows(examination) - 1)
+        examination.require(LATE_ROWS - 1)
         if survey.glitches.mean() > MOST_GLITCHES:
             return note("not tried: too many rows are lost to tell a late reply", "mend 'repeatability' first")
         reads = held.reads
@@ -252,12 +248,7 @@ class _LateReplyTrial:
         raise DeviceError("every call fails")
 
 
-def _two_rows(examination: Examination) -> int:
-    """A screen over lines of the driver, then the pairs, with the other device's rows."""
-    return 2 * SHARED_LINES + 5 + 3 * PAIRS
-
-
-@promise("two-at-once", "two sessions at once do not corrupt each other", rows=_two_rows)
+@promise("two-at-once", "two sessions at once do not corrupt each other", rows=TWO_ROWS)
 def two_at_once(examination: Examination) -> Finding | Undecided:
     """Two sessions with a device each, opened at the same moment, answer as each does alone.
 
@@ -270,7 +261,7 @@ def two_at_once(examination: Examination) -> Finding | Undecided:
     probe, disturbing = moderate(examination.spec, 1, rng), strong(examination.spec, rng)
     try:
         journal = examination.journal_of("second-object")
-        other = Session(examination.make_device(), journal=journal, budget=two_at_once.rows(examination))
+        other = Session(examination.make_device(), journal=journal, budget=TWO_ROWS)
     except (HwloopError, OSError) as error:
         return note(f"a second object could not be made ({error}), so two could not be used at once")
     try:

@@ -113,13 +113,21 @@ class ReadNoise(RandomStep):
 
 
 @dataclass(frozen=True)
-class SoftSaturation(Imperfection):
-    """Gradual saturation, y = s / (1 + abs(s) / level): half the level at s = level."""
+class Saturation(Imperfection):
+    """A detector that gives ``level`` at most, on both signs."""
 
     level: float = 1.0
 
     def __post_init__(self) -> None:
         real_number("saturation level", self.level, low=1e-9)
+
+    @abstractmethod
+    def slope(self, signal: Float64Array) -> Float64Array:
+        """Derivative of the reading by the signal."""
+
+
+class SoftSaturation(Saturation):
+    """Gradual saturation, y = s / (1 + abs(s) / level): half the level at s = level."""
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
         """The compressed signal, within (-level, level)."""
@@ -133,14 +141,8 @@ class SoftSaturation(Imperfection):
         return np.asarray((1.0 + np.abs(signal) / self.level) ** -2)
 
 
-@dataclass(frozen=True)
-class HardSaturation(Imperfection):
+class HardSaturation(Saturation):
     """Abrupt saturation: linear up to ``level``, constant beyond, on both signs."""
-
-    level: float = 1.0
-
-    def __post_init__(self) -> None:
-        real_number("saturation level", self.level, low=1e-9)
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
         """The clipped signal, within [-level, level]."""

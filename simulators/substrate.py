@@ -26,16 +26,14 @@ from hwloop.simulators.imperfections import (
     Imperfection,
     ImperfectionChain,
     ReadNoise,
+    Saturation,
     ShotNoise,
     SoftSaturation,
 )
 from hwloop.simulators.threads import each_block
 
 Range = tuple[float, float]
-SATURATIONS: dict[str, type[SoftSaturation] | type[HardSaturation]] = {
-    "soft": SoftSaturation,
-    "hard": HardSaturation,
-}
+SATURATIONS: dict[str, type[Saturation]] = {"soft": SoftSaturation, "hard": HardSaturation}
 
 
 class Camera(SettingsGroup):

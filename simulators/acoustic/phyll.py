@@ -25,7 +25,13 @@ from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.device.streams import NoiseStream
 from hwloop.simulators.acoustic.medium import Complex
-from hwloop.simulators.acoustic.readings import Background, Floor, GainGlitches, GroupJitter, WanderingGain
+from hwloop.simulators.acoustic.readings import (
+    Background,
+    GainGlitches,
+    GroupJitter,
+    QuadratureNoise,
+    WanderingGain,
+)
 from hwloop.simulators.acoustic.tone_field import ToneSetup
 from hwloop.simulators.imperfections import ImperfectionChain
 
@@ -74,7 +80,7 @@ class Phyll:
                 GroupJitter(channel_jitter, each, stream("channel-jitter")),
                 WanderingGain(loadings[np.newaxis], DRIFT_ROWS, stream("gain-drift")),
                 GainGlitches(self._constants["glitch_rate"], gains.T, each, stream("glitches")),
-                Floor(floor, stream("floor")),
+                QuadratureNoise(floor, stream("floor")),
             ),
         )
 

@@ -124,7 +124,7 @@ class Background(Imperfection):
 
 
 @dataclass(frozen=True)
-class Floor(RandomStep):
+class QuadratureNoise(RandomStep):
     """White noise of each quadrature, with a standard deviation of its own for each amplitude, (amplitudes,)."""
 
     std: Float64Array

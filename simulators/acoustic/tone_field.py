@@ -185,17 +185,6 @@ NEGLIGIBLE = 3e-4  # of the strongest line read: weaker ones are not judged
 ROWS_CHECKED = 2
 
 
-class AccuracyWarning(UserWarning):
-    """A simulated response is less accurate than the simulator promises."""
-
-
-@dataclass(frozen=True)
-class AccuracyDoubt(Event):
-    """Rows of a simulation are in doubt: the solver gave up, or the lines need more harmonics."""
-
-    reason: str
-
-
 class HarmonicsCheck:
     """Compares lines with those from twice the harmonics, on the loudest rows so far.
 
@@ -234,3 +223,14 @@ def largest_change(coarse: Complex, fine: Complex) -> float:
     size = np.abs(fine)
     judged = size > NEGLIGIBLE * size.max(initial=0.0)
     return float(np.max(np.abs(coarse - fine)[judged] / size[judged], initial=0.0))
+
+
+class AccuracyWarning(UserWarning):
+    """A simulated response is less accurate than the simulator promises."""
+
+
+@dataclass(frozen=True)
+class AccuracyDoubt(Event):
+    """Rows of a simulation are in doubt: the solver gave up, or the lines need more harmonics."""
+
+    reason: str

@@ -245,7 +245,7 @@ class Served:
                 return _reply(_description(self._object))
             return _reply(self._call(op, header, arguments, arrays))
         except BaseException as error:
-            kinds = [kind.__name__ for kind in type(error).__mro__]
+            kinds = [getattr(kind, "arrives_as", kind.__name__) for kind in type(error).__mro__]
             text = traceback.format_exc()[-LONGEST_TEXT:]
             message = str(error)[:LONGEST_TEXT]
             return {"op": "error", "kinds": kinds, "message": message, "traceback": text}, {}
@@ -312,8 +312,10 @@ def _description(served: Any) -> Any:
     return served.describe().as_bytes() if hasattr(served, "described_settings") else None
 
 
-class LimitError(ValueError):
+class OutOfLimits(ValueError):
     """A stimulus lies outside the device's physical limits; nothing has reached the device."""
+
+    arrives_as = "LimitError"  # the trainer's class for it, by name: this file imports nothing of hwloop
 
 
 def checked(inputs: np.ndarray[Any, Any], spec: dict[str, Any] | None) -> np.ndarray[Any, Any]:
@@ -323,19 +325,21 @@ def checked(inputs: np.ndarray[Any, Any], spec: dict[str, Any] | None) -> np.nda
         if inputs.ndim != 2 or inputs.shape[1] != spec["n_inputs"]:
             raise ValueError(f"stimuli must have shape (rows, {spec['n_inputs']}), not {inputs.shape}")
         if not ((inputs >= low) & (inputs <= high)).all():
-            raise LimitError(f"a stimulus lies outside of {low} to {high}; nothing was sent")
+            raise OutOfLimits(f"a stimulus lies outside of {low} to {high}; nothing was sent")
     return inputs
 
 
-class BadReading(ValueError):
+class MarkedInvalid(ValueError):
     """The object answered with values that it marks as invalid itself."""
+
+    arrives_as = "BadReading"
 
 
 def _unmasked(reply: Any) -> np.ndarray[Any, Any]:
     """The reply as an array, whose mask would not travel with it."""
     rows = list(reply) if isinstance(reply, (list, tuple)) else [reply]
     if any(np.ma.is_masked(each) for each in [*rows, np.asanyarray(reply)]):
-        raise BadReading("some values of the reply are masked; they are no readings")
+        raise MarkedInvalid("some values of the reply are masked; they are no readings")
     return np.asarray(reply)
 
 

@@ -107,11 +107,13 @@ def meanings_of(part: Any) -> dict[str, str]:
     found: dict[str, str] = {}
     for kind in reversed(type(part).__mro__):
         names: list[str] = []
+        own: dict[str, str] = {}
         for line in inspect.cleandoc(kind.__doc__ or "").splitlines():
             if line and not line.startswith(" "):
                 names = line.split(", ")
-            elif line and names:
-                found |= {name: f"{found.get(name, '')} {line.strip()}".strip() for name in names}
+            elif line:
+                own |= {name: f"{own.get(name, '')} {line.strip()}".strip() for name in names}
+        found |= own
     return found
 
 

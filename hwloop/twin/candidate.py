@@ -44,14 +44,14 @@ class Candidate(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class ChannelScaling:
+class ColumnScaling:
     """The affine map ``(values - centre) / spread``, channel by channel; both of shape (n_channels,)."""
 
     centre: Float64Array
     spread: Float64Array
 
     @classmethod
-    def fitted_to(cls, values: Float64Array) -> ChannelScaling:
+    def fitted_to(cls, values: Float64Array) -> ColumnScaling:
         """Mean and standard deviation of each column; a column that never changes is only centred."""
         spread = values.std(axis=0)
         constant = np.ptp(values, axis=0) == 0

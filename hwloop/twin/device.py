@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 from hwloop.blocks import in_fixed_blocks
 from hwloop.device import Device, DeviceSpec
 from hwloop.device.spec import Float64Array
-from hwloop.twin.candidate import MAD_TO_SIGMA, ChannelScaling, Model
+from hwloop.twin.candidate import MAD_TO_SIGMA, ColumnScaling, Model
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +204,7 @@ class Twin(Device):
     def __init__(
         self,
         spec: DeviceSpec,
-        scaling: ChannelScaling,
+        scaling: ColumnScaling,
         model: Model,
         report: TwinReport,
         noise: ResidualNoise | None = None,

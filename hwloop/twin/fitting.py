@@ -11,9 +11,9 @@ import numpy as np
 from hwloop.device import DeviceSpec
 from hwloop.device.spec import Float64Array
 from hwloop.errors import DatasetError, TrainingDiverged
-from hwloop.twin.candidate import Candidate, ChannelScaling
+from hwloop.twin.candidate import Candidate, ColumnScaling
 from hwloop.twin.device import CandidateScore, ResidualNoise, Twin, TwinReport
-from hwloop.twin.linear import Affine
+from hwloop.twin.linear import AffineCandidate
 from hwloop.twin.mlp import Perceptron
 from hwloop.twin.modulus import Modulus
 
@@ -23,7 +23,7 @@ HELD_OUT_FRACTION = 0.15
 
 def default_candidates() -> tuple[Candidate, ...]:
     """The candidates that :func:`fit` tries, the simplest first."""
-    return (Affine(), Modulus(), Perceptron())
+    return (AffineCandidate(), Modulus(), Perceptron())
 
 
 def fit(inputs: Any, outputs: Any, seed: int = 0, candidates: tuple[Candidate, ...] | None = None) -> Twin:
@@ -60,7 +60,7 @@ def fit(inputs: Any, outputs: Any, seed: int = 0, candidates: tuple[Candidate, .
     order = rng.permutation(len(stimuli))
     n_held_out = max(2, round(HELD_OUT_FRACTION * len(stimuli)))
     held_out, fitted = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
-    scaling = ChannelScaling.fitted_to(stimuli[fitted])
+    scaling = ColumnScaling.fitted_to(stimuli[fitted])
     standardised = scaling.forward(stimuli)
 
     scores, predictions = [], {}

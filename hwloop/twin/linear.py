@@ -39,8 +39,8 @@ class AffineModel(Model):
         return ExactProduct(self.matrix)
 
 
-class Affine(Candidate):
-    """Affine map by least squares on clipped residuals."""
+class AffineCandidate(Candidate):
+    """AffineCandidate map by least squares on clipped residuals."""
 
     name = "linear"
 

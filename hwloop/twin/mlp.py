@@ -11,7 +11,7 @@ import numpy as np
 
 from hwloop.blocks import ExactProduct
 from hwloop.device.spec import Float64Array
-from hwloop.twin.candidate import HUBER_THRESHOLD, Candidate, ChannelScaling, Model
+from hwloop.twin.candidate import HUBER_THRESHOLD, Candidate, ColumnScaling, Model
 
 HIDDEN_WIDTHS = (64, 64)
 STEPS = 800
@@ -25,7 +25,7 @@ class PerceptronModel(Model):
 
     weights: tuple[Float64Array, ...]
     biases: tuple[Float64Array, ...]
-    scaling: ChannelScaling
+    scaling: ColumnScaling
 
     def __call__(self, stimuli: Float64Array) -> Float64Array:
         """The network's response."""
@@ -62,7 +62,7 @@ class Perceptron(Candidate):
 
         with own_torch_state():
             generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-            scaling = ChannelScaling.fitted_to(responses)
+            scaling = ColumnScaling.fitted_to(responses)
             inputs = torch.as_tensor(stimuli, dtype=torch.float32)
             targets = torch.as_tensor(scaling.forward(responses), dtype=torch.float32)
             widths = (inputs.shape[1], *HIDDEN_WIDTHS, targets.shape[1])

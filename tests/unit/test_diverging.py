@@ -20,7 +20,7 @@ from hwloop.registry import TRAINERS
 from hwloop.training.echo_state import EchoState
 from hwloop.training.nodes import fit_nodes
 from hwloop.training.reservoir import DigitalRecurrence
-from hwloop.twin.linear import Affine
+from hwloop.twin.linear import AffineCandidate
 
 WITH_A_RATE = [name for name in TRAINERS.entries() if options(name, lr=1.0)]
 
@@ -97,7 +97,7 @@ def test_a_class_that_takes_every_row_is_said():
 # -- beside the trainers -----------------------------------------------------------------------------------
 
 
-class Broken(Affine):
+class Broken(AffineCandidate):
     """A candidate that gives no numbers."""
 
     name = "broken"
@@ -111,7 +111,7 @@ def test_a_twin_that_diverged_never_wins():
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (60, 4))
     y = x @ rng.normal(size=(4, 3))
-    assert hwloop.twin.fit(x, y, candidates=(Broken(), Affine())).report.winner == "linear"
+    assert hwloop.twin.fit(x, y, candidates=(Broken(), AffineCandidate())).report.winner == "linear"
     with pytest.raises(TrainingDiverged, match="broken gave no finite number"):
         hwloop.twin.fit(x, y, candidates=(Broken(),))
 

@@ -11,13 +11,13 @@ from hwloop import twin
 from hwloop.errors import DatasetError, LimitError
 from hwloop.twin import mlp
 from hwloop.twin.fitting import _rounded_range
-from hwloop.twin.linear import Affine
+from hwloop.twin.linear import AffineCandidate
 from hwloop.twin.mlp import Perceptron
 from hwloop.twin.modulus import Modulus
 
 N_INPUTS, N_OUTPUTS, ROWS = 12, 9, 1500
 NOISE = 0.02  # relative to each output's standard deviation
-FAST = (Affine(), Modulus())
+FAST = (AffineCandidate(), Modulus())
 
 
 def stimuli(rows=ROWS, seed=1):
@@ -132,7 +132,7 @@ def test_the_same_seed_gives_the_same_twin_and_leaves_global_generators_alone(mo
 
 def test_limits_are_the_range_of_the_fitted_stimuli():
     x = stimuli() * 0.4 + 0.1
-    device = twin.fit(x, linear_device(x), candidates=(Affine(),))
+    device = twin.fit(x, linear_device(x), candidates=(AffineCandidate(),))
     np.testing.assert_allclose(device.spec.low, 0.1, atol=1e-12)
     np.testing.assert_allclose(device.spec.high, 0.5, atol=1e-12)
     device.measure(x)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwloop import twin
-from hwloop.twin.linear import Affine
+from hwloop.twin.linear import AffineCandidate
 
 MATRIX = np.array([[1.0, 0.5, 0.0], [0.2, 1.0, 0.3], [0.1, 0.4, 1.0], [1.0, 0.0, 1.0]])
 OFFSET = np.array([0.0, 1.0, 2.0])
@@ -18,7 +18,7 @@ def fitted(noise, rows=6000, seed=0):
     rng = np.random.default_rng(7)
     x = rng.random((rows, 4))
     y = x @ MATRIX + OFFSET
-    return twin.fit(x, y + noise(y, rng), seed=seed, candidates=(Affine(),))
+    return twin.fit(x, y + noise(y, rng), seed=seed, candidates=(AffineCandidate(),))
 
 
 def noise_of(device, stimulus, rows=4000):

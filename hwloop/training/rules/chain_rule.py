@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hwloop.device import Device
 from hwloop.device.spec import Differentiable, Float64Array
 from hwloop.errors import ConfigError
 from hwloop.layers import PhysicalNetwork, Stage
@@ -27,27 +30,6 @@ from hwloop.twin.modulus import Intensity
 PullBack = Callable[[Float64Array, Float64Array], Float64Array]
 
 
-def output_gradients(
-    network: PhysicalNetwork, batch: BatchPass, verdict: Verdict, head: OutputHead, pull_backs: Sequence[PullBack]
-) -> dict[int, Tensor]:
-    """Derivative of each row's loss by the outputs z of every stage but the last, (rows, width).
-
-    Parameters
-    ----------
-    pull_backs
-        The derivative of each stage's device; the first stage's is not asked.
-    """
-    found: dict[int, Tensor] = {}
-    stages = [stage for _, stage, _ in network]
-    by_features = head.feature_gradient(verdict.error, len(stages) - 1)
-    for number in range(len(stages) - 1, 0, -1):
-        by_inputs = input_gradient(stages[number], batch.stimuli[number], by_features, pull_backs[number])
-        found[number - 1] = by_inputs
-        weight = stages[number - 1].linear.effective_weight
-        by_features = head.feature_gradient(verdict.error, number - 1) + by_inputs @ weight
-    return found
-
-
 def input_gradient(stage: Stage, stimuli: Float64Array, by_features: Tensor, pull_back: PullBack) -> Tensor:
     """Derivative by what a stage encoded (rows, n), from that by its features; float32, no gradient of its own."""
     n_outputs = stage.spec.n_outputs
@@ -59,33 +41,61 @@ def input_gradient(stage: Stage, stimuli: Float64Array, by_features: Tensor, pul
     return by_inputs.to(torch.float32).detach()
 
 
-class ExactGradient(OutputGradients):
-    """The chain rule through every stage, with the derivative that the device itself tells."""
+class ChainRule(OutputGradients):
+    """Backpropagation from the last stage to the second; what stands for a device's derivative differs."""
 
     resumable = True
-    uses_model = "the simulated device's own derivative, which no hardware can tell"
-
-    def check(self, network: PhysicalNetwork) -> None:
-        """Every device after the first stage's must be a simulation with a derivative."""
-        for number, _, session in network:
-            if number > 0 and not isinstance(session.device, Differentiable):
-                raise ConfigError(
-                    f"exact-gradient needs the derivative of the device of stage {number + 1}, which "
-                    f"{type(session.device).__name__} cannot tell: only simulations with a method pull_back can "
-                    "(optical-fibre, relu-layer). Take a trainer that learns from measured rows alone, such as "
-                    "local, or physics-aware, which fits a model to them"
-                )
 
     def begin(self, network: PhysicalNetwork, n_classes: int, rng: torch.Generator) -> None:
         """The devices are the network's."""
         self._network = network
-        self._pull_backs: list[PullBack] = [
-            cast(Differentiable, session.device).pull_back for _, _, session in network
-        ]
 
-    def by_outputs(self, batch: BatchPass, verdict: Verdict, head: OutputHead) -> Mapping[int, Tensor]:
-        """Backpropagation."""
-        return output_gradients(self._network, batch, verdict, head, self._pull_backs)
+    def check(self, network: PhysicalNetwork) -> None:
+        """Refuse a device after the first stage's that lacks what the rule needs."""
+        for number, _, session in network:
+            if number > 0 and (lack := self.lack(number + 1, session.device)):
+                raise ConfigError(lack)
+
+    def lack(self, stage: int, device: Device) -> str:
+        """What the device of a stage, from 1, lacks; empty if nothing."""
+        return ""
+
+    @abstractmethod
+    def pull_backs(self, batch: BatchPass) -> Sequence[PullBack]:
+        """The derivative of each stage's device; the first stage's is not asked."""
+
+    def by_outputs(self, batch: BatchPass, verdict: Verdict, head: OutputHead) -> dict[int, Tensor]:
+        """Derivative of each row's loss by the outputs z of every stage but the last, (rows, width)."""
+        found: dict[int, Tensor] = {}
+        pull_backs, stages = self.pull_backs(batch), [stage for _, stage, _ in self._network]
+        by_features = head.feature_gradient(verdict.error, len(stages) - 1)
+        for number in range(len(stages) - 1, 0, -1):
+            by_inputs = input_gradient(stages[number], batch.stimuli[number], by_features, pull_backs[number])
+            found[number - 1] = by_inputs
+            weight = stages[number - 1].linear.effective_weight
+            by_features = head.feature_gradient(verdict.error, number - 1) + by_inputs @ weight
+        return found
+
+
+class ExactGradient(ChainRule):
+    """The chain rule through every stage, with the derivative that the device itself tells."""
+
+    uses_model = "the simulated device's own derivative, which no hardware can tell"
+
+    def lack(self, stage: int, device: Device) -> str:
+        """A derivative, which only a simulation can have."""
+        if isinstance(device, Differentiable):
+            return ""
+        return (
+            f"exact-gradient needs the derivative of the device of stage {stage}, which {type(device).__name__} "
+            "cannot tell: only simulations with a method pull_back can (optical-fibre, relu-layer). Take a "
+            "trainer that learns from measured rows alone, such as local, or physics-aware, which fits a model to "
+            "them"
+        )
+
+    def pull_backs(self, batch: BatchPass) -> Sequence[PullBack]:
+        """The devices' own."""
+        return [cast(Differentiable, session.device).pull_back for session in self._network.sessions]
 
 
 TWINS: dict[str, tuple[Candidate, ...]] = {c.name: (c,) for c in (*default_candidates(), Intensity())} | {
@@ -149,7 +159,7 @@ class _Rows:
 
 
 @dataclass(eq=False)
-class TwinGradient(WithOptions, OutputGradients):
+class TwinGradient(WithOptions, ChainRule):
     """The chain rule, with the derivative of a twin for each device in the place of its own.
 
     The twins are fitted to the rows that training measured, after epochs 1, 4, 16 and so on: as the maps move,
@@ -167,12 +177,11 @@ class TwinGradient(WithOptions, OutputGradients):
     twin: str = option("modulus", one_of(TWINS))
     twin_rows: int = option(2000, whole_number(MIN_ROWS))
 
-    resumable = True
     uses_model = "a twin of each device, fitted to the rows that training measured"
 
     def begin(self, network: PhysicalNetwork, n_classes: int, rng: torch.Generator) -> None:
         """No twin yet."""
-        self._network = network
+        super().begin(network, n_classes, rng)
         seeds = torch.randint(2**31, (len(network),), generator=rng).tolist()
         self._seen = [_Rows(self.twin_rows, TWINS[self.twin], seed) for seed in seeds]
 
@@ -190,11 +199,11 @@ class TwinGradient(WithOptions, OutputGradients):
         for number, seen in enumerate(self._seen):
             seen.restore(part(state, f"{number}."))
 
-    def by_outputs(self, batch: BatchPass, verdict: Verdict, head: OutputHead) -> Mapping[int, Tensor]:
-        """Backpropagation through the twins; the rows are kept for the next ones."""
+    def pull_backs(self, batch: BatchPass) -> Sequence[PullBack]:
+        """Those of the twins; the batch's rows are kept for the next ones."""
         for number, responses in batch.responses.items():
             self._seen[number].add(batch.stimuli[number], responses)
-        return output_gradients(self._network, batch, verdict, head, [seen.pull_back for seen in self._seen])
+        return [seen.pull_back for seen in self._seen]
 
     def epoch_done(self, epoch: int) -> None:
         """Fit after epochs 1, 4, 16, ..."""
@@ -251,7 +260,7 @@ class NudgeContrast:
 
 
 @dataclass(eq=False)
-class NudgedStates(WithOptions, OutputGradients):
+class NudgedStates(WithOptions, ChainRule):
     """The chain rule through every stage, with a contrast of nudged states in the place of a derivative.
 
     Each device after the first is measured free, as a part of the network; then, from the last to the second,
@@ -271,33 +280,27 @@ class NudgedStates(WithOptions, OutputGradients):
     size: float = option(0.2, NUDGE_SHARE)
     states: str = option("symmetric", one_of(STATES))
 
-    resumable = True
-
     def rows_a_sample(self, stage: int) -> int:
         """A free row and the nudged ones in every stage but the first."""
         return 1 + len(STATES[self.states]) if stage > 0 else 0
 
-    def check(self, network: PhysicalNetwork) -> None:
-        """Every device after the first stage's must take nudges."""
-        for number, _, session in network:
-            if number > 0 and not session.device.spec.n_nudges:
-                raise ConfigError(
-                    f"eqprop needs a nudged state, which the device of stage {number + 1}, "
-                    f"{type(session.device).__name__}, does not have: its spec names no inputs that push on what "
-                    "its outputs read (DeviceSpec.n_nudges; settled-oscillators has them). Take a trainer that "
-                    "needs nothing of the device, such as local or node-perturbation"
-                )
+    def lack(self, stage: int, device: Device) -> str:
+        """Inputs that nudge."""
+        if device.spec.n_nudges:
+            return ""
+        return (
+            f"eqprop needs a nudged state, which the device of stage {stage}, {type(device).__name__}, does not "
+            "have: its spec names no inputs that push on what its outputs read (DeviceSpec.n_nudges; "
+            "settled-oscillators has them). Take a trainer that needs nothing of the device, such as local or "
+            "node-perturbation"
+        )
 
     def begin(self, network: PhysicalNetwork, n_classes: int, rng: torch.Generator) -> None:
-        """The devices are the network's; the first one's derivative is never asked for."""
-        self._network = network
+        """The first device's derivative is never asked for."""
+        super().begin(network, n_classes, rng)
         self._contrasts = [NudgeContrast(session, self.size, STATES[self.states]) for session in network.sessions]
 
-    def by_outputs(self, batch: BatchPass, verdict: Verdict, head: OutputHead) -> Mapping[int, Tensor]:
-        """Backpropagation in which every device answers for itself."""
-
-        def pull_back(number: int) -> PullBack:
-            return lambda stimuli, gradients: self._contrasts[number](batch.responses[number], stimuli, gradients)
-
-        answering = [pull_back(number) for number in range(len(self._contrasts))]
-        return output_gradients(self._network, batch, verdict, head, answering)
+    def pull_backs(self, batch: BatchPass) -> Sequence[PullBack]:
+        """Every device answers for itself."""
+        asked = range(1, len(self._contrasts))
+        return [nothing_known, *(partial(self._contrasts[n], batch.responses[n]) for n in asked)]

@@ -106,7 +106,7 @@ class OutputErrorSettings(Settings):
     Attributes
     ----------
     epochs
-        Passes over the training samples, each of which is measured.
+        Passes over the training samples.
     batch_samples
         Training samples an update.
     head_lr

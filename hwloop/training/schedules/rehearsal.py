@@ -20,9 +20,7 @@ from hwloop.training.options import (
     COUNT,
     FINITE_NOT_NEGATIVE,
     INNER_SHARE,
-    NOT_NEGATIVE,
     POSITIVE,
-    Settings,
     chosen,
     option,
     whole_number,
@@ -31,6 +29,7 @@ from hwloop.training.plans import typical_deviation
 from hwloop.training.rules.chain_rule import TWINS, input_gradient
 from hwloop.training.rules.output_error import OutputHead
 from hwloop.training.schedules import Fit, Schedule
+from hwloop.training.schedules.output_error import OutputErrorSettings
 from hwloop.training.state import SavedState, TrainingState
 from hwloop.twin import Candidate, Twin
 from hwloop.twin import fit as fit_twin
@@ -38,8 +37,8 @@ from hwloop.twin.fitting import MIN_ROWS
 
 
 @dataclass(frozen=True)
-class RehearsalSettings(Settings):
-    """How a map is trained against a twin.
+class RehearsalSettings(OutputErrorSettings):
+    """How a map is trained against a twin: passes over the training rows go through the twin, and cost no row.
 
     Attributes
     ----------
@@ -48,24 +47,13 @@ class RehearsalSettings(Settings):
         map; 20 rows at least.
     twin_rows
         The last rows of a device, to which its twin is fitted.
-    epochs
-        Passes over the training rows, through the twin; they cost no row.
-    batch_samples
-        Training samples an update.
     lr
         Peak learning rate of the map's AdamW.
-    head_lr
-        Peak learning rate of the head's AdamW.
-    weight_decay
-        Decoupled decay, multiplied by the learning rate in each step.
     input_noise
         Standard deviation of the noise added to the inputs in training; the twins of the stages say what they
         would have answered, in units of that of all inputs. 0: the measured responses are used as they are.
     interface_noise
         Standard deviation of the noise added to the features that the map sees in training, in units of a
-        channel's standard deviation.
-    response_noise
-        Standard deviation of the noise added to the features that the head sees in training, in units of a
         channel's standard deviation.
     """
 
@@ -74,11 +62,8 @@ class RehearsalSettings(Settings):
     epochs: int = option(120, COUNT)
     batch_samples: int = option(128, COUNT)
     lr: float = option(0.02, POSITIVE)
-    head_lr: float = option(0.01, POSITIVE)
-    weight_decay: float = option(1.0, NOT_NEGATIVE)
     input_noise: float = option(0.4, FINITE_NOT_NEGATIVE)
     interface_noise: float = option(0.2, FINITE_NOT_NEGATIVE)
-    response_noise: float = option(0.2, NOT_NEGATIVE)
 
 
 @dataclass

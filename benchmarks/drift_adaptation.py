@@ -38,7 +38,7 @@ def main() -> None:
     print_table(
         f"{len(config.seeds)} seeds, {LAST_STEP} steps",
         HEADINGS,
-        [course_line(course) for course in result.courses],
+        [course_line(course, result.metric) for course in result.courses],
     )
     print_table(
         "mean accuracy (%) at",

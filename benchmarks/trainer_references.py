@@ -134,9 +134,8 @@ if __name__ == "__main__":
     parser.add_argument("--activations", default="linear,relu")
     parser.add_argument("--device", default="optical-fibre")
     parser.add_argument("--validation", type=float, default=0.0, help="share to hold out and to score on instead")
-    parser.add_argument(
-        "--options", type=json.loads, default=sized({}, short={"epochs": 1}), help="of every trainer, as JSON"
-    )
+    quick = sized({}, short={"epochs": 1, "min_steps": 2})
+    parser.add_argument("--options", type=json.loads, default=quick, help="of every trainer, as JSON")
     arguments = parser.parse_args()
     lines = []
     for name, dataset, activation in itertools.product(

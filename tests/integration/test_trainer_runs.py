@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
+from small_fits import each_trainer
 
 import hwloop
 from hwloop.experiment.config import load_experiment
@@ -32,7 +33,7 @@ def toml_lines(settings: dict[str, int | float | str]) -> str:
     return "\n".join(f"{key} = {json.dumps(value)}" for key, value in settings.items())
 
 
-@every_trainer
+@pytest.mark.parametrize("name", each_trainer("block", "dfa", "ff", "local", "phyll", "readout"))
 def test_a_saved_network_predicts_the_same_again(name, tmp_path):
     X, y = load_digits(return_X_y=True)
     kind, settings = SERVED_BY.get(name, FIBRE)

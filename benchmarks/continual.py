@@ -23,6 +23,7 @@ from hwloop.adapt.local_heads import RecursiveHeads, RecursiveLeastSquares, fine
 from hwloop.experiments.dataset import split
 from hwloop.layers import Stage
 from hwloop.registry import DATASETS
+from hwloop.tasks import Classification
 from hwloop.training.objectives.class_scores import Head
 from hwloop.training.optimiser import AdamSettings
 
@@ -38,7 +39,7 @@ class Learner:
 
     def __init__(self, stage: Stage, rng: torch.Generator) -> None:
         self.stage, self.rng = stage, rng
-        self.head = Head(WIDTH, CLASSES, 0.1, rng)
+        self.head = Head(WIDTH, Classification(CLASSES), 0.1, rng)
 
     def learn(self, features: torch.Tensor, labels: torch.Tensor) -> None:
         raise NotImplementedError

@@ -18,14 +18,15 @@ from hwloop.device.spec import Float64Array
 from hwloop.errors import BudgetExceeded, ConfigError, DatasetError, HwloopWarning, TrainingDiverged
 from hwloop.layers import PhysicalNetwork
 from hwloop.layers.network import as_rows
+from hwloop.layers.rowwise import plain_array
 from hwloop.reference import Responses
 from hwloop.reference.drift import change
 from hwloop.session import Session
 from hwloop.session.account import is_whole
 from hwloop.session.same_device import joined
+from hwloop.tasks.classification import as_classes
 from hwloop.torch_state import own_torch_state
 from hwloop.training.history import require_finite
-from hwloop.training.labels import as_classes
 
 PURPOSE = "adapt"
 
@@ -204,7 +205,7 @@ class Adapter:
 
     def _labelled(self, inputs: Any, labels: Any) -> tuple[Tensor, Tensor]:
         rows = as_rows(inputs)
-        classes = as_classes(labels, len(rows))
+        classes = as_classes(plain_array(labels, "labels"), len(rows))
         assert self.network.readout is not None
         known = self.network.readout.settings()
         n_classes = known["n_classes"] if "n_classes" in known else known["shape"][-1]

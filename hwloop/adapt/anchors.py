@@ -18,12 +18,12 @@ from hwloop.errors import CheckpointError, ConfigError, HwloopWarning
 from hwloop.journal.durable_files import atomic_write
 from hwloop.layers import PhysicalNetwork
 from hwloop.layers.network import as_rows
-from hwloop.layers.rowwise import rows_as_tensor
+from hwloop.layers.rowwise import plain_array, rows_as_tensor
 from hwloop.reference import Noise
 from hwloop.reference.drift import averaged, noise_of
 from hwloop.runs.checkpoints import metadata_of, sum_of_arrays
+from hwloop.tasks.classification import as_classes
 from hwloop.torch_state import own_torch_state
-from hwloop.training.labels import as_classes
 
 WATCHED = 8  # anchors that tell whether the device has moved
 SEAL = "sha256"  # of all tensors, among the file's metadata
@@ -103,7 +103,9 @@ class Anchors:
         rows = as_rows(inputs)
         if len(rows) < WATCHED:
             raise ConfigError(f"anchors are at least {WATCHED} rows, not {len(rows)}; give training rows")
-        classes = None if labels is None else torch.from_numpy(as_classes(labels, len(rows)))
+        classes = (
+            None if labels is None else torch.from_numpy(as_classes(plain_array(labels, "labels"), len(rows)))
+        )
         recorded = []
         with network.opened():
             for _, stage, session in network:

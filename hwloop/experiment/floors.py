@@ -114,7 +114,7 @@ class NullPhysics(Floor):
         network = PhysicalNetwork([nulls[session] for session in sessions], build_stages(config), seed=data.seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", HwloopWarning)  # that zeros never vary is what they are for
-            trainer.fit(network, data.train.inputs, data.train.targets)
+            trainer.fit(network, data.train.inputs, data.train.targets, **data.task.fit_options())
         passes = trainer.predict_cost(1, data.task.n_outputs, 1)
         computed = passes * sum(self.multiply_adds(session.device) for session in sessions)
         return network_trial(network, data, network.multiply_adds + computed)
@@ -143,7 +143,7 @@ class OneStageFloor(Floor):
         network = PhysicalNetwork(sessions[0], build_stages(config, count=1), seed=data.seed)
         rows = trainer.cost(len(data.train), data.task.n_outputs, 1)
         with sessions[0].counting_on_memory(0 if self._measures(config, data) else rows):
-            trainer.fit(network, data.train.inputs, data.train.targets)
+            trainer.fit(network, data.train.inputs, data.train.targets, **data.task.fit_options())
             predicted = network.predict(data.test.inputs)
         stage = next(stage for _, stage, _ in network)
         return Trial(

@@ -120,9 +120,18 @@ class SeedRun:
         validation = None if held_out is None else (held_out.inputs, held_out.targets)
         train = data.train
         saved = self.keep.to_go_on_from(self.trainer)
-        extra = {} if saved is None else {"saved": saved}  # a third party's fit may not know of it
+        extra = data.task.fit_options()  # a third party's fit may not know of it
+        if saved is not None:
+            extra["saved"] = saved
         history = self.trainer.fit(
-            network, train.inputs, train.targets, validation, [self.emit], self.keep.checkpoint, **extra
+            network,
+            train.inputs,
+            train.targets,
+            validation,
+            [self.emit],
+            self.keep.checkpoint,
+            **extra,
+            **data.task.fit_options(),
         )
         predicted = network.predict(data.test.inputs)
         # A row costs what it costs, whichever run paid for it.

@@ -20,6 +20,7 @@ from hwloop.layers.stage import Stage
 from hwloop.registry import TRAINERS
 from hwloop.session import Measurement, Session
 from hwloop.session.measurement import rows_a_call
+from hwloop.tasks import LearningTask, task_of_outputs
 from hwloop.torch_state import own_torch_state
 
 Served = tuple[Stage, Session]
@@ -173,6 +174,8 @@ class PhysicalNetwork(nn.Module):
 
     Attributes
     ----------
+    task
+        What it has learned; ``None`` before a fit, and for a classification of a checkpoint.
     class_names
         What the classes are called, in order; empty if nobody has said. A checkpoint keeps them.
     """
@@ -202,6 +205,7 @@ class PhysicalNetwork(nn.Module):
         self.seed = seed
         self.n_features = 0
         self.readout: Readout | None = None
+        self.task: LearningTask | None = None
         self.class_names: tuple[str, ...] = ()
 
     def _check_clients(self) -> None:
@@ -249,12 +253,6 @@ class PhysicalNetwork(nn.Module):
         """Numbers in a row that is to be predicted: the features, without channels for a label."""
         return self.n_features - (0 if self.readout is None else self.readout.label_channels)
 
-    @property
-    def n_classes(self) -> int:
-        """Classes that the readout tells apart; 0 before there is one."""
-        settings = {} if self.readout is None else self.readout.settings()
-        return int(settings.get("n_classes", settings.get("shape", [0])[-1]))
-
     def prediction_rows(self, rows: int) -> dict[Session, int]:
         """Device rows that predicting so many rows needs, at most, by session."""
         passes = rows if self.readout is None else rows * self.readout.passes
@@ -299,15 +297,19 @@ class PhysicalNetwork(nn.Module):
         rows = as_rows(inputs)
         self._say_what_is_clipped(rows)
         with self.opened(), torch.no_grad():
-            scores = self.readout.log_probabilities(self, rows)
-        probabilities = torch.softmax(scores.to(torch.float64), dim=1)
-        if bool(probabilities.isnan().any()):
-            row = int(probabilities.isnan().any(dim=1).nonzero()[0])
+            outputs = self.readout.log_probabilities(self, rows)
+        answers = self._task_of(outputs).answers(outputs)
+        if bool(answers.isnan().any()):
+            row = int(answers.isnan().any(dim=1).nonzero()[0])
             raise TrainingDiverged(
                 f"the prediction of row {row} is not a number: the training of this network diverged, or its "
                 "weights were changed since; train it again with a lower learning rate"
             )
-        return probabilities.numpy()
+        found: NDArray[np.float64] = answers.numpy()
+        return found
+
+    def _task_of(self, outputs: Tensor) -> LearningTask:
+        return self.task or task_of_outputs(outputs.shape[1])
 
     def _say_what_is_clipped(self, rows: Tensor) -> None:
         encoder = cast(Stage, self.stages[0]).encoder
@@ -319,9 +321,10 @@ class PhysicalNetwork(nn.Module):
                 stacklevel=4,
             )
 
-    def predict(self, inputs: Any) -> NDArray[np.int64]:
-        """The most probable class of each row, as an index from 0; shape (rows,)."""
-        return np.asarray(self.predict_proba(inputs).argmax(axis=1), dtype=np.int64)
+    def predict(self, inputs: Any) -> NDArray[Any]:
+        """The predicted target of each row, shape (rows,): the most probable class, as an index from 0."""
+        answers = self.predict_proba(inputs)
+        return (self.task or task_of_outputs(answers.shape[1])).predictions(answers)
 
     @property
     def multiply_adds(self) -> int:

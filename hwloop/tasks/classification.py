@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -9,11 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.errors import DatasetError, HwloopWarning
 from hwloop.tasks.task import LearningTask, Metric
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+SHOWN = 8  # classes that a message lists
+ENCODE = "encode them first: names, labels = numpy.unique(labels, return_inverse=True)"
 # Inverse strengths of the L2 penalty of the linear floor, the strongest first.
 INVERSE_STRENGTHS = (0.003, 0.03, 0.3, 3.0)
 
@@ -28,6 +32,33 @@ def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], n_
     counts = np.zeros((n_classes, n_classes), dtype=np.int64)
     np.add.at(counts, (labels, predicted), 1)
     return counts
+
+
+def as_classes(array: NDArray[Any], samples: int, what: str = "labels") -> NDArray[np.int64]:
+    """Whole numbers from 0, shape (samples,).
+
+    Raises
+    ------
+    DatasetError
+        Another shape, text, fractions, missing or negative labels.
+    """
+    if array.shape != (samples,):
+        raise DatasetError(f"{what} must have shape ({samples},), one a row, but have shape {array.shape}")
+    if array.dtype.kind not in "iub":
+        raise DatasetError(f"{what} must be whole numbers from 0, not {_example(array)}; {ENCODE}")
+    if array.size and array.min() < 0:
+        row = int(np.argmin(array))
+        raise DatasetError(f"{what} must be whole numbers from 0, but that of row {row} is {array[row]}; {ENCODE}")
+    return array.astype(np.int64)
+
+
+def _example(array: NDArray[Any]) -> str:
+    """What stands there in the place of whole numbers."""
+    kinds = {"f": "floats", "U": "text", "S": "text", "c": "complex numbers", "M": "dates"}
+    missing = [value is None or value != value for value in array.tolist()]
+    if any(missing):
+        return f"missing ({array[missing.index(True)]}, in row {missing.index(True)})"
+    return f"{kinds.get(array.dtype.kind, str(array.dtype))} such as {array.tolist()[0] if array.size else ''!r}"
 
 
 @dataclass(frozen=True)
@@ -77,6 +108,46 @@ class Classification(LearningTask):
             return f"has labels from {present[0]} to {present[-1]} for {self.n_classes} classes"
         return ""
 
+    def fitted(self, targets: NDArray[Any], samples: int) -> tuple[Self, NDArray[np.int64]]:
+        """As many classes as the largest label says, at least two of them with a row.
+
+        A class without a row keeps its place: rows of it may come later. It costs rows and room all the same, so
+        it is said (:class:`hwloop.errors.HwloopWarning`); labels that skip more classes than they hold are no such
+        numbers.
+
+        Raises
+        ------
+        DatasetError
+            As :func:`as_classes`; one class only; or more classes without a row than with one.
+        """
+        labels = as_classes(targets, samples)
+        present = np.unique(labels)
+        if len(present) < 2:
+            raise DatasetError("the training rows hold one class only; there is nothing to learn")
+        n_classes = int(present[-1]) + 1
+        absent = n_classes - len(present)
+        if absent > 0:
+            shown = ", ".join(str(label) for label in present[:SHOWN]) + (", ..." if len(present) > SHOWN else "")
+            said = f"the labels are {shown}: {absent:,} of the {n_classes:,} classes have no training row"
+            if absent > len(present):
+                raise DatasetError(f"{said}; {ENCODE}")
+            warnings.warn(
+                f"{said}, yet they cost rows and will not be predicted; {ENCODE}", HwloopWarning, stacklevel=4
+            )
+        names = self.class_names if len(self.class_names) == n_classes else ()
+        return type(self)(n_classes, names), labels
+
+    def held_out(self, targets: NDArray[Any], samples: int) -> NDArray[np.int64]:
+        """Classes of validation rows, all among those of the training rows."""
+        labels = as_classes(targets, samples, "validation labels")
+        if labels.max() >= self.n_classes:
+            row = int(np.argmax(labels))
+            raise DatasetError(
+                f"validation row {row} is of class {labels[row]}, but the training rows hold the classes 0 to "
+                f"{self.n_classes - 1}; encode the labels of both together"
+            )
+        return labels
+
     def reason_not_to_train(self, targets: NDArray[Any]) -> str:
         """One class alone."""
         return "fewer than two classes" if len(np.unique(targets)) < 2 else ""
@@ -87,7 +158,8 @@ class Classification(LearningTask):
 
     def encode(self, targets: NDArray[Any]) -> NDArray[np.float64]:
         """One-hot, +1 for the class and -1 for all others."""
-        return 2.0 * np.eye(self.n_classes)[targets] - 1.0
+        codes: NDArray[np.float64] = np.eye(self.n_classes)[targets]
+        return 2.0 * codes - 1.0
 
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
         """Cross-entropy of log-odds (rows, classes), with label smoothing."""
@@ -104,9 +176,40 @@ class Classification(LearningTask):
         wanted[torch.arange(len(targets)), targets] += 1.0 - smoothing
         return -(wanted * logarithms).sum(dim=1), logarithms.exp() - wanted
 
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Log-probabilities: those of several heads add up."""
+        import torch
+
+        return torch.log_softmax(outputs, dim=1)
+
+    def answers(self, outputs: Tensor) -> Tensor:
+        """Probabilities of the classes."""
+        import torch
+
+        return torch.softmax(outputs.to(torch.float64), dim=1)
+
     def predictions(self, outputs: NDArray[Any]) -> NDArray[np.int64]:
         """The most probable class."""
         return np.asarray(outputs.argmax(axis=1), dtype=np.int64)
+
+    def doubt(self, targets: NDArray[Any], predicted: NDArray[Any]) -> str:
+        """Rows of several classes that are all taken for one."""
+        if len(np.unique(targets)) > 1 and bool((predicted == predicted[0]).all()):
+            return f"every validation row is taken for class {predicted[0]}: nothing was learned"
+        return ""
+
+    def fit_options(self) -> dict[str, Any]:
+        """None: the labels say it."""
+        return {}
+
+    def sizes(self) -> dict[str, Any]:
+        """The number of classes."""
+        return {"n_classes": self.n_classes}
+
+    @classmethod
+    def of_sizes(cls, found: Mapping[str, Any]) -> Self:
+        """So many classes, without names."""
+        return cls(found["n_classes"])
 
     def details(self, targets: NDArray[Any], predicted: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """The confusion matrix."""

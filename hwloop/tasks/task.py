@@ -101,6 +101,25 @@ class LearningTask(ABC):
         """What is wrong with the targets of a whole dataset, after its name; empty if nothing is."""
 
     @abstractmethod
+    def fitted(self, targets: NDArray[Any], samples: int) -> tuple[Self, NDArray[Any]]:
+        """The task as these training targets (samples,) say, and the targets as numbers that it learns from.
+
+        Raises
+        ------
+        DatasetError
+            They are no targets of this task, or nothing can be learned from them.
+        """
+
+    @abstractmethod
+    def held_out(self, targets: NDArray[Any], samples: int) -> NDArray[Any]:
+        """Targets of validation rows as numbers, such as those of the training rows.
+
+        Raises
+        ------
+        DatasetError
+        """
+
+    @abstractmethod
     def reason_not_to_train(self, targets: NDArray[Any]) -> str:
         """Why nothing can be learned from these training targets, such as ``fewer than two classes``; or empty."""
 
@@ -121,8 +140,40 @@ class LearningTask(ABC):
         """Loss of each row (rows,), and its derivative by the outputs (rows, n_outputs); no gradient is kept."""
 
     @abstractmethod
+    def scores(self, outputs: Tensor) -> Tensor:
+        """What a stage's head says of each row, in the form in which those of several heads come together."""
+
+    def together(self, scores: Sequence[Tensor]) -> Tensor:
+        """The outputs of a network whose heads say this; by default their sum."""
+        total = scores[0]
+        for more in scores[1:]:
+            total = total + more
+        return total
+
+    @abstractmethod
+    def answers(self, outputs: Tensor) -> Tensor:
+        """What a network says of each row, float64, from its outputs (rows, n_outputs)."""
+
+    @abstractmethod
     def predictions(self, outputs: NDArray[Any]) -> NDArray[Any]:
-        """Predicted targets (rows,) from outputs (rows, n_outputs)."""
+        """Predicted targets (rows,) from outputs or answers (rows, n_outputs)."""
+
+    def doubt(self, targets: NDArray[Any], predicted: NDArray[Any]) -> str:
+        """Why nothing seems to be learned, in words, from validation rows; empty mostly."""
+        return ""
+
+    def fit_options(self) -> dict[str, Any]:
+        """What a trainer's ``fit`` must be told beside the targets."""
+        return {"task": self}
+
+    @abstractmethod
+    def sizes(self) -> dict[str, Any]:
+        """What a readout's settings in a checkpoint hold of the task; :meth:`of_sizes` gives a task back."""
+
+    @classmethod
+    @abstractmethod
+    def of_sizes(cls, found: Mapping[str, Any]) -> Self:
+        """From a readout's settings; raises ``KeyError``, ``TypeError`` or ``ValueError``."""
 
     @abstractmethod
     def details(self, targets: NDArray[Any], predicted: NDArray[Any]) -> dict[str, NDArray[Any]]:

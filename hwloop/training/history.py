@@ -10,9 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hwloop.errors import HwloopWarning, TrainingDiverged
@@ -204,14 +202,6 @@ def require_finite(what: str, tensors: Iterable[Tensor]) -> None:
     for tensor in tensors:
         if not bool((tensor.abs() < LARGEST).all()):  # NaN is not below anything
             raise TrainingDiverged(f"{what} left the numbers that can be computed with")
-
-
-def only_class(scores: Tensor, labels: NDArray[np.int64]) -> int | None:
-    """The class that rows of several classes are all taken for, from scores (rows, classes); ``None`` mostly."""
-    predicted = scores.argmax(dim=1)
-    if len(np.unique(labels)) > 1 and bool((predicted == predicted[0]).all()):
-        return int(predicted[0])
-    return None
 
 
 class FitProgress:

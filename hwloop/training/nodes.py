@@ -13,9 +13,10 @@ from hwloop.errors import ConfigError, DatasetError
 from hwloop.layers import Stage
 from hwloop.layers.graph import GraphNetwork
 from hwloop.layers.network import as_rows
+from hwloop.layers.rowwise import plain_array
+from hwloop.tasks import Classification
 from hwloop.torch_state import own_torch_state
 from hwloop.training.history import FitProgress, require_finite
-from hwloop.training.labels import as_labels
 from hwloop.training.plans import PlainRows
 from hwloop.training.rules import EpochReport, LocalRule, StageRows, unheard
 from hwloop.training.schedules.stage_by_stage import StageByStage
@@ -57,9 +58,9 @@ def fit_nodes(
         Losses or weights leave the finite numbers.
     """
     rows, chosen = as_rows(features), _checked_nodes(nodes, network.graph.n_nodes)
-    classes = as_labels(labels, len(chosen))
+    task, fitted = Classification(0).fitted(plain_array(labels, "labels"), len(chosen))
+    classes = torch.from_numpy(fitted)
     rule = _rule(trainer)
-    n_classes = int(classes.max()) + 1
     for session in network.distinct_sessions:
         session.require(len(rows) * network.sessions.count(session))
     rng = torch.Generator().manual_seed(trainer.seed)
@@ -84,7 +85,7 @@ def fit_nodes(
             inputs = network.graph.aggregate(z)[order]
             stage.encoder.fit(inputs)
             with session.submit(stage.encoder(inputs), "train") as measurement:
-                data = _NodeData(inputs, measurement, classes, 1, n_classes)
+                data = _NodeData(inputs, measurement, classes, 1, task)
                 objective, trained_on = rule.train(stage, data, rng, partial(done, number))
                 responses = measurement.wait_for(len(inputs))
             require_finite("the stage's weights", stage.linear.state_dict().values())
@@ -92,9 +93,9 @@ def fit_nodes(
             z = torch.empty(len(rows), stage.width, dtype=torch.float32).index_copy_(
                 0, order, stage.map(stage.features(inputs, responses))
             )
-        readout = builder.finish(network, rows, classes, n_classes)
+        readout = builder.finish(network, rows, classes, task)
         require_finite("the readout's weights", readout.state_dict().values())
-        network.readout = readout
+        network.readout, network.task = readout, task
 
 
 class _NodeData(StageRows):

@@ -8,19 +8,24 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from hwloop.errors import ConfigError
+from hwloop.errors import ConfigError, DatasetError
 from hwloop.events import Listener, ValidationScored
 from hwloop.layers import PhysicalNetwork
 from hwloop.layers.network import as_rows
+from hwloop.layers.rowwise import plain_array
 from hwloop.registry import TRAINERS
+from hwloop.tasks import Classification, LearningTask
 from hwloop.torch_state import own_torch_state
-from hwloop.training.history import FitProgress, History, only_class, require_finite
-from hwloop.training.labels import Validation, as_labels, as_validation
+from hwloop.training.history import FitProgress, History, require_finite
 from hwloop.training.plans import StimulusPlan
 from hwloop.training.readouts import ReadoutBuilder
 from hwloop.training.schedules import Fit, Schedule
 from hwloop.training.state import Checkpoint, SavedState, keep_nothing
+
+Validation = tuple[Tensor, NDArray[Any]]  # rows (rows, n_features) and their targets (rows,)
 
 
 def trainer(name: str, **options: Any) -> Trainer:
@@ -94,13 +99,15 @@ class Trainer:
         callbacks: Sequence[Listener] = (),
         checkpoint: Checkpoint = keep_nothing,
         saved: SavedState | None = None,
+        task: LearningTask | None = None,
     ) -> History:
         """Train every stage of ``network`` and give it its readout.
 
         Parameters
         ----------
         inputs, labels
-            Training rows (samples, n_features), real and finite; classes (samples,) as whole numbers from 0.
+            Training rows (samples, n_features), real and finite; their targets (samples,) as the task has them:
+            classes as whole numbers from 0, unless ``task`` says something else.
         validation
             Rows and labels that are never trained on. Every trainer scores them, after its last training row: the
             weights are those of a fit without them, on a device with noise and memory too.
@@ -111,6 +118,8 @@ class Trainer:
         saved
             Where to go on from: what ``checkpoint`` was called with in a fit of the same rows by an equal trainer,
             whose measured rows the sessions' journals hold. Only for a trainer that is ``resumable``.
+        task
+            What is learned; by default a classification.
 
         Raises
         ------
@@ -127,13 +136,13 @@ class Trainer:
             If a device fails; what was measured is kept in the session.
         """
         rows = as_rows(inputs)
-        classes = as_labels(labels, len(rows))
+        task, fitted = (task or Classification(0)).fitted(plain_array(labels, "labels"), len(rows))
+        targets = torch.from_numpy(fitted)
         if saved is not None and not (self.resumable and saved.resumable):
             raise ConfigError(
                 "this trainer offers no state to go on from; fit from the start, on the same journal"
             )
-        n_classes = int(classes.max()) + 1
-        held_out = None if validation is None else as_validation(validation, rows.shape[1], n_classes)
+        held_out = None if validation is None else _as_validation(validation, rows.shape[1], task)
         rng = torch.Generator().manual_seed(self.seed)
         # Sorted data would show the first windows of a stage one class only.
         order = torch.randperm(len(rows), generator=rng)
@@ -143,8 +152,8 @@ class Trainer:
         fit = Fit(
             network,
             rows[order],
-            classes[order],
-            n_classes,
+            targets[order],
+            task,
             self.plan,
             builder,
             rng,
@@ -157,15 +166,15 @@ class Trainer:
             return self._run(fit, held_out)
 
     def _run(self, fit: Fit, validation: Validation | None) -> History:
-        network, plan, n_classes = fit.network, self.plan, fit.n_classes
+        network, plan, n_outputs = fit.network, self.plan, fit.task.n_outputs
         self._check_clients(network)
         self._check_budgets(fit, 0 if validation is None else len(validation[0]))
         plan.fit(fit.inputs)
         network.readout = None
-        network.build(plan.n_features(fit.inputs.shape[1], n_classes))
+        network.build(plan.n_features(fit.inputs.shape[1], n_outputs))
         first = next(iter(network))[1:]
-        plan.check(first[0].encoder, n_classes)
-        self.schedule.check(network, n_classes)
+        plan.check(first[0].encoder, n_outputs)
+        self.schedule.check(network, fit.task)
         sessions = network.distinct_sessions
         rows, busy = sum(s.ledger.total for s in sessions), sum(s.ledger.busy_seconds for s in sessions)
         begin = time.perf_counter()
@@ -173,11 +182,11 @@ class Trainer:
             stack.enter_context(network.opened())
             for session in sessions:
                 stack.enter_context(session.measuring_phase())
-            plan.scout(*first, fit.inputs, fit.labels, n_classes)
+            plan.scout(*first, fit.inputs, fit.labels, n_outputs)
             self.schedule.run(fit)
-            readout = fit.readout.finish(network, fit.inputs, fit.labels, n_classes)
+            readout = fit.readout.finish(network, fit.inputs, fit.labels, fit.task)
             require_finite("the readout's weights", readout.state_dict().values())
-            network.readout = readout
+            network.readout, network.task = readout, fit.task
             if validation is not None:
                 _score_validation(fit, validation)
         seconds = time.perf_counter() - begin - (sum(s.ledger.busy_seconds for s in sessions) - busy)
@@ -202,22 +211,42 @@ class Trainer:
             if clients := network.clients:  # they measure for every stage, each for its samples
                 samples = -(-samples // len(clients))
                 trained = list(range(n_layers)) if session in clients else []
-            rows = sum(self.stage_cost(samples, fit.n_classes, number, n_layers) for number in trained)
-            session.require(rows + self.predict_cost(held_out, fit.n_classes, len(served)))
+            rows = sum(self.stage_cost(samples, fit.task.n_outputs, number, n_layers) for number in trained)
+            session.require(rows + self.predict_cost(held_out, fit.task.n_outputs, len(served)))
+
+
+def _as_validation(validation: Any, n_features: int, task: LearningTask) -> Validation:
+    """Validation rows and their targets, such as the training rows have.
+
+    Raises
+    ------
+    DatasetError
+    """
+    try:
+        inputs, labels = validation
+    except (TypeError, ValueError) as error:
+        raise DatasetError("validation must be a pair of rows and labels") from error
+    rows = as_rows(inputs)
+    if rows.shape[1] != n_features or len(rows) == 0:
+        raise DatasetError(
+            f"validation rows {tuple(rows.shape)} must have shape (rows, {n_features}), with at least one row"
+        )
+    return rows, task.held_out(plain_array(labels, "validation labels"), len(rows))
 
 
 def _score_validation(fit: Fit, validation: Validation) -> None:
     """The readout of all stages, and before it those of fewer that come for nothing."""
-    rows, labels = validation
+    rows, targets = validation
     last = fit.network.readout
     for number, stage in enumerate(fit.stages):
         readout = last if number == len(fit.stages) - 1 else fit.readout.up_to(number)
         if readout is None:
             continue
         with torch.no_grad():
-            scores = readout.log_probabilities(fit.network, rows)
-        require_finite("what the readout says of the validation rows", [scores])
-        stage.validation_accuracy = float((scores.argmax(dim=1).numpy() == labels).mean())
-        if readout is last and (guessed := only_class(scores, labels)) is not None:
-            fit.notice(number, f"every validation row is taken for class {guessed}: nothing was learned")
+            outputs = readout.log_probabilities(fit.network, rows)
+        require_finite("what the readout says of the validation rows", [outputs])
+        predicted = fit.task.predictions(outputs.numpy())
+        stage.validation_accuracy = fit.task.score(targets, predicted)
+        if readout is last and (doubt := fit.task.doubt(targets, predicted)):
+            fit.notice(number, doubt)
         fit.emit(ValidationScored(number, stage.validation_accuracy))

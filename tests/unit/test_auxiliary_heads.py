@@ -9,11 +9,14 @@ from torch.nn import functional
 
 import hwloop
 from hwloop.layers import Stage
+from hwloop.tasks import Classification
 from hwloop.training.objectives.class_scores import AuxiliaryHeads
 
 
 def test_the_head_is_two_layers_with_a_rectifier_between():
-    head = AuxiliaryHeads(5, label_smoothing=0.0).for_stage(Stage(3), 4, torch.Generator().manual_seed(0))
+    head = AuxiliaryHeads(5, label_smoothing=0.0).for_stage(
+        Stage(3), Classification(4), torch.Generator().manual_seed(0)
+    )
     z, labels = torch.randn(6, 3, generator=torch.Generator().manual_seed(1)), torch.arange(6) % 4
     logits = (z @ head.inner + head.offset).clamp_min(0) @ head.outer + head.bias
     expected = functional.cross_entropy(logits, labels)

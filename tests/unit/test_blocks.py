@@ -8,6 +8,7 @@ import torch
 
 import hwloop
 from hwloop.layers import PhysicalNetwork, Stage
+from hwloop.tasks import Classification
 from hwloop.training.objectives.class_scores import BlockHead
 
 CLASSES = 3
@@ -60,7 +61,7 @@ def test_each_device_pays_for_its_own_stages():
 
 def test_the_head_of_a_block_changes_one_map_and_sees_the_others_as_they_are():
     stage, labels = Stage(4), torch.tensor([0, 1])
-    head = BlockHead(stage.width + 3, 2, 0.0, torch.Generator().manual_seed(0))
+    head = BlockHead(stage.width + 3, Classification(2), 0.0, torch.Generator().manual_seed(0))
     z, others = torch.ones(2, 4, requires_grad=True), torch.ones(2, 3)
     head.loss(stage, z, labels, others).backward()
     assert z.grad is not None

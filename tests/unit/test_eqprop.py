@@ -16,6 +16,7 @@ from hwloop.errors import ConfigError
 from hwloop.layers import Encoder
 from hwloop.simulators.optical_fibre import OpticalFibre
 from hwloop.simulators.oscillators.settled import SettledOscillators
+from hwloop.tasks import Classification
 from hwloop.training.rules.chain_rule import STATES, NudgeContrast, NudgedStates
 from hwloop.training.rules.output_error import BatchPass, OutputHead
 
@@ -133,7 +134,7 @@ class Flown:
         self.network.build(4)
         self.labels = torch.arange(SAMPLES) % CLASSES
         self.batch = BatchPass(torch.arange(SAMPLES), self.labels)
-        self.head = OutputHead([device.spec.n_outputs] * STAGES, CLASSES)
+        self.head = OutputHead([device.spec.n_outputs] * STAGES, Classification(CLASSES))
         with torch.no_grad():
             self.head.weight.normal_(0.0, 0.3, generator=rng)
         inputs = torch.randn(SAMPLES, 4, generator=rng, dtype=torch.float64)
@@ -165,7 +166,7 @@ def test_every_stage_gets_the_gradient_of_the_measured_loss():
     flown = Flown(SettledOscillators(**IDEAL))
     rule = NudgedStates(0.01, "symmetric")
     rule.check(flown.network)
-    rule.begin(flown.network, CLASSES, torch.Generator())
+    rule.begin(flown.network, Classification(CLASSES), torch.Generator())
     verdict = flown.head.judge(torch.cat([flown.batch.features[n] for n in range(STAGES)], dim=1), flown.labels)
     found = rule.by_outputs(flown.batch, verdict, flown.head)
     assert sorted(found) == [0, 1]

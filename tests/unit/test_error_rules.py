@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import hwloop
+from hwloop.tasks import Classification
 from hwloop.training.optimiser import Adam, FixedStep, GradientDescent, SignDescent
 from hwloop.training.rules.chain_rule import ExactGradient
 from hwloop.training.rules.feedback import InputModulation
@@ -55,7 +56,7 @@ class Bench:
         self.network.build(FEATURES)
         self.inputs = torch.randn(SAMPLES, FEATURES, generator=rng, dtype=torch.float64)
         self.labels = torch.arange(SAMPLES) % CLASSES
-        self.head = OutputHead([OUTPUTS] * STAGES, CLASSES)
+        self.head = OutputHead([OUTPUTS] * STAGES, Classification(CLASSES))
         with torch.no_grad():
             self.head.weight.normal_(0.0, 0.3, generator=rng)
         features = self.inputs
@@ -82,7 +83,7 @@ class Bench:
 
     def estimate(self, rule: ErrorRule, repeats: int = 1) -> list[torch.Tensor]:
         """Mean estimate of the gradient by each map's weight."""
-        rule.begin(self.network, CLASSES, torch.Generator().manual_seed(5))
+        rule.begin(self.network, Classification(CLASSES), torch.Generator().manual_seed(5))
         total = [torch.zeros(WIDTH, OUTPUTS) for _ in range(STAGES - 1)]
         for _ in range(repeats):
             with torch.no_grad():
@@ -143,7 +144,7 @@ def test_input_modulation_teaches_no_channel_that_is_idle_in_both_passes(bench):
     )
     network.build(FEATURES)
     rule, samples = InputModulation(0.1), torch.arange(SAMPLES)
-    rule.begin(network, CLASSES, torch.Generator().manual_seed(0))
+    rule.begin(network, Classification(CLASSES), torch.Generator().manual_seed(0))
     plain = BatchPass(samples, bench.labels, features={0: bench.first})
     modulated = BatchPass(samples, bench.labels, features={0: 0.9 * bench.first}, earlier=plain)
     found = rule.by_outputs(modulated, Verdict(torch.zeros(SAMPLES), torch.zeros(SAMPLES, CLASSES)), bench.head)[0]
@@ -179,7 +180,7 @@ def test_a_local_guess_is_a_direction_of_mean_square_one_that_still_ascends(benc
 
 def test_a_conservative_step_is_the_best_of_three_that_were_measured(bench):
     rule = ConservativePerturbation(Gaussians(), 0.02, lr=3.0)
-    rule.begin(bench.network, CLASSES, torch.Generator().manual_seed(5))
+    rule.begin(bench.network, Classification(CLASSES), torch.Generator().manual_seed(5))
     with torch.no_grad():
         batch, verdict = bench.fly(rule)
         second = rule.second(batch, verdict, bench.head)

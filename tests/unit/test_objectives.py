@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 import hwloop
 from hwloop.layers import Stage
+from hwloop.tasks import Classification
 from hwloop.training.objectives.class_scores import LocalHeads
 from hwloop.training.objectives.goodness import TARGETS, CosineToTarget, Goodness, GoodnessContrast
 
@@ -28,7 +29,7 @@ def rng(seed: int = 0) -> torch.Generator:
 )
 def test_goodness_is_a_cosine(z, targets, activation):
     stage = Stage(z.shape[1], activation)
-    goodness = GoodnessContrast(TARGETS[targets], 4.0).for_stage(stage, 3, rng())
+    goodness = GoodnessContrast(TARGETS[targets], 4.0).for_stage(stage, Classification(3), rng())
     values = goodness.measure(stage, torch.from_numpy(z))
     assert values.shape == (len(z),)
     assert (values.abs() <= 1 + 1e-6).all()
@@ -66,18 +67,21 @@ def test_magnitudes_reach_a_cosine_of_0_71_with_a_signed_target_and_1_with_a_non
 
 def test_every_stage_draws_a_target_of_its_own():
     contrast, generator, stage = GoodnessContrast(TARGETS["signed"], 4.0), rng(), Stage(50)
-    first, second = (contrast.for_stage(stage, 3, generator).measure.target for _ in range(2))
+    first, second = (contrast.for_stage(stage, Classification(3), generator).measure.target for _ in range(2))
     assert abs(float(first @ second)) < 0.5
 
 
 def test_targets_are_fixed_and_heads_are_trained():
     stage = Stage(5)
-    assert list(GoodnessContrast(TARGETS["signed"], 4.0).for_stage(stage, 3, rng()).parameters()) == []
-    assert len(list(LocalHeads().for_stage(stage, 3, rng()).parameters())) == 2
+    assert (
+        list(GoodnessContrast(TARGETS["signed"], 4.0).for_stage(stage, Classification(3), rng()).parameters())
+        == []
+    )
+    assert len(list(LocalHeads().for_stage(stage, Classification(3), rng()).parameters())) == 2
 
 
 def test_a_head_without_weights_has_the_loss_of_a_guess():
-    head = LocalHeads(0.0).for_stage(Stage(4), 7, rng())
+    head = LocalHeads(0.0).for_stage(Stage(4), Classification(7), rng())
     torch.nn.init.zeros_(head.linear.weight)
     assert float(
         head.loss(Stage(4), torch.randn(9, 4, generator=rng()), torch.arange(9) % 7).detach()
@@ -85,7 +89,7 @@ def test_a_head_without_weights_has_the_loss_of_a_guess():
 
 
 def test_label_smoothing_adds_the_cross_entropy_with_a_uniform_label():
-    plain, smooth = (LocalHeads(share).for_stage(Stage(4), 3, rng(3)) for share in (0.0, 0.3))
+    plain, smooth = (LocalHeads(share).for_stage(Stage(4), Classification(3), rng(3)) for share in (0.0, 0.3))
     z, labels = torch.randn(6, 4, generator=rng()), torch.tensor([0, 1, 2, 0, 1, 2])
     with torch.no_grad():
         uniform = -torch.log_softmax(plain.linear(z), dim=1).mean()

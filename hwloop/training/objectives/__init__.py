@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.layers import Stage
+from hwloop.tasks import LearningTask
 from hwloop.training.options import SHARE
 
 
@@ -45,10 +46,10 @@ class LocalObjective(ABC):
         return False
 
     @abstractmethod
-    def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> StageObjective:
+    def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> StageObjective:
         """A stage's objective with freshly drawn parameters."""
 
-    def check(self, stage: Stage, n_classes: int) -> None:
+    def check(self, stage: Stage, task: LearningTask) -> None:
         """Refuse a stage that the objective cannot serve, before anything is measured.
 
         Raises
@@ -89,13 +90,13 @@ class Collaborative(LocalObjective):
         """As the objective itself."""
         return self.objective.resumable
 
-    def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> StageObjective:
+    def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> StageObjective:
         """As the objective itself makes it."""
-        return self.objective.for_stage(stage, n_classes, rng)
+        return self.objective.for_stage(stage, task, rng)
 
-    def check(self, stage: Stage, n_classes: int) -> None:
+    def check(self, stage: Stage, task: LearningTask) -> None:
         """As the objective itself."""
-        self.objective.check(stage, n_classes)
+        self.objective.check(stage, task)
 
     def carry(self, before: Tensor | None, trained: StageObjective, stage: Stage, z: Tensor) -> Tensor:
         """The sum of all scores so far."""

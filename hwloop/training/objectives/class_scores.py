@@ -15,6 +15,7 @@ from hwloop.errors import ConfigError
 from hwloop.layers import Stage
 from hwloop.layers.network import OfKind
 from hwloop.layers.rowwise import exact_linear, exact_product, rowwise
+from hwloop.tasks import Classification, LearningTask
 from hwloop.training.objectives import LocalObjective, StageObjective
 from hwloop.training.options import COUNT, POSITIVE, SHARE, WithOptions, option
 
@@ -22,10 +23,10 @@ from hwloop.training.options import COUNT, POSITIVE, SHARE, WithOptions, option
 class ClassScores(OfKind, StageObjective):
     """Cross-entropy of class scores that a stage computes from its own outputs."""
 
-    def __init__(self, n_classes: int, label_smoothing: float) -> None:
+    def __init__(self, task: LearningTask, label_smoothing: float) -> None:
         super().__init__()
         SHARE.check("label_smoothing", label_smoothing)
-        self.n_classes = n_classes
+        self.task = task
         self.label_smoothing = label_smoothing
 
     @abstractmethod
@@ -41,11 +42,11 @@ class ClassScores(OfKind, StageObjective):
         logits = self.logits(stage, z)
         if before is not None:
             logits = logits + before
-        return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        return self.task.loss(logits, labels, self.label_smoothing)
 
     def scores(self, stage: Stage, z: Tensor) -> Tensor:
         """Log-probabilities of every class."""
-        return rowwise(lambda logits: torch.log_softmax(logits, dim=1), self.exact_logits(stage, z))
+        return rowwise(self.task.scores, self.exact_logits(stage, z))
 
     def settings(self) -> dict[str, Any]:
         """What a checkpoint needs beside the tensors."""
@@ -53,7 +54,7 @@ class ClassScores(OfKind, StageObjective):
 
     @classmethod
     @abstractmethod
-    def from_settings(cls, width: int, n_classes: int, settings: Mapping[str, Any]) -> Self:
+    def from_settings(cls, width: int, task: LearningTask, settings: Mapping[str, Any]) -> Self:
         """Scores of a stage of this width from :meth:`settings`, for their tensors to be loaded into."""
 
     @property
@@ -67,10 +68,10 @@ class Head(ClassScores):
 
     kind = "linear"
 
-    def __init__(self, width: int, n_classes: int, label_smoothing: float, rng: torch.Generator) -> None:
-        super().__init__(n_classes, label_smoothing)
+    def __init__(self, width: int, task: LearningTask, label_smoothing: float, rng: torch.Generator) -> None:
+        super().__init__(task, label_smoothing)
         # From "meta", because drawing the values that are replaced below would move torch's global generator.
-        self.linear = nn.Linear(width, n_classes, device="meta", dtype=torch.float32).to_empty(device="cpu")
+        self.linear = nn.Linear(width, task.n_outputs, device="meta", dtype=torch.float32).to_empty(device="cpu")
         with torch.no_grad():
             self.linear.weight.normal_(0.0, width**-0.5, generator=rng)
             self.linear.bias.zero_()
@@ -85,9 +86,9 @@ class Head(ClassScores):
         return exact_linear(self.linear, stage.activate(z))
 
     @classmethod
-    def from_settings(cls, width: int, n_classes: int, settings: Mapping[str, Any]) -> Self:
+    def from_settings(cls, width: int, task: LearningTask, settings: Mapping[str, Any]) -> Self:
         """A head with any weights."""
-        return cls(width, n_classes, 0.0, torch.Generator().manual_seed(0))
+        return cls(width, task, 0.0, torch.Generator().manual_seed(0))
 
     @property
     def multiply_adds(self) -> int:
@@ -111,9 +112,9 @@ class LocalHeads(WithOptions, LocalObjective):
 
     resumable = True
 
-    def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> Head:
+    def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> Head:
         """A head with random weights."""
-        return Head(stage.width, n_classes, self.label_smoothing, rng)
+        return Head(stage.width, task, self.label_smoothing, rng)
 
 
 class ChannelGroups(ClassScores):
@@ -121,11 +122,11 @@ class ChannelGroups(ClassScores):
 
     kind = "channel-groups"
 
-    def __init__(self, width: int, n_classes: int, slope: float, label_smoothing: float) -> None:
-        super().__init__(n_classes, label_smoothing)
+    def __init__(self, width: int, task: LearningTask, slope: float, label_smoothing: float) -> None:
+        super().__init__(task, label_smoothing)
         self.slope = slope
-        members = torch.arange(width) % n_classes
-        self.means = functional.one_hot(members, n_classes).to(torch.float32)
+        members = torch.arange(width) % task.n_outputs
+        self.means = functional.one_hot(members, task.n_outputs).to(torch.float32)
         self.means = self.means * (slope / self.means.sum(dim=0).clamp_min(1.0))
 
     def logits(self, stage: Stage, z: Tensor) -> Tensor:
@@ -141,9 +142,9 @@ class ChannelGroups(ClassScores):
         return {"kind": self.kind, "slope": self.slope}
 
     @classmethod
-    def from_settings(cls, width: int, n_classes: int, settings: Mapping[str, Any]) -> Self:
+    def from_settings(cls, width: int, task: LearningTask, settings: Mapping[str, Any]) -> Self:
         """Groups with the recorded slope."""
-        return cls(width, n_classes, float(settings["slope"]), 0.0)
+        return cls(width, task, float(settings["slope"]), 0.0)
 
     @property
     def multiply_adds(self) -> int:
@@ -168,16 +169,16 @@ class ChannelCompetition(WithOptions, LocalObjective):
 
     resumable = True
 
-    def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> ChannelGroups:
+    def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> ChannelGroups:
         """Groups of equal size, to within one channel."""
-        return ChannelGroups(stage.width, n_classes, self.slope, self.label_smoothing)
+        return ChannelGroups(stage.width, task, self.slope, self.label_smoothing)
 
-    def check(self, stage: Stage, n_classes: int) -> None:
+    def check(self, stage: Stage, task: LearningTask) -> None:
         """Every class needs a channel."""
-        if stage.width < n_classes:
+        if stage.width < task.n_outputs:
             raise ConfigError(
-                f"a stage of width {stage.width} has no channel for each of {n_classes} classes to compete with; "
-                f"give network.width of {n_classes} or more"
+                f"a stage of width {stage.width} has no channel for each of {task.n_outputs} classes to compete "
+                f"with; give network.width of {task.n_outputs} or more"
             )
 
 
@@ -188,7 +189,7 @@ class ClassPrototypes(ClassScores):
     vectors: Tensor
 
     def __init__(self, vectors: Tensor, slope: float, label_smoothing: float) -> None:
-        super().__init__(len(vectors), label_smoothing)
+        super().__init__(Classification(len(vectors)), label_smoothing)
         self.slope = slope
         self.register_buffer("vectors", functional.normalize(vectors, dim=1))
 
@@ -206,9 +207,9 @@ class ClassPrototypes(ClassScores):
         return {"kind": self.kind, "slope": self.slope}
 
     @classmethod
-    def from_settings(cls, width: int, n_classes: int, settings: Mapping[str, Any]) -> Self:
+    def from_settings(cls, width: int, task: LearningTask, settings: Mapping[str, Any]) -> Self:
         """Empty vectors with the recorded slope."""
-        return cls(torch.zeros(n_classes, width, dtype=torch.float32), float(settings["slope"]), 0.0)
+        return cls(torch.zeros(task.n_outputs, width, dtype=torch.float32), float(settings["slope"]), 0.0)
 
     @property
     def multiply_adds(self) -> int:
@@ -233,10 +234,10 @@ class Prototypes(WithOptions, LocalObjective):
 
     resumable = True
 
-    def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> ClassPrototypes:
+    def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> ClassPrototypes:
         """Vectors of its own for every stage."""
-        vectors = torch.randn(n_classes, stage.width, generator=rng, dtype=torch.float32)
-        if n_classes <= stage.width:
+        vectors = torch.randn(task.n_outputs, stage.width, generator=rng, dtype=torch.float32)
+        if task.n_outputs <= stage.width:
             vectors = torch.linalg.qr(vectors.T).Q.T
         return ClassPrototypes(vectors, self.slope, self.label_smoothing)
 
@@ -245,21 +246,22 @@ class AuxiliaryHead(StageObjective):
     """A two-layer classifier on z, V relu(U z + c) + b, trained with the stage's map, then thrown away."""
 
     def __init__(
-        self, width: int, hidden: int, n_classes: int, label_smoothing: float, rng: torch.Generator
+        self, width: int, hidden: int, task: LearningTask, label_smoothing: float, rng: torch.Generator
     ) -> None:
         super().__init__()
+        self.task = task
         self.label_smoothing = label_smoothing
         self.inner = nn.Parameter(torch.randn(width, hidden, generator=rng, dtype=torch.float32) * width**-0.5)
         self.offset = nn.Parameter(0.5 * torch.randn(hidden, generator=rng, dtype=torch.float32))
         self.outer = nn.Parameter(
-            torch.randn(hidden, n_classes, generator=rng, dtype=torch.float32) * hidden**-0.5
+            torch.randn(hidden, task.n_outputs, generator=rng, dtype=torch.float32) * hidden**-0.5
         )
-        self.bias = nn.Parameter(torch.zeros(n_classes, dtype=torch.float32))
+        self.bias = nn.Parameter(torch.zeros(task.n_outputs, dtype=torch.float32))
 
     def loss(self, stage: Stage, z: Tensor, labels: Tensor, before: Tensor | None = None) -> Tensor:
         """Cross-entropy of the head's prediction."""
         logits = torch.relu(z @ self.inner + self.offset) @ self.outer + self.bias
-        return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        return self.task.loss(logits, labels, self.label_smoothing)
 
 
 @dataclass(eq=False)
@@ -283,9 +285,9 @@ class AuxiliaryHeads(WithOptions, LocalObjective):
 
     resumable = True
 
-    def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> AuxiliaryHead:
+    def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> AuxiliaryHead:
         """A head with random weights."""
-        return AuxiliaryHead(stage.width, self.hidden, n_classes, self.label_smoothing, rng)
+        return AuxiliaryHead(stage.width, self.hidden, task, self.label_smoothing, rng)
 
 
 class BlockHead(StageObjective):
@@ -297,9 +299,10 @@ class BlockHead(StageObjective):
         The stages whose activations it sees, from 0, this one's first.
     """
 
-    def __init__(self, width: int, n_classes: int, label_smoothing: float, rng: torch.Generator) -> None:
+    def __init__(self, width: int, task: LearningTask, label_smoothing: float, rng: torch.Generator) -> None:
         super().__init__()
-        self.linear = Head(width, n_classes, label_smoothing, rng).linear
+        self.task = task
+        self.linear = Head(width, task, label_smoothing, rng).linear
         self.label_smoothing = label_smoothing
         self.members: list[int] = []
 
@@ -307,7 +310,7 @@ class BlockHead(StageObjective):
         """Cross-entropy of the block's prediction."""
         own = stage.activate(z)
         logits = self.linear(own if before is None else torch.cat([own, before], dim=1))
-        return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        return self.task.loss(logits, labels, self.label_smoothing)
 
 
 class BlockHeads(LocalObjective):
@@ -317,6 +320,6 @@ class BlockHeads(LocalObjective):
         self.label_smoothing = label_smoothing
         self.others = others
 
-    def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> BlockHead:
+    def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> BlockHead:
         """A head with random weights."""
-        return BlockHead(stage.width + self.others, n_classes, self.label_smoothing, rng)
+        return BlockHead(stage.width + self.others, task, self.label_smoothing, rng)

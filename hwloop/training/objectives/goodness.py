@@ -14,6 +14,7 @@ from torch.nn import functional
 from hwloop.layers import Stage
 from hwloop.layers.network import OfKind
 from hwloop.layers.rowwise import rowwise
+from hwloop.tasks import LearningTask
 from hwloop.training.objectives import LocalObjective, StageObjective
 from hwloop.training.options import FINITE, POSITIVE, WithOptions, option
 
@@ -180,7 +181,7 @@ class GoodnessContrast(LocalObjective):
         self.contrast = contrast
         self.threshold = threshold
 
-    def for_stage(self, stage: Stage, n_classes: int, rng: torch.Generator) -> Goodness:
+    def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> Goodness:
         """A goodness with a freshly drawn measure."""
         return Goodness(self.new_measure(stage.width, rng), self.slope, self.contrast, self.threshold)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hwloop.layers import PhysicalNetwork
 from hwloop.layers.network import Readout
 from hwloop.layers.rowwise import exact_linear, rowwise
+from hwloop.tasks import LearningTask, kind_of
 from hwloop.training.objectives.class_scores import BlockHead, ClassScores, Head
 from hwloop.training.objectives.goodness import Goodness
 from hwloop.training.plans import LabelOverlay
@@ -46,7 +47,7 @@ class ReadoutBuilder(ABC):
         return None
 
     @abstractmethod
-    def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, n_classes: int) -> Readout:
+    def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
         """The readout of the whole network, from its training inputs (samples, n) and labels."""
 
 
@@ -63,20 +64,21 @@ class HeadSum(Readout):
         """Sum over the stages; one row a stage."""
         # Where not all stages are trained yet, no more are measured than have a head.
         passes = zip(self.heads, network.passes(inputs, stages=len(self.heads)), strict=True)
-        return _added([cast(ClassScores, head).scores(stage, z) for head, (stage, _, z) in passes])
+        scores = [cast(ClassScores, head).scores(stage, z) for head, (stage, _, z) in passes]
+        return cast(ClassScores, self.heads[0]).task.together(scores)
 
     def settings(self) -> dict[str, Any]:
         """Kind, classes, and what each stage's scores are."""
         heads = [cast(ClassScores, head) for head in self.heads]
-        return {"kind": self.kind, "n_classes": heads[0].n_classes, "heads": [h.settings() for h in heads]}
+        return {"kind": self.kind, **heads[0].task.sizes(), "heads": [h.settings() for h in heads]}
 
     @classmethod
     def from_settings(cls, network: PhysicalNetwork, settings: Mapping[str, Any]) -> Self:
         """Empty heads of the recorded kinds."""
-        pairs = zip(network, settings["heads"], strict=True)
+        pairs, task = zip(network, settings["heads"], strict=True), kind_of(settings).of_sizes(settings)
         return cls(
             [
-                ClassScores.of_kind(head["kind"]).from_settings(stage.width, settings["n_classes"], head)
+                ClassScores.of_kind(head["kind"]).from_settings(stage.width, task, head)
                 for (_, stage, _), head in pairs
             ]
         )
@@ -92,8 +94,9 @@ class BlockHeadSum(Readout):
 
     kind = "block-head-sum"
 
-    def __init__(self, heads: Sequence[nn.Linear], members: Sequence[Sequence[int]]) -> None:
+    def __init__(self, heads: Sequence[nn.Linear], members: Sequence[Sequence[int]], task: LearningTask) -> None:
         super().__init__()
+        self.task = task
         self.heads = nn.ModuleList(heads)
         self.members = [list(stages) for stages in members]
 
@@ -105,12 +108,11 @@ class BlockHeadSum(Readout):
             exact_linear(cast(nn.Linear, head), torch.cat([activity[stage] for stage in stages], dim=1))
             for head, stages in zip(self.heads, self.members, strict=True)
         ]
-        return _added([rowwise(lambda rows: torch.log_softmax(rows, dim=1), each) for each in logits])
+        return self.task.together([rowwise(self.task.scores, each) for each in logits])
 
     def settings(self) -> dict[str, Any]:
         """Kind, classes, and which stages each head sees."""
-        n_classes = cast(nn.Linear, self.heads[0]).out_features
-        return {"kind": self.kind, "n_classes": n_classes, "members": self.members}
+        return {"kind": self.kind, **self.task.sizes(), "members": self.members}
 
     @classmethod
     def from_settings(cls, network: PhysicalNetwork, settings: Mapping[str, Any]) -> Self:
@@ -118,11 +120,9 @@ class BlockHeadSum(Readout):
         members, widths = settings["members"], [stage.width for _, stage, _ in network]
         if sorted(stage for stages in members for stage in stages) != list(range(len(network))):
             raise ValueError(f"its blocks {members!r:.100} do not hold each of {len(network)} stages once")
-        heads = [
-            Head.from_settings(sum(widths[stage] for stage in stages), settings["n_classes"], {}).linear
-            for stages in members
-        ]
-        return cls(heads, members)
+        task = kind_of(settings).of_sizes(settings)
+        heads = [Head.from_settings(sum(widths[stage] for stage in stages), task, {}).linear for stages in members]
+        return cls(heads, members, task)
 
     @property
     def multiply_adds(self) -> int:
@@ -190,7 +190,7 @@ class HeadSumBuilder(ReadoutBuilder):
         """The heads of these stages."""
         return HeadSum(self._heads[: stage + 1])
 
-    def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, n_classes: int) -> Readout:
+    def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
         """All heads."""
         return HeadSum(self._heads)
 
@@ -210,13 +210,13 @@ class BlockHeadsBuilder(ReadoutBuilder):
         blocks = next(number for number, head in enumerate(self._heads, start=1) if stage in head.members)
         return self._sum(blocks)
 
-    def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, n_classes: int) -> Readout:
+    def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
         """All blocks."""
         return self._sum(len(self._heads))
 
     def _sum(self, blocks: int) -> Readout:
         heads = self._heads[:blocks]
-        return BlockHeadSum([head.linear for head in heads], [head.members for head in heads])
+        return BlockHeadSum([head.linear for head in heads], [head.members for head in heads], heads[0].task)
 
 
 class LabelScanBuilder(ReadoutBuilder):
@@ -234,10 +234,10 @@ class LabelScanBuilder(ReadoutBuilder):
         """Keep the goodness."""
         self._goodnesses.append(cast(Goodness, objective))
 
-    def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, n_classes: int) -> Readout:
+    def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
         """All goodnesses."""
         # A copy: the trainer may fit another network, and its label's amplitude with it.
-        return LabelScan(self._goodnesses, copy.copy(self._overlay), n_classes)
+        return LabelScan(self._goodnesses, copy.copy(self._overlay), task.n_outputs)
 
 
 def _added(scores: Sequence[Tensor]) -> Tensor:

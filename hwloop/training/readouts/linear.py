@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.network import Readout
 from hwloop.layers.rowwise import exact_product, rowwise
+from hwloop.tasks import LearningTask
 from hwloop.training.optimiser import AdamSettings, ResponseNoise, fit_ridge, one_cycle_adamw, shuffled_batches
 from hwloop.training.plans import LabelOverlay
 from hwloop.training.readouts import ReadoutBuilder
@@ -30,7 +31,7 @@ class LinearReadout(Readout):
 
     def __init__(self, weight: Tensor, bias: Tensor, see: StageView, overlay: LabelOverlay | None = None) -> None:
         super().__init__()
-        self.n_classes = len(bias)
+        self.n_outputs = len(bias)
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
         self._see = see
@@ -38,13 +39,13 @@ class LinearReadout(Readout):
 
     def log_probabilities(self, network: PhysicalNetwork, inputs: Tensor) -> Tensor:
         """Logits of a linear classifier."""
-        activity = seen(network, inputs, self._see, self._overlay, self.n_classes)
+        activity = seen(network, inputs, self._see, self._overlay, self.n_outputs)
         return exact_product(activity, self.weight) + self.bias
 
     @property
     def label_channels(self) -> int:
         """One a class where there is a neutral label."""
-        return 0 if self._overlay is None else self.n_classes
+        return 0 if self._overlay is None else self.n_outputs
 
     def settings(self) -> dict[str, Any]:
         """Kind, shape, what it sees, and the amplitude of the neutral label, if it has one."""
@@ -116,11 +117,10 @@ class FeaturesBuilder(ReadoutBuilder):
 class RidgeBuilder(FeaturesBuilder):
     """Ridge regression onto +-1 targets, its strength by leave-one-out."""
 
-    def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, n_classes: int) -> Readout:
+    def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
         """Solve in closed form."""
         features = torch.cat(self._features, dim=1).to(torch.float64).numpy()
-        targets = 2.0 * nn.functional.one_hot(labels, n_classes).numpy() - 1.0
-        ridge = fit_ridge(features, targets)
+        ridge = fit_ridge(features, task.encode(labels.numpy()))
         weight, bias = (torch.from_numpy(a).to(torch.float32) for a in (ridge.weight, ridge.bias))
         # A least-squares score s in [-1, 1] estimates 2p - 1; 2 s is the log-odds near s = 0.
         return LinearReadout(2 * weight, 2 * bias, measured_features)
@@ -163,10 +163,10 @@ class SoftmaxBuilder(ReadoutBuilder):
     def add_stage(self, objective: nn.Module, features: Tensor) -> None:
         """Nothing to keep: the neutral rows are measured at the end."""
 
-    def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, n_classes: int) -> Readout:
+    def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
         """Measure the neutral rows and fit."""
-        activity = seen(network, inputs, normalised_activity, self._overlay, n_classes, "train")
-        weight, bias = fit_softmax(activity, labels, n_classes)
+        activity = seen(network, inputs, normalised_activity, self._overlay, task.n_outputs, "train")
+        weight, bias = fit_softmax(activity, labels, task.n_outputs)
         return LinearReadout(weight, bias, normalised_activity, copy.copy(self._overlay))
 
 
@@ -187,13 +187,13 @@ class PositiveSoftmaxBuilder(FeaturesBuilder):
         """Keep the features of the samples as they are."""
         super().add_stage(objective, features[:: self._step].clone())  # a view would hold all rows
 
-    def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, n_classes: int) -> Readout:
+    def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
         """Fit on what each trained map makes of them."""
         activity = [
             normalised_activity(stage, features, stage.map(features))
             for (_, stage, _), features in zip(network, self._features, strict=True)
         ]
-        weight, bias = fit_softmax(torch.cat(activity, dim=1), labels, n_classes)
+        weight, bias = fit_softmax(torch.cat(activity, dim=1), labels, task.n_outputs)
         return LinearReadout(weight, bias, normalised_activity)
 
 
@@ -210,11 +210,11 @@ class FeatureSoftmaxBuilder(FeaturesBuilder):
         super().__init__()
         self._settings = settings or AdamSettings()
 
-    def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, n_classes: int) -> Readout:
+    def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
         """Train it."""
         features = torch.cat(self._features, dim=1)
         settings, rng = self._settings, torch.Generator().manual_seed(self.seed)
-        head = OutputHead([features.shape[1]], n_classes)
+        head = OutputHead([features.shape[1]], task)
         steps = settings.steps(len(labels))
         optimiser, rate = one_cycle_adamw(list(head.parameters()), settings, steps)
         batches = shuffled_batches(len(labels), settings.batch_samples, rng)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hwloop.device.spec import Float64Array
 from hwloop.layers import Stage
+from hwloop.tasks import LearningTask
 from hwloop.training.objectives import LocalObjective, StageObjective
 from hwloop.training.optimiser import AdamSettings, ResponseNoise, one_cycle_adamw, shuffled_batches
 
@@ -51,7 +52,7 @@ class StageRows:
     measurement: Answers
     labels: Tensor
     rows_a_sample: int
-    n_classes: int
+    task: LearningTask
     before: Tensor | None = None
 
     def features(self, stage: Stage, samples: int) -> Tensor:
@@ -89,7 +90,7 @@ class LocalRule(ABC):
         """What :meth:`train` returned for a stage whose map is back in it, from the tensors of its objective."""
         raise NotImplementedError(f"{type(self).__name__} trains again")
 
-    def check(self, stage: Stage, n_classes: int) -> None:
+    def check(self, stage: Stage, task: LearningTask) -> None:
         """Refuse a stage that the rule cannot train, before anything is measured.
 
         Raises
@@ -130,13 +131,13 @@ class GradientRule(LocalRule):
         self, stage: Stage, rows: StageRows, objective: Mapping[str, Tensor]
     ) -> tuple[StageObjective, Tensor]:
         """No step is taken."""
-        made = self.objective.for_stage(stage, rows.n_classes, torch.Generator().manual_seed(0))
+        made = self.objective.for_stage(stage, rows.task, torch.Generator().manual_seed(0))
         made.load_state_dict(objective)
         return made, rows.features(stage, len(rows.labels))
 
-    def check(self, stage: Stage, n_classes: int) -> None:
+    def check(self, stage: Stage, task: LearningTask) -> None:
         """As the local objective says."""
-        self.objective.check(stage, n_classes)
+        self.objective.check(stage, task)
 
     @property
     def learning_rates(self) -> Mapping[str, float]:
@@ -152,7 +153,7 @@ class GradientRule(LocalRule):
     ) -> tuple[StageObjective, Tensor]:
         """Train the map from where it stands, in growing windows of rows, then on all of them."""
         samples, width = len(rows.labels), rows.rows_a_sample
-        objective = self.objective.for_stage(stage, rows.n_classes, rng)
+        objective = self.objective.for_stage(stage, rows.task, rng)
         parts = (
             (rows.features(stage, window).reshape(window, width, -1), steps)
             for window, steps in windows(samples, self.settings.steps(samples))

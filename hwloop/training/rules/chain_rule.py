@@ -18,6 +18,7 @@ from hwloop.device.spec import Differentiable, Float64Array
 from hwloop.errors import ConfigError
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.session import Session
+from hwloop.tasks import LearningTask
 from hwloop.training.options import Range, WithOptions, one_of, option, whole_number
 from hwloop.training.rules.output_error import BatchPass, OutputGradients, OutputHead, Verdict
 from hwloop.training.state import part
@@ -46,7 +47,7 @@ class ChainRule(OutputGradients):
 
     resumable = True
 
-    def begin(self, network: PhysicalNetwork, n_classes: int, rng: torch.Generator) -> None:
+    def begin(self, network: PhysicalNetwork, task: LearningTask, rng: torch.Generator) -> None:
         """The devices are the network's."""
         self._network = network
 
@@ -179,9 +180,9 @@ class TwinGradient(WithOptions, ChainRule):
 
     uses_model = "a twin of each device, fitted to the rows that training measured"
 
-    def begin(self, network: PhysicalNetwork, n_classes: int, rng: torch.Generator) -> None:
+    def begin(self, network: PhysicalNetwork, task: LearningTask, rng: torch.Generator) -> None:
         """No twin yet."""
-        super().begin(network, n_classes, rng)
+        super().begin(network, task, rng)
         seeds = torch.randint(2**31, (len(network),), generator=rng).tolist()
         self._seen = [_Rows(self.twin_rows, TWINS[self.twin], seed) for seed in seeds]
 
@@ -295,9 +296,9 @@ class NudgedStates(WithOptions, ChainRule):
             "node-perturbation"
         )
 
-    def begin(self, network: PhysicalNetwork, n_classes: int, rng: torch.Generator) -> None:
+    def begin(self, network: PhysicalNetwork, task: LearningTask, rng: torch.Generator) -> None:
         """The first device's derivative is never asked for."""
-        super().begin(network, n_classes, rng)
+        super().begin(network, task, rng)
         self._contrasts = [NudgeContrast(session, self.size, STATES[self.states]) for session in network.sessions]
 
     def pull_backs(self, batch: BatchPass) -> Sequence[PullBack]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hwloop.layers import PhysicalNetwork
+from hwloop.tasks import LearningTask
 from hwloop.training.options import COUNT, POSITIVE, Range, WithOptions, one_of, option
 from hwloop.training.plans import largest_spread
 from hwloop.training.rules.output_error import BatchPass, OutputGradients, OutputHead, Verdict
@@ -52,11 +53,11 @@ class ProductFeedback(WithOptions, OutputGradients):
 
     resumable = True
 
-    def begin(self, network: PhysicalNetwork, n_classes: int, rng: torch.Generator) -> None:
+    def begin(self, network: PhysicalNetwork, task: LearningTask, rng: torch.Generator) -> None:
         """Draw C, (classes, units), and the first R, (units, width)."""
         self._stages = [stage for _, stage, _ in network][:-1]
         self._fixed = [
-            torch.randn(n_classes, self.units, generator=rng, dtype=torch.float32) / self.units**0.5
+            torch.randn(task.n_outputs, self.units, generator=rng, dtype=torch.float32) / self.units**0.5
             for _ in self._stages
         ]
         self._learned = [
@@ -98,11 +99,11 @@ class DirectFeedback(WithOptions, OutputGradients):
 
     resumable = True
 
-    def begin(self, network: PhysicalNetwork, n_classes: int, rng: torch.Generator) -> None:
+    def begin(self, network: PhysicalNetwork, task: LearningTask, rng: torch.Generator) -> None:
         """Draw the feedback matrices, (classes, width), of variance 1 / classes."""
         self._stages = [stage for _, stage, _ in network][:-1]
         self._feedback = [
-            torch.randn(n_classes, stage.width, generator=rng, dtype=torch.float32) / n_classes**0.5
+            torch.randn(task.n_outputs, stage.width, generator=rng, dtype=torch.float32) / task.n_outputs**0.5
             for stage in self._stages
         ]
 
@@ -133,10 +134,11 @@ class InputModulation(WithOptions, OutputGradients):
 
     resumable = True
 
-    def begin(self, network: PhysicalNetwork, n_classes: int, rng: torch.Generator) -> None:
+    def begin(self, network: PhysicalNetwork, task: LearningTask, rng: torch.Generator) -> None:
         """Draw F, (classes, n_features)."""
         self._stages = [stage for _, stage, _ in network]
-        self._feedback = self.size * torch.randn(n_classes, network.n_features, generator=rng, dtype=torch.float64)
+        size = (task.n_outputs, network.n_features)
+        self._feedback = self.size * torch.randn(*size, generator=rng, dtype=torch.float64)
 
     def see_inputs(self, inputs: Tensor) -> None:
         """An offset is no magnitude."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hwloop.device.spec import Float64Array
 from hwloop.layers import PhysicalNetwork, Stage
+from hwloop.tasks import LearningTask
 from hwloop.training.optimiser import MapGradient
 
 LABEL_SMOOTHING = 0.1
@@ -44,21 +45,19 @@ class OutputHead(nn.Module):
         Features of each stage.
     """
 
-    def __init__(self, sizes: Sequence[int], n_classes: int) -> None:
+    def __init__(self, sizes: Sequence[int], task: LearningTask) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(n_classes, sum(sizes), dtype=torch.float32))
-        self.bias = nn.Parameter(torch.zeros(n_classes, dtype=torch.float32))
+        self.task = task
+        self.weight = nn.Parameter(torch.zeros(task.n_outputs, sum(sizes), dtype=torch.float32))
+        self.bias = nn.Parameter(torch.zeros(task.n_outputs, dtype=torch.float32))
         ends = torch.tensor(sizes, dtype=torch.int64).cumsum(0).tolist()
         self._columns = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
     def judge(self, features: Tensor, labels: Tensor) -> Verdict:
         """Loss and error of features (rows, sum of sizes)."""
         with torch.no_grad():
-            logarithms = torch.log_softmax(features @ self.weight.T + self.bias, dim=1)
-            n_classes = len(self.bias)
-            targets = torch.full_like(logarithms, LABEL_SMOOTHING / n_classes)
-            targets[torch.arange(len(labels)), labels] += 1.0 - LABEL_SMOOTHING
-            return Verdict(-(targets * logarithms).sum(dim=1), logarithms.exp() - targets)
+            outputs = features @ self.weight.T + self.bias
+            return Verdict(*self.task.judge(outputs, labels, LABEL_SMOOTHING))
 
     def feature_gradient(self, error: Tensor, stage: int) -> Tensor:
         """Derivative of each row's loss by the features of a stage, shape (rows, n_features)."""
@@ -169,7 +168,7 @@ class ErrorRule(ABC):
         ConfigError
         """
 
-    def begin(self, network: PhysicalNetwork, n_classes: int, rng: torch.Generator) -> None:
+    def begin(self, network: PhysicalNetwork, task: LearningTask, rng: torch.Generator) -> None:
         """Draw what the rule draws once a fit."""
 
     def outputs(self, batch: BatchPass, number: int, stage: Stage) -> Tensor:

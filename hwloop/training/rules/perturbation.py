@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hwloop.layers import PhysicalNetwork, Stage
+from hwloop.tasks import LearningTask
 from hwloop.training.optimiser import MapGradient
 from hwloop.training.options import COUNT, POSITIVE, WithOptions, one_of, option, whole_number
 from hwloop.training.rules.output_error import BatchPass, ErrorRule, OutputGradients, OutputHead, Verdict
@@ -70,7 +71,7 @@ class WeightPerturbation(WithOptions, ErrorRule):
         super().__post_init__()
         self.variants = 2 * self.pairs  # both signs of every change
 
-    def begin(self, network: PhysicalNetwork, n_classes: int, rng: torch.Generator) -> None:
+    def begin(self, network: PhysicalNetwork, task: LearningTask, rng: torch.Generator) -> None:
         """Nothing is drawn once a fit."""
         self._rng = rng
 
@@ -187,7 +188,7 @@ class ClientPerturbation(WeightPerturbation):
 class Directions(ABC):
     """In which directions of the outputs a stage is perturbed."""
 
-    def begin(self, network: PhysicalNetwork, n_classes: int, rng: torch.Generator) -> None:
+    def begin(self, network: PhysicalNetwork, task: LearningTask, rng: torch.Generator) -> None:
         """Prepare for a fit."""
         self._rng = rng
 
@@ -229,13 +230,13 @@ class LocalGuesses(Directions):
     RANDOM_SHARE = 0.5
     LR = 0.01
 
-    def begin(self, network: PhysicalNetwork, n_classes: int, rng: torch.Generator) -> None:
+    def begin(self, network: PhysicalNetwork, task: LearningTask, rng: torch.Generator) -> None:
         """A head a stage."""
-        super().begin(network, n_classes, rng)
-        self._heads = [OutputHead([stage.width], n_classes) for _, stage, _ in network][:-1]
+        super().begin(network, task, rng)
+        self._heads = [OutputHead([stage.width], task) for _, stage, _ in network][:-1]
         self._optimisers = [torch.optim.Adam(head.parameters(), lr=self.LR, fused=True) for head in self._heads]
         self._random = RandomDirections()
-        self._random.begin(network, n_classes, rng)
+        self._random.begin(network, task, rng)
 
     def state(self) -> dict[str, Tensor]:
         """Heads and their optimisers, whose learning rate never changes."""
@@ -303,9 +304,9 @@ class NodePerturbation(WithOptions, OutputGradients):
         """Of the directions."""
         self._directions.restore(state)
 
-    def begin(self, network: PhysicalNetwork, n_classes: int, rng: torch.Generator) -> None:
+    def begin(self, network: PhysicalNetwork, task: LearningTask, rng: torch.Generator) -> None:
         """As the directions need."""
-        self._directions.begin(network, n_classes, rng)
+        self._directions.begin(network, task, rng)
 
     def outputs(self, batch: BatchPass, number: int, stage: Stage) -> Tensor:
         """The outputs plus the change, then the outputs minus the change."""

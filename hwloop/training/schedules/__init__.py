@@ -14,6 +14,7 @@ from hwloop.device.spec import Float64Array
 from hwloop.events import EpochFinished, Event, Listener, Noticed, StageFinished, StageStarted
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.rowwise import rows_as_tensor
+from hwloop.tasks import LearningTask
 from hwloop.torch_state import own_torch_state
 from hwloop.training.history import (
     FitProgress,
@@ -54,7 +55,7 @@ class Fit:
     network: PhysicalNetwork
     inputs: Tensor
     labels: Tensor
-    n_classes: int
+    task: LearningTask
     plan: StimulusPlan
     readout: ReadoutBuilder
     rng: torch.Generator
@@ -72,11 +73,11 @@ class Fit:
     @property
     def rows_a_sample(self) -> int:
         """Planned rows of a sample, which stand side by side."""
-        return self.plan.rows_a_sample(self.n_classes)
+        return self.plan.rows_a_sample(self.task.n_outputs)
 
     def planned_rows(self) -> Tensor:
         """The input rows of the first stage, those of a sample side by side."""
-        return self.plan.rows(self.inputs, self.labels, self.n_classes, self.rng)
+        return self.plan.rows(self.inputs, self.labels, self.task.n_outputs, self.rng)
 
     def stage_begins(self, stage: int) -> None:
         """A stage begins, from 0."""
@@ -197,7 +198,7 @@ class Schedule(ABC):
     def measurements(self, stage: int, n_stages: int) -> int:
         """How often each planned row is measured in a stage, from 0, of a network of so many stages."""
 
-    def check(self, network: PhysicalNetwork, n_classes: int) -> None:
+    def check(self, network: PhysicalNetwork, task: LearningTask) -> None:
         """Refuse a network, built but not measured yet, that cannot be trained like this.
 
         Raises

@@ -121,7 +121,7 @@ class Blocks(Schedule):
             stage.encoder.fit(inputs)
             member.measurement = member.session.submit(stage.encoder(inputs), "train")
         with member.measurement as measurement:
-            rows = StageRows(inputs, measurement, fit.labels, fit.rows_a_sample, fit.n_classes, before)
+            rows = StageRows(inputs, measurement, fit.labels, fit.rows_a_sample, fit.task, before)
             learn = rule.train if member.z is None else rule.go_on
             head, features = learn(stage, rows, fit.rng, partial(_report, fit, member.number, sweep))
         member.z = stage.map(features)
@@ -160,7 +160,7 @@ def _taken_up(fit: Fit, saved: SavedState) -> tuple[Tensor, list[BlockHead], int
     heads = []
     for number, members in enumerate(saved.values["members"]):
         tensors = saved.part(f"head.{number}.")
-        head = BlockHead(tensors["weight"].shape[1], len(tensors["weight"]), 0.0, torch.Generator())
+        head = BlockHead(tensors["weight"].shape[1], fit.task, 0.0, torch.Generator())
         head.linear.load_state_dict(tensors)
         head.members = list(members)
         heads.append(head)

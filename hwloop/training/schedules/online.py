@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.session import Measurement, Session
+from hwloop.tasks import LearningTask
 from hwloop.training.objectives import LocalObjective, StageObjective
 from hwloop.training.options import COUNT, POSITIVE, Settings, option
 from hwloop.training.schedules import EpochFit, Fit, Schedule
@@ -81,10 +82,10 @@ class Online(Schedule):
         self.objective = objective
         self.settings = settings
 
-    def check(self, network: PhysicalNetwork, n_classes: int) -> None:
+    def check(self, network: PhysicalNetwork, task: LearningTask) -> None:
         """As the objective says."""
         for _, stage, _ in network:
-            self.objective.check(stage, n_classes)
+            self.objective.check(stage, task)
 
     @property
     def resumable(self) -> bool:
@@ -154,7 +155,7 @@ class Online(Schedule):
 
     def _state(self, stage: Stage, session: Session, fit: Fit) -> _StageState:
         stage.reset_map(fit.rng)
-        objective = self.objective.for_stage(stage, fit.n_classes, fit.rng)
+        objective = self.objective.for_stage(stage, fit.task, fit.rng)
         parameters: list[nn.Parameter] = [*stage.linear.parameters(), *objective.parameters()]
         optimiser = torch.optim.Adam(parameters, lr=self.settings.lr, fused=True)
         activity = torch.empty(0, stage.width, dtype=torch.float32)
@@ -177,7 +178,7 @@ class Online(Schedule):
 
     def _begun(self, fit: Fit, state: _StageState, part: Tensor) -> _Batch:
         labels = fit.labels[part]
-        inputs = fit.plan.rows(fit.inputs[part], labels, fit.n_classes, fit.rng)
+        inputs = fit.plan.rows(fit.inputs[part], labels, fit.task.n_outputs, fit.rng)
         return _Batch(labels, inputs, _asked(state, inputs))
 
     def _advance(self, states: list[_StageState], batch: _Batch) -> None:

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from hwloop.device.spec import Float64Array
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.session import Measurement, Session
+from hwloop.tasks import LearningTask
 from hwloop.training.optimiser import AdamSettings, ResponseNoise, Update, one_cycle_adamw
 from hwloop.training.options import COUNT, FINITE_NOT_NEGATIVE, NOT_NEGATIVE, POSITIVE, Settings, option
 from hwloop.training.rules.output_error import BatchPass, ErrorRule, OutputHead, PendingResponses, Verdict
@@ -192,7 +193,7 @@ class OutputError(Schedule):
         """As the rule says."""
         return self.rule.clients
 
-    def check(self, network: PhysicalNetwork, n_classes: int) -> None:
+    def check(self, network: PhysicalNetwork, task: LearningTask) -> None:
         """As the rule says."""
         self.rule.check(network)
 
@@ -236,13 +237,13 @@ class _Descent:
         self.batch_rows = min(settings.batch_samples, samples)
         steps = settings.epochs * -(-samples // self.batch_rows)
         sizes = [stage.n_features for stage in self.stages]
-        self.head = OutputHead(sizes, fit.n_classes)
+        self.head = OutputHead(sizes, fit.task)
         adam = AdamSettings(lr=settings.head_lr, weight_decay=settings.weight_decay)
         self.optimiser, self.rate = one_cycle_adamw(list(self.head.parameters()), adam, steps)
         self.updaters = [schedule.update.start(stage.linear, steps) for stage in self.stages[:-1]]
         self.noise = ResponseNoise(settings.response_noise, self.batch_rows * sum(sizes), fit.rng)
         self.interface_noise = ResponseNoise(schedule.interface_noise, self.batch_rows * max(sizes), fit.rng)
-        self.rule.begin(fit.network, fit.n_classes, fit.rng)
+        self.rule.begin(fit.network, fit.task, fit.rng)
         self.rule.see_inputs(inputs)
         # The first stage was fitted to all its rows.
         self.seen = [EpochFit(stage, is_fitted=number == 0) for number, stage in enumerate(self.stages)]

@@ -294,7 +294,7 @@ class _Rehearsing:
         self.batch = min(settings.batch_samples, samples)
         steps = settings.epochs * -(-samples // self.batch)
         sizes = [*(one.features.shape[1] for one in known), stage.n_features]
-        self.head = OutputHead(sizes, fit.n_classes)
+        self.head = OutputHead(sizes, fit.task)
         adam = AdamSettings(lr=settings.head_lr, weight_decay=settings.weight_decay)
         self.optimiser, self.rate = one_cycle_adamw(list(self.head.parameters()), adam, steps)
         self.updater = Adam(settings.lr, settings.weight_decay).start(self.linear, steps)

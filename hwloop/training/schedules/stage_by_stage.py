@@ -16,6 +16,7 @@ from hwloop.errors import DeviceError
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.session import Measurement, Session
 from hwloop.session.measurement import rows_a_call
+from hwloop.tasks import LearningTask
 from hwloop.training.options import Range, WithOptions, option
 from hwloop.training.rules import LocalRule, StageRows
 from hwloop.training.schedules import Fit, Schedule
@@ -63,10 +64,10 @@ class StageByStage(Schedule):
         self.rule = rule
         self.map_share = map_share
 
-    def check(self, network: PhysicalNetwork, n_classes: int) -> None:
+    def check(self, network: PhysicalNetwork, task: LearningTask) -> None:
         """As the rule says."""
         for _, stage, _ in network:
-            self.rule.check(stage, n_classes)
+            self.rule.check(stage, task)
 
     @property
     def resumable(self) -> bool:
@@ -154,7 +155,7 @@ class _Flow:
             stream,
             fit.labels[:samples],
             self.rows_a_sample,
-            fit.n_classes,
+            fit.task,
             stream.before_of(0, rows),
         )
         if saved is not None and number < (saved.stage or 0):

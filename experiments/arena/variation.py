@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from hwloop.errors import ConfigError
 from hwloop.experiment import columns as words
 from hwloop.experiment.columns import t_interval
-from hwloop.experiment.toml_text import parse_setting
+from hwloop.toml_text import parse_setting
 from hwloop.experiments.arena.cell import require_rig
 from hwloop.experiments.arena.jobs import Workers
 from hwloop.experiments.arena.report import COLOURS, MARKERS, SHOWN_REFERENCES, arena_page, write_arena_report

@@ -18,7 +18,7 @@ from hwloop.errors import ConfigError
 from hwloop.experiment.config import ExperimentConfig, validated
 from hwloop.experiment.partition import partition
 from hwloop.experiment.seed_run import prepare_seed
-from hwloop.experiment.toml_text import with_overrides
+from hwloop.toml_text import with_overrides
 from hwloop.experiments.campaign import DEVICES, Campaign, Progress, no_progress, without
 from hwloop.experiments.dataset import split
 from hwloop.experiments.drift.moving import Moving, MovingRig

@@ -150,7 +150,7 @@ def _experiment(request: ArenaRequest) -> ExperimentConfig:
         return validated(with_validation(config.as_table()), config.name)
     if request.device is None or request.dataset is None:
         raise ConfigError("name an experiment, or give both --device and --dataset; see hwloop list")
-    from hwloop.experiment.toml_text import with_overrides
+    from hwloop.toml_text import with_overrides
 
     table = {"name": f"{request.dataset}-{Path(request.device).stem}", "trainer": "local"}
     return validated(with_validation(with_overrides(table, changes)), "arena")

@@ -76,7 +76,7 @@ def _serve(substrate: str, settings: Sequence[str], toml: Path | None, host: str
     ConfigError
         An unknown substrate or setting, or an address or file that cannot be used.
     """
-    from hwloop.experiment.toml_text import parse_setting
+    from hwloop.toml_text import parse_setting
     from hwloop.registry import BENCHES
 
     values = {".".join(path): value for path, value in map(parse_setting, settings)}

@@ -15,7 +15,7 @@ from hwloop.calibration import Calibration, least_rows
 from hwloop.calibration.settling_sweep import ROWS_PER_VALUE
 from hwloop.device import Device, DeviceWrapper
 from hwloop.errors import BudgetExceeded, ConfigError
-from hwloop.experiment.toml_text import parse_setting, toml_text
+from hwloop.toml_text import parse_setting, toml_text
 from hwloop.journal.durable_files import atomic_write
 from hwloop.registry import open_device, paths_beside, read_toml
 

@@ -60,7 +60,7 @@ def device_settings(settings: Sequence[str]) -> dict[str, Any]:
     ConfigError
     """
     from hwloop.errors import ConfigError
-    from hwloop.experiment.toml_text import parse_setting
+    from hwloop.toml_text import parse_setting
 
     chosen: dict[str, Any] = {}
     for setting in settings:

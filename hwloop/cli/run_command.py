@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,7 +56,23 @@ def run(
     extra += ["run.tensorboard=true"] if tensorboard else []
     extra += [f"evidence.floors={str(floors).lower()}"] if floors is not None else []
     extra += [f"reuse.runs={json.dumps([str(run.absolute()) for run in reuse])}"] if reuse else []
-    _run_experiment(experiment, [*(settings or []), *extra], out, as_json, kept)
+    from hwloop.experiment.config import check_names, load_experiment
+    from hwloop.experiment.run_folder import run_in_free_folder
+    from hwloop.experiments.datasets import experiment_file
+    from hwloop.runs.layout import require_run
+
+    # A mistake in the configuration shows at once: torch and the rest take seconds to import.
+    config = load_experiment(experiment_file(experiment), [*(settings or []), *extra])
+    check_names(config)
+    for earlier in config.reuse.runs:
+        require_run(Path(earlier))
+    with run_in_free_folder(config.name, out) as folder:
+        from hwloop.experiment.runner import run_experiment
+        from hwloop.experiments.datasets import split
+
+        kept.give_up = _giving_up(folder)
+        with _shown(as_json, kept) as shown:
+            shown.evidence = run_experiment(config, split, out=folder, listeners=shown.listeners)
 
 
 @reporting
@@ -66,7 +83,18 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run that was stopped; nothing is measured or finished twice."""
-    _resume(folder, from_start, as_json, kept)
+    from hwloop.experiment.conclusion import concluded
+
+    kept.give_up = _giving_up(folder)
+    with _shown(as_json, kept) as shown:
+        # Where every seed is finished, only the report is left: torch takes longer to import than that takes.
+        evidence = None if from_start else concluded(folder, shown.listeners)
+        if evidence is None:
+            from hwloop.experiment.runner import resume_experiment
+            from hwloop.experiments.datasets import split
+
+            evidence = resume_experiment(folder, split, shown.listeners, from_start)
+        shown.evidence = evidence
 
 
 @reporting
@@ -76,80 +104,6 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Run a recorded experiment again from its journal alone, without the device."""
-    _replay(folder, with_evidence, as_json)
-
-
-def _run_experiment(
-    name: str, settings: Sequence[str], out: Path | None, as_json: bool, kept: ProgressKept
-) -> None:
-    """Run an experiment and show its evidence.
-
-    Standard output carries the evidence table, or with ``as_json`` nothing but one JSON object; all else goes
-    to standard error.
-    """
-    from hwloop.experiment.config import check_names, load_experiment
-    from hwloop.experiment.run_folder import run_in_free_folder
-    from hwloop.experiments.datasets import experiment_file
-    from hwloop.runs.layout import require_run
-
-    # A mistake in the configuration shows at once: torch and the rest take seconds to import.
-    config = load_experiment(experiment_file(name), settings)
-    check_names(config)
-    for earlier in config.reuse.runs:
-        require_run(Path(earlier))
-    with run_in_free_folder(config.name, out) as folder:
-        from hwloop.experiment.runner import run_experiment
-        from hwloop.experiments.datasets import split
-
-        kept.give_up = _giving_up(folder)
-        _run_and_show(
-            lambda listeners: run_experiment(config, split, out=folder, listeners=listeners), as_json, kept
-        )
-
-
-def _resume(folder: Path, from_start: bool, as_json: bool, kept: ProgressKept) -> None:
-    """Go on with a run and show its evidence; ``from_start`` executes everything again."""
-    from hwloop.experiment.conclusion import concluded
-
-    def resumed(listeners: list[Listener]) -> Evidence:
-        # Where every seed is finished, only the report is left: torch takes longer to import than that takes.
-        evidence = None if from_start else concluded(folder, listeners)
-        if evidence is not None:
-            return evidence
-
-        from hwloop.experiment.runner import resume_experiment
-        from hwloop.experiments.datasets import split
-
-        return resume_experiment(folder, split, listeners, from_start)
-
-    kept.give_up = _giving_up(folder)
-    _run_and_show(resumed, as_json, kept)
-
-
-def _giving_up(folder: Path) -> Callable[[], None]:
-    """For a process that must end while its run goes on."""
-    from hwloop.runs.layout import mark_interrupted
-
-    def give_up() -> None:
-        if mark_interrupted(folder, "interrupted at once"):
-            message = f"hwloop: interrupted at once, kept in {folder}; go on with: hwloop resume {folder}\n"
-            with contextlib.suppress(OSError):
-                os.write(2, message.encode())
-
-    return give_up
-
-
-def _replay(folder: Path, with_evidence: bool, as_json: bool) -> None:
-    """Replay a run, show its evidence, and say whether it is what was recorded.
-
-    Floors and ceiling are computed ``with_evidence`` alone. Standard output carries the table, or with ``as_json``
-    nothing but one JSON object.
-
-    Raises
-    ------
-    JournalError
-        The replay differs from the recorded run.
-    """
     from hwloop.cli.run_display import RunProgress, show_evidence
     from hwloop.errors import JournalError
     from hwloop.experiment.runner import replay_experiment
@@ -172,7 +126,34 @@ def _replay(folder: Path, with_evidence: bool, as_json: bool) -> None:
         shown.print("floors and ceiling were not computed again; hwloop replay --evidence does", highlight=False)
 
 
-def _run_and_show(run: Callable[[list[Listener]], Evidence], as_json: bool, kept: ProgressKept) -> None:
+def _giving_up(folder: Path) -> Callable[[], None]:
+    """For a process that must end while its run goes on."""
+    from hwloop.runs.layout import mark_interrupted
+
+    def give_up() -> None:
+        if mark_interrupted(folder, "interrupted at once"):
+            message = f"hwloop: interrupted at once, kept in {folder}; go on with: hwloop resume {folder}\n"
+            with contextlib.suppress(OSError):
+                os.write(2, message.encode())
+
+    return give_up
+
+
+@dataclass
+class _Shown:
+    """A run's listeners, and what it gave."""
+
+    listeners: list[Listener]
+    evidence: Evidence | None = None
+
+
+@contextlib.contextmanager
+def _shown(as_json: bool, kept: ProgressKept) -> Iterator[_Shown]:
+    """Show the progress of what runs inside, and then its evidence.
+
+    Standard output carries the evidence table, or with ``as_json`` nothing but one JSON object; all else goes to
+    standard error.
+    """
     from hwloop.cli.run_display import RunProgress, show_evidence
     from hwloop.errors import TrainingDiverged
     from hwloop.events import Event
@@ -188,7 +169,10 @@ def _run_and_show(run: Callable[[list[Listener]], Evidence], as_json: bool, kept
                 kept.note += f"; go on with: hwloop resume {event.run_dir}"
 
     with shown_warnings(errors), RunProgress(errors) as progress:
-        evidence = run([progress, note_what_is_kept])
+        shown = _Shown([progress, note_what_is_kept])
+        yield shown
+    evidence = shown.evidence
+    assert evidence is not None
     show_evidence(evidence, errors if as_json else new_console())
     report = Path(evidence.run_dir) / REPORT
     errors.print(f"report: {report}", highlight=False, soft_wrap=True)

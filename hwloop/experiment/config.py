@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from hwloop.errors import ConfigError
 from hwloop.experiment.events import require_tensorboard
-from hwloop.experiment.toml_text import parse_setting, with_overrides
+from hwloop.toml_text import parse_setting, with_overrides
 from hwloop.reference import Reference
 from hwloop.registry import DATASETS, DEVICES, TRAINERS, Registry, nearest, paths_beside, read_toml
 
@@ -219,7 +219,7 @@ def load_experiment(path: str | Path, settings: Iterable[str] = ()) -> Experimen
         A TOML file. Paths in it, of a device's TOML file or among a device's settings, may be relative to it; they
         become absolute, so that a run goes on from whatever folder it is resumed.
     settings
-        As :func:`hwloop.experiment.toml_text.with_overrides` takes them. Of a run's own file, those that change
+        As :func:`hwloop.toml_text.with_overrides` takes them. Of a run's own file, those that change
         the devices, or what they must fit, drop what it was measured with.
 
     Raises

@@ -17,7 +17,7 @@ from hwloop.events import Event, Listener
 from hwloop.experiment.config import ExperimentConfig, load_experiment
 from hwloop.experiment.events import TensorBoardLog, require_tensorboard
 from hwloop.experiment.provenance import MeasuredDevices, environment
-from hwloop.experiment.toml_text import toml_text
+from hwloop.toml_text import toml_text
 from hwloop.journal import DiskJournal
 from hwloop.journal.durable_files import atomic_write, make_folder, refuse_links, sync_tree
 from hwloop.journal.lock import WriterLock

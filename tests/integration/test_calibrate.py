@@ -11,7 +11,7 @@ from hwloop import BudgetExceeded, Device, DeviceSpec, LimitError, open_device
 from hwloop.calibration import calibrate, least_rows, sweep_settling
 from hwloop.calibration.figure_table import figure_lines
 from hwloop.cli.app import app
-from hwloop.experiment.toml_text import toml_text
+from hwloop.toml_text import toml_text
 from hwloop.simulators.linear_instrument import LinearInstrument
 from hwloop.simulators.optical_fibre import OpticalFibre
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from code_walk import CodeWalk, recorded_walk, told_walk
 
 import hwloop
+from hwloop.experiment.partition import partition
+from hwloop.experiments.datasets import split
 from hwloop.journal import DiskJournal
+from hwloop.registry import DATASETS
 
 PAGE = "docs/architecture.md"
 DEVICE = "hwloop-device"
@@ -89,3 +94,29 @@ def test_the_way_when_the_journal_answers(again):
     found = device[start : device.index("hwloop/session/measurement.py", start)]
     assert files(found) == told_walk(PAGE, "### Again, from the journal")
     assert moves(found) <= 9, found
+
+
+class Quarter(Doubler):
+    """As many outputs as a small stage needs, for 64 features and a reference slot."""
+
+    spec = hwloop.DeviceSpec(n_inputs=66, n_outputs=12)
+
+    def _measure(self, inputs):
+        return inputs[:, :12] / 4
+
+
+def test_a_row_goes_from_the_dataset_to_the_weights_by_the_told_files():
+    def train():
+        data = partition(DATASETS.build("digits"), 0, split, 0.25, 0.0)
+        network = hwloop.PhysicalNetwork(session, [hwloop.Stage(6)], seed=0)
+        hwloop.trainer("local", epochs=1, min_steps=4).fit(network, data.train.inputs, data.train.targets)
+
+    with recorded_walk() as found, hwloop.Session(Quarter()) as session:
+        train()  # what is imported late is imported now
+        session.forget()
+        found.during(train)
+    walk = files(found.of(threading.current_thread().name))
+    told = told_walk(PAGE, "## A row, from dataset to weights, file by file")
+    assert told == [file for file in walk if file in told]
+    assert len(told) == 20
+    assert len(walk) <= 40

@@ -83,7 +83,7 @@ def test_a_narrowed_range_is_a_limit_and_cannot_widen():
     ],
 )
 def test_a_correction_that_makes_no_sense_is_refused(table, reason, tmp_path):
-    from hwloop.experiment.toml_text import toml_text
+    from hwloop.toml_text import toml_text
 
     text = toml_text({"device": "linear-instrument", "settings": {"n_channels": 2},
                       "wrap": [{"name": "calibrated", "correction": table}]})  # fmt: skip

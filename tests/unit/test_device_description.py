@@ -33,7 +33,7 @@ from hwloop.devices.sound_card import SoundCard
 from hwloop.devices.waveform import WaveformDevice
 from hwloop.devices.worker import WorkerDevice
 from hwloop.experiment.rigs import AbsentDevice
-from hwloop.experiment.toml_text import toml_text
+from hwloop.toml_text import toml_text
 from hwloop.journal import DiskJournal
 from hwloop.registry import DEVICES, SCHEMES, WRAPPERS
 from hwloop.simulators.optical_fibre import OpticalFibre

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hwloop.errors import ConfigError
 from hwloop.experiment.config import load_experiment, validated
-from hwloop.experiment.toml_text import parse_setting, toml_text, with_overrides
+from hwloop.toml_text import parse_setting, toml_text, with_overrides
 
 TABLE = {
     "name": "small",

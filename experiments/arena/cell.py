@@ -16,9 +16,8 @@ from hwloop.events import Event
 from hwloop.experiment import results
 from hwloop.experiment.config import ExperimentConfig, validated
 from hwloop.experiment.partition import Partition
-from hwloop.experiment.prepare import build_trainer, seed_rows
-from hwloop.experiment.rigs import PlannedRig, Rig
-from hwloop.experiment.seed_run import prepare_seed
+from hwloop.experiment.rigs import PlannedRig, Rig, build_trainer
+from hwloop.experiment.seed_run import prepare_seed, seed_rows
 from hwloop.experiments.arena.settings import arena_partition, judged_on_validation, without_validation
 from hwloop.experiments.campaign import KeptRig
 from hwloop.registry import DATASETS, TRAINERS

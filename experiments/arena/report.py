@@ -13,11 +13,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from hwloop.experiment import columns as words
 from hwloop.experiment.report import heading_in_html
-from hwloop.toml_text import toml_text
 from hwloop.experiments.arena.settings import ArenaSettings
 from hwloop.experiments.arena.standings import Entry, Standings
 from hwloop.html_report import ACCENT, GRID, INK, QUIET, STYLE, data_uri, rendered, save_png
 from hwloop.journal.durable_files import atomic_write
+from hwloop.toml_text import toml_text
 
 
 def arena_page(template: str, settings: ArenaSettings, **content: Any) -> str:

@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from hwloop.errors import ConfigError
 from hwloop.experiment import columns as words
 from hwloop.experiment.columns import t_interval
-from hwloop.toml_text import parse_setting
 from hwloop.experiments.arena.cell import require_rig
 from hwloop.experiments.arena.jobs import Workers
 from hwloop.experiments.arena.report import COLOURS, MARKERS, SHOWN_REFERENCES, arena_page, write_arena_report
@@ -29,6 +28,7 @@ from hwloop.experiments.campaign import Progress, no_progress
 from hwloop.html_report import GRID, QUIET, STYLE, data_uri, save_png
 from hwloop.journal.durable_files import atomic_write
 from hwloop.tasks import Metric
+from hwloop.toml_text import parse_setting
 
 FOLDER_CHARACTERS = 80
 

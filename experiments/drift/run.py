@@ -18,13 +18,13 @@ from hwloop.errors import ConfigError
 from hwloop.experiment.config import ExperimentConfig, validated
 from hwloop.experiment.partition import partition
 from hwloop.experiment.seed_run import prepare_seed
-from hwloop.toml_text import with_overrides
 from hwloop.experiments.campaign import DEVICES, Campaign, Progress, no_progress, without
 from hwloop.experiments.dataset import split
 from hwloop.experiments.drift.moving import Moving, MovingRig
 from hwloop.layers import PhysicalNetwork
 from hwloop.registry import ADAPTERS, DATASETS, nearest
 from hwloop.tasks import Classification, LearningTask, Metric, kind_of
+from hwloop.toml_text import with_overrides
 
 
 @dataclass(frozen=True)

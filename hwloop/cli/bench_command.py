@@ -76,8 +76,8 @@ def _serve(substrate: str, settings: Sequence[str], toml: Path | None, host: str
     ConfigError
         An unknown substrate or setting, or an address or file that cannot be used.
     """
-    from hwloop.toml_text import parse_setting
     from hwloop.registry import BENCHES
+    from hwloop.toml_text import parse_setting
 
     values = {".".join(path): value for path, value in map(parse_setting, settings)}
     if not is_loopback(host):

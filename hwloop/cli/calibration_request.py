@@ -15,9 +15,9 @@ from hwloop.calibration import Calibration, least_rows
 from hwloop.calibration.settling_sweep import ROWS_PER_VALUE
 from hwloop.device import Device, DeviceWrapper
 from hwloop.errors import BudgetExceeded, ConfigError
-from hwloop.toml_text import parse_setting, toml_text
 from hwloop.journal.durable_files import atomic_write
 from hwloop.registry import open_device, paths_beside, read_toml
+from hwloop.toml_text import parse_setting, toml_text
 
 SWEEP_FACTORS = (0.5, 1.0, 1.5, 2.0, 3.0)  # of the setting's present value
 

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from hwloop.errors import ConfigError
 from hwloop.experiment.events import require_tensorboard
-from hwloop.toml_text import parse_setting, with_overrides
 from hwloop.reference import Reference
 from hwloop.registry import DATASETS, DEVICES, TRAINERS, Registry, nearest, paths_beside, read_toml
+from hwloop.toml_text import parse_setting, with_overrides
 
 MAX_SEEDS = 1_000
 MAX_STAGES = 100

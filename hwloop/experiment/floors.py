@@ -105,7 +105,7 @@ class NullPhysics(Floor):
 
     def score(self, config: ExperimentConfig, sessions: list[Session], data: Partition) -> Trial:
         """Nothing is measured on the device."""
-        from hwloop.experiment.prepare import build_stages, build_trainer
+        from hwloop.experiment.rigs import build_stages, build_trainer
         from hwloop.layers import PhysicalNetwork
         from hwloop.session import Session
 
@@ -134,7 +134,7 @@ class OneStageFloor(Floor):
 
     def score(self, config: ExperimentConfig, sessions: list[Session], data: Partition) -> Trial:
         """The ridge readout sees the measured features; nobody needs the stage's own random map."""
-        from hwloop.experiment.prepare import build_stages
+        from hwloop.experiment.rigs import build_stages
         from hwloop.layers import PhysicalNetwork
         from hwloop.training import trainer as make_trainer
 
@@ -157,14 +157,14 @@ class OneStageFloor(Floor):
 
     def rows(self, config: ExperimentConfig, data: Partition) -> int:
         """None where the network's rows answer."""
-        from hwloop.experiment.prepare import network_rows
+        from hwloop.experiment.rigs import network_rows
         from hwloop.training import trainer as make_trainer
 
         return network_rows(make_trainer("readout"), data, 1) if self._measures(config, data) else 0
 
     def _measures(self, config: ExperimentConfig, data: Partition) -> bool:
         """Unless the network's first stage measures each sample once, as it is: then memory answers."""
-        from hwloop.experiment.prepare import build_trainer
+        from hwloop.experiment.rigs import build_trainer
         from hwloop.training import trainer as make_trainer
 
         ours, plain = build_trainer(config, data.seed), make_trainer("readout")

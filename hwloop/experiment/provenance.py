@@ -19,8 +19,8 @@ from hwloop.device import Device, DeviceDescription
 from hwloop.device.description import plain_spec
 from hwloop.errors import ConfigError
 from hwloop.experiment.config import ExperimentConfig, MeasuredWith
-from hwloop.toml_text import Inline
 from hwloop.session.same_device import joined
+from hwloop.toml_text import Inline
 
 PACKAGES = ("numpy", "scipy", "torch", "scikit-learn", "pydantic", "matplotlib", "safetensors")
 

@@ -18,11 +18,11 @@ from hwloop.experiment import results
 from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.plots import draw_plots
 from hwloop.experiment.results import DeviceResponse
-from hwloop.toml_text import toml_text
 from hwloop.html_report import data_uri, rendered
 from hwloop.runs.files import UnreadableError, read_events
 from hwloop.runs.layout import METRICS
 from hwloop.tasks import LearningTask, Metric
+from hwloop.toml_text import toml_text
 
 REPORT = "report.html"
 

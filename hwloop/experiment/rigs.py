@@ -1,4 +1,4 @@
-"""Where a run's measurements come from: devices, its own journals, or rows of earlier runs."""
+"""What a seed is built of: stages, trainer, and devices, or the journals that answer in their place."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from hwloop.device import Device, DeviceDescription, DeviceSpec
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError, DeviceError
 from hwloop.experiment.config import ExperimentConfig, ReuseConfig
+from hwloop.experiment.partition import Partition
 from hwloop.experiment.run_folder import RunFolder
 from hwloop.journal import DiskJournal, InMemoryJournal, Journal, Note, ReadOnlyJournal, Record
 from hwloop.journal.durable_files import sync_folder
 from hwloop.journal.record import DEVICE
+from hwloop.layers import Stage
 from hwloop.layers.fitting_device import open_fitting_device
 from hwloop.registry import DEVICES
 from hwloop.runs.layout import REUSED, journal_folder, journal_folders, require_run
 from hwloop.session.known_rows import fresh
 from hwloop.session.reference_monitor import RESTANDARDISED
+from hwloop.training import Trainer
+from hwloop.training import trainer as make_trainer
 
 DEVICE_SEED_STEP = 1000  # between the seeds of a run's devices
 
@@ -239,3 +243,33 @@ def _fresh(journals: Sequence[Path], max_age_seconds: float | None) -> Iterator[
                     yield record
         finally:
             journal.close()
+
+
+def build_stages(config: ExperimentConfig, count: int | None = None) -> list[Stage]:
+    """The first ``count`` stages of an experiment's network, by default all."""
+    network = config.network
+    return [
+        Stage(
+            network.width,
+            None if network.activation == "none" else network.activation,
+            bypass=network.bypass,
+            reference_slots=network.reference_slots,
+            scaling=network.input_scaling if number == 0 else "global",
+            weights=network.weights,
+            steps=network.sequence_steps if number == 0 else 1,
+        )
+        for number in range(network.stages if count is None else count)
+    ]
+
+
+def build_trainer(config: ExperimentConfig, seed: int) -> Trainer:
+    """The experiment's trainer, seeded unless its settings hold a seed."""
+    return make_trainer(config.trainer.name, **{"seed": seed, **config.trainer.settings})
+
+
+def network_rows(trainer: Trainer, data: Partition, n_layers: int) -> int:
+    """Rows that training and testing a network through ``n_layers`` stages needs at most."""
+    held_out = len(data.test) + (len(data.validation) if data.validation else 0)
+    return trainer.cost(len(data.train), data.task.n_outputs, n_layers) + trainer.predict_cost(
+        held_out, data.task.n_outputs, n_layers
+    )

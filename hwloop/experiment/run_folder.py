@@ -17,7 +17,6 @@ from hwloop.events import Event, Listener
 from hwloop.experiment.config import ExperimentConfig, load_experiment
 from hwloop.experiment.events import TensorBoardLog, require_tensorboard
 from hwloop.experiment.provenance import MeasuredDevices, environment
-from hwloop.toml_text import toml_text
 from hwloop.journal import DiskJournal
 from hwloop.journal.durable_files import atomic_write, make_folder, refuse_links, sync_tree
 from hwloop.journal.lock import WriterLock
@@ -35,6 +34,7 @@ from hwloop.runs.layout import (
     read_state,
     require_run,
 )
+from hwloop.toml_text import toml_text
 
 
 class RunFolder:

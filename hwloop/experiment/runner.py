@@ -17,7 +17,6 @@ from hwloop.experiment.events import RunForecast, SeedFinished, SeedStarted
 from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.finished import FinishedSeed, FinishedWork
 from hwloop.experiment.partition import Splitter, TableOfRows, partition
-from hwloop.experiment.prepare import require_budget, run_forecast, seed_rows
 from hwloop.experiment.provenance import MeasuredDevices, made_with
 from hwloop.experiment.results import DeviceResponse, SeedResult
 from hwloop.experiment.rigs import LiveRig, PlannedRig, RecordedRig, Rig, take_earlier_rows
@@ -27,7 +26,7 @@ from hwloop.experiment.run_folder import (
     run_in_free_folder,
     unfinished_run,
 )
-from hwloop.experiment.seed_run import SeedRun, prepare_seed
+from hwloop.experiment.seed_run import SeedRun, prepare_seed, require_budget, run_forecast, seed_rows
 from hwloop.registry import DATASETS
 from hwloop.runs.layout import CONFIG
 from hwloop.session import Forecast

@@ -1,35 +1,74 @@
-"""One seed of an experiment: its network trained and tested, then its floors and ceiling on the same split."""
+"""One seed of an experiment: its rows forecast, its network trained and tested, then its floors and ceiling."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from hwloop.device import Device, DeviceDescription
+from hwloop.errors import BudgetExceeded
 from hwloop.events import Event
 from hwloop.experiment import results
 from hwloop.experiment.checkpoints import KEEPS_NOTHING, Keeper
 from hwloop.experiment.columns import Score, Trial
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.events import MethodScored
-from hwloop.experiment.floors import Floor, in_running_order
+from hwloop.experiment.floors import FLOORS, Floor, in_running_order
 from hwloop.experiment.partition import Partition
-from hwloop.experiment.prepare import build_stages, build_trainer
 from hwloop.experiment.results import (
     DeviceResponse,
     SeedResult,
     measure_sweep,
     training_responses,
 )
-from hwloop.experiment.rigs import Rig, features_of_devices
+from hwloop.experiment.rigs import Rig, build_stages, build_trainer, features_of_devices, network_rows
 from hwloop.layers import PhysicalNetwork
-from hwloop.session import Session
+from hwloop.session import Forecast, Session
 from hwloop.session.account import RUN_PURPOSES
 from hwloop.training import History, Trainer
 from hwloop.training.history import StageHistory
+
+
+def seed_rows(config: ExperimentConfig, trainer: Trainer, data: Partition, first: bool) -> int:
+    """Rows that one seed measures at most; the first also sweeps the device for the response plot.
+
+    A device that moves beyond its limit costs more: its drift is confirmed, and rows that were forgotten are
+    measured again.
+    """
+    rows = network_rows(trainer, data, config.network.stages)
+    if config.evidence.floors:
+        rows += sum(floor.rows(config, data) for floor in FLOORS)
+    rows += config.evidence.response_rows if first else 0
+    if config.reference is not None:
+        rows += config.reference.settings().rows_of_run(rows, len(config.device))
+    return rows
+
+
+def run_forecast(rows: int, sessions: Sequence[Session]) -> Forecast:
+    """Rows and time of the whole run; the stages share the rows evenly among their sessions."""
+    shares = [session.forecast(rows).seconds for session in sessions]
+    known = [seconds for seconds in shares if seconds is not None]
+    return Forecast(rows, sum(known) / len(shares) if len(known) == len(shares) else None)
+
+
+def require_budget(budget: int | None, forecast: Forecast, n_seeds: int) -> None:
+    """Refuse a run that its budget does not cover.
+
+    Raises
+    ------
+    BudgetExceeded
+        Before anything is measured; the message says how many rows are needed.
+    """
+    if budget is not None and forecast.rows > budget:
+        seeds = f"{n_seeds} seeds" if n_seeds > 1 else "one seed"
+        raise BudgetExceeded(
+            f"the run needs up to {forecast} for {seeds}, but its budget is {budget:,} rows; nothing was "
+            f"measured. Give a budget of at least {forecast.rows:,} rows, fewer seeds, or a smaller dataset"
+        )
+
 
 Emit = Callable[[Event], None]
 Identified = Callable[[int, Device, DeviceDescription], None]

@@ -11,9 +11,9 @@ from hwloop import BudgetExceeded, Device, DeviceSpec, LimitError, open_device
 from hwloop.calibration import calibrate, least_rows, sweep_settling
 from hwloop.calibration.figure_table import figure_lines
 from hwloop.cli.app import app
-from hwloop.toml_text import toml_text
 from hwloop.simulators.linear_instrument import LinearInstrument
 from hwloop.simulators.optical_fibre import OpticalFibre
+from hwloop.toml_text import toml_text
 
 STILL = {"gain_drift_per_row": 0.0, "offset_drift_per_row": 0.0}
 

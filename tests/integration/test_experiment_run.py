@@ -10,8 +10,8 @@ import hwloop
 from hwloop.errors import BudgetExceeded, ConfigError, DatasetError, DeviceError
 from hwloop.experiment.config import load_experiment, validated
 from hwloop.experiment.runner import run_experiment
-from hwloop.toml_text import toml_text
 from hwloop.experiments.datasets import Dataset, split
+from hwloop.toml_text import toml_text
 
 pytestmark = pytest.mark.usefixtures("unpainted_figures")
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hwloop.errors import ConfigError
 from hwloop.experiment import columns as words
 from hwloop.experiment.config import validated
-from hwloop.toml_text import parse_setting, with_overrides
 from hwloop.experiments.arena.settings import ArenaSettings
 from hwloop.experiments.arena.variation import Variation, parsed_variation, run_variation, write_variation
 from hwloop.tasks import Classification
+from hwloop.toml_text import parse_setting, with_overrides
 
 ACCURACY = Classification.metrics[0]
 

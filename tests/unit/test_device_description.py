@@ -33,11 +33,11 @@ from hwloop.devices.sound_card import SoundCard
 from hwloop.devices.waveform import WaveformDevice
 from hwloop.devices.worker import WorkerDevice
 from hwloop.experiment.rigs import AbsentDevice
-from hwloop.toml_text import toml_text
 from hwloop.journal import DiskJournal
 from hwloop.registry import DEVICES, SCHEMES, WRAPPERS
 from hwloop.simulators.optical_fibre import OpticalFibre
 from hwloop.simulators.spiking.spiking_lif import SpikingLIF
+from hwloop.toml_text import toml_text
 
 # -- every setting of every class -----------------------------------------------------------------------------
 

@@ -51,7 +51,8 @@ class ScpiLink:
     it is one wire whoever opens it (a serial port), or empties the instrument's buffers (USB, GPIB, VXI-11). On
     the last two a question whose answer cannot be mistaken must be answered before anything is believed. Then
     ``on_open`` asserts the instrument's settings again. No question is repeated here: what it was part of has to
-    be done again as a whole, by :class:`hwloop.devices.retrying.Retrying`.
+    be done again as a whole, by :class:`hwloop.devices.retrying.Retrying`. Each question goes with a marker, so
+    that a second copy of a reply, however late, is never taken for the answer to the next.
 
     Parameters
     ----------
@@ -269,7 +270,7 @@ class ScpiLink:
     def confirm(self) -> None:
         """Ask the marker: raises :class:`BadReading` unless replies and questions match.
 
-        One short exchange, at the end of a row or of a call, on a link whose instrument may answer twice.
+        Questions are checked so one by one; this is for what was only written.
         """
         with self._exchange(None) as (transport, _):
             self._connection.marker.confirm(transport)

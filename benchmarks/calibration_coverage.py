@@ -33,7 +33,7 @@ def held_and_errors(seed: int, budget: int | None) -> tuple[dict[str, np.ndarray
         clock=clock,
     )
     found = calibrate(device, budget, seed=seed, clock=clock)
-    assert found.look.paired
+    assert found.pilot.paired
     figures = found.figures
     levels = found.analysis.curves[0].levels
     lags = figures["memory_kernel"].value.shape[1]

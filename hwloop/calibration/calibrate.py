@@ -11,7 +11,7 @@ import numpy as np
 
 from hwloop.calibration.figure_table import described
 from hwloop.calibration.main_part import Analysis
-from hwloop.calibration.memory import FirstLook, look_first
+from hwloop.calibration.memory import Pilot, measure_pilot
 from hwloop.calibration.mixing import analyse_mixing, measure_mixing
 from hwloop.calibration.paired import PairedData, analyse_paired, measure_paired
 from hwloop.calibration.plan import Plan, plan_rows
@@ -40,7 +40,7 @@ class Calibration:
         Rows measured, and the seed of their order.
     middle_row
         Number of the row at which gains and offsets hold; drift moves them from there.
-    look
+    pilot
         Memory and pairing as first seen.
     figures
         By name; :data:`hwloop.calibration.figure_table.FIGURES` says what each is.
@@ -59,7 +59,7 @@ class Calibration:
     rows: int
     seed: int
     middle_row: float
-    look: FirstLook
+    pilot: Pilot
     figures: dict[str, Estimate]
     batch_times: BatchTimes
     analysis: Analysis
@@ -69,13 +69,13 @@ class Calibration:
     @cached_property
     def recommended(self) -> Recommendation:
         """Settings, with reasons."""
-        return recommend(self.spec, self.figures, self.analysis.curves, self.batch_times, self.look.paired)
+        return recommend(self.spec, self.figures, self.analysis.curves, self.batch_times, self.pilot.paired)
 
     @cached_property
     def warnings(self) -> list[str]:
         """What limits the figures; empty if nothing does."""
         found = []
-        if self.look.longer:
+        if self.pilot.longer:
             found.append(
                 "a row is remembered for longer than could be fitted: gains are those of rows that have not "
                 "settled; give each row more time (--settling KEY finds how much, if the device has a setting for "
@@ -86,7 +86,7 @@ class Calibration:
                 f"it was interrupted, and went on at row {self.interrupted_at:,}: drift rates span the break; "
                 "calibrate again where they matter"
             )
-        if not self.look.paired:
+        if not self.pilot.paired:
             found.append("the device mixes its inputs: figures hold near one operating point (docs/calibrate.md)")
         return found
 
@@ -110,8 +110,8 @@ class Calibration:
             "interrupted_at": self.interrupted_at,
             "confidence": CONFIDENCE,
             "middle_row": self.middle_row,
-            "channel_to_channel": self.look.paired,
-            "lags": self.look.lags,
+            "channel_to_channel": self.pilot.paired,
+            "lags": self.pilot.lags,
             "warnings": self.warnings,
             "figures": {name: described(name, estimate) for name, estimate in self.figures.items()},
             "batches": {
@@ -174,8 +174,8 @@ def calibrate(
     timed = TimedSession(session, clock)
     units = (device.spec.input_unit, device.spec.output_unit)
     with session:
-        look = look_first(timed, plan, rng)
-        data = measure_paired(timed, plan, look, rng) if look.paired else measure_mixing(timed, plan, look, rng)
+        pilot = measure_pilot(timed, plan, rng)
+        data = measure_paired(timed, plan, pilot, rng) if pilot.paired else measure_mixing(timed, plan, pilot, rng)
         identity = session.identity
     analysis = analyse_paired(data, units) if isinstance(data, PairedData) else analyse_mixing(data, units)
     return Calibration(
@@ -184,7 +184,7 @@ def calibrate(
         rows=timed.rows,
         seed=seed,
         middle_row=analysis.middle_row,
-        look=look,
+        pilot=pilot,
         figures={**analysis.figures, **timing_figures(timed.calls)},
         batch_times=batch_times(timed.calls),
         analysis=analysis,

@@ -90,8 +90,8 @@ class Steps:
 
 
 @dataclass(frozen=True, eq=False)
-class FirstLook:
-    """What the main part is planned by.
+class Pilot:
+    """The pilot measurement, by which the main part is planned.
 
     Attributes
     ----------
@@ -114,8 +114,8 @@ class FirstLook:
     steps: Steps
 
 
-def look_first(session: TimedSession, plan: Plan, rng: np.random.Generator) -> FirstLook:
-    """Measure ``plan.first_look`` rows."""
+def measure_pilot(session: TimedSession, plan: Plan, rng: np.random.Generator) -> Pilot:
+    """Measure ``plan.pilot`` rows."""
     spec = session.session.device.spec
     stimuli = contrast(spec, rng)
     responses = session.measure(steps_between(*stimuli, plan.steps, plan.step_rows))
@@ -123,7 +123,7 @@ def look_first(session: TimedSession, plan: Plan, rng: np.random.Generator) -> F
     # A device that mixes is taken to forget alike in all outputs; together they show it best.
     lags, longer = _lags(*(steps if singles(spec) else steps.along_height()).relative())
     paired = bool(singles(spec)) and _is_paired(session, spec)
-    return FirstLook(lags, longer, paired, stimuli, steps)
+    return Pilot(lags, longer, paired, stimuli, steps)
 
 
 def _lags(left: Float64Array, error: Float64Array) -> tuple[int, bool]:

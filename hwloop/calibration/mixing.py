@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hwloop.calibration.channel_fit import DRIFT_DEGREE
 from hwloop.calibration.main_part import Analysis, Cells, MainRows, ReferenceCourse, measure_calls, with_references
-from hwloop.calibration.memory import FirstLook, KernelFit, memory_figures
+from hwloop.calibration.memory import KernelFit, Pilot, memory_figures
 from hwloop.calibration.plan import SWEEP_LEVELS, SWEPT_INPUTS, Plan
 from hwloop.calibration.transfer_curve import LevelMeans, noise_figures, transfer_figures, unit_of_slope
 from hwloop.device import DeviceSpec
@@ -47,9 +47,9 @@ class MixingDesign:
     grid: Float64Array
 
     @classmethod
-    def of(cls, spec: DeviceSpec, look: FirstLook) -> MixingDesign:
-        """Around the first of the two stimuli of the first look."""
-        n, (low, high) = spec.n_inputs, look.stimuli
+    def of(cls, spec: DeviceSpec, pilot: Pilot) -> MixingDesign:
+        """Around the first of the two stimuli of the pilot."""
+        n, (low, high) = spec.n_inputs, pilot.stimuli
         step = (spec.high - spec.low) * STEP_SHARE
         swept = np.unique(np.linspace(0, n - 1, min(SWEPT_INPUTS, n)).round().astype(np.int64))
         grid = np.linspace(spec.low[swept], spec.high[swept], SWEEP_LEVELS)
@@ -85,27 +85,27 @@ class MixingDesign:
 
 @dataclass(frozen=True, eq=False)
 class MixingData:
-    """The main part as it was measured, and the first look."""
+    """The main part as it was measured, and the pilot."""
 
     design: MixingDesign
     rows: MainRows
-    look: FirstLook
+    pilot: Pilot
     spec: DeviceSpec
 
 
-def measure_mixing(session: TimedSession, plan: Plan, look: FirstLook, rng: np.random.Generator) -> MixingData:
+def measure_mixing(session: TimedSession, plan: Plan, pilot: Pilot, rng: np.random.Generator) -> MixingData:
     """Measure the main part: all cells in random order, reference calls at equal distances."""
     spec = session.session.device.spec
-    design = MixingDesign.of(spec, look)
+    design = MixingDesign.of(spec, pilot)
     cells = rng.permutation(design.repeated(plan.main - plan.reference))
     calls = with_references(cells, np.arange(2), plan.call_sizes, rng)
-    return MixingData(design, measure_calls(session, calls, lambda cells: design.stimuli[cells]), look, spec)
+    return MixingData(design, measure_calls(session, calls, lambda cells: design.stimuli[cells]), pilot, spec)
 
 
 def analyse_mixing(data: MixingData, units: tuple[str, str]) -> Analysis:
     """All figures; ``units`` of input and output. The definitions are in docs/calibrate.md."""
     rows, unit = data.rows, units[1]
-    kernel = data.look.steps.kernel(data.look.lags)
+    kernel = data.pilot.steps.kernel(data.pilot.lags)
     settled = _without_memory(rows.responses, kernel)
     references = _references(settled, rows)
     settled = settled - _drift_course(settled, rows)
@@ -120,7 +120,7 @@ def analyse_mixing(data: MixingData, units: tuple[str, str]) -> Analysis:
     figures |= {"gain": gain, "offset": Estimate.normal(means.responses[0], error, dof, unit)}
     spans = np.ptp(means.responses[means.rows > 0], axis=0)
     figures |= noise_figures(noise, Estimate(*np.zeros((3, len(spans)))), spans)
-    figures["repeatability"] = rows.repeatability(data.look.lags, unit)
+    figures["repeatability"] = rows.repeatability(data.pilot.lags, unit)
     figures |= memory_figures([kernel], dof)
     figures["overlap"] = _overlap(jacobian, jacobian_error)
     figures |= _drift(rows, unit)

@@ -17,7 +17,7 @@ from hwloop.calibration.main_part import (
     measure_calls,
     with_references,
 )
-from hwloop.calibration.memory import FirstLook, memory_figures
+from hwloop.calibration.memory import Pilot, memory_figures
 from hwloop.calibration.plan import Plan, number_of_levels
 from hwloop.calibration.transfer_curve import LevelMeans, noise_figures, transfer_figures
 from hwloop.device.spec import Float64Array
@@ -46,17 +46,17 @@ class PairedData:
     lags: int
 
 
-def measure_paired(session: TimedSession, plan: Plan, look: FirstLook, rng: np.random.Generator) -> PairedData:
+def measure_paired(session: TimedSession, plan: Plan, pilot: Pilot, rng: np.random.Generator) -> PairedData:
     """Measure the main part."""
     spec = session.session.device.spec
     room = plan.main - plan.reference
-    hold = max(4, min(look.lags + 2, room // 20))
+    hold = max(4, min(pilot.lags + 2, room // 20))
     n_levels = number_of_levels(room, hold)
     grid = np.linspace(spec.low, spec.high, n_levels)
     channels = np.arange(spec.n_inputs)
     calls = paired_calls(plan.main, spec.n_inputs, n_levels, hold, plan.call_sizes, rng)
     rows = measure_calls(session, calls, lambda levels: grid[levels, channels])
-    return PairedData(grid, rows, min(look.lags, hold))
+    return PairedData(grid, rows, min(pilot.lags, hold))
 
 
 def paired_calls(

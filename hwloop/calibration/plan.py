@@ -27,18 +27,18 @@ class Plan:
 
     Attributes
     ----------
-    first_look
-        Steps between two stimuli, and each input by itself: how long a row is remembered, and which output
-        belongs to which input.
+    pilot
+        The pilot measurement: steps between two stimuli, and each input by itself, to see how long a row is
+        remembered, and which output belongs to which input.
     main
         Levels, or single inputs, in random order, and the reference rows between them.
     call_sizes
         Sizes of the calls in which the reference stimuli are sent, in no particular order.
     step_rows, steps
-        Length and number of the steps of the first look.
+        Length and number of the steps of the pilot.
     """
 
-    first_look: int
+    pilot: int
     main: int
     call_sizes: tuple[int, ...]
     steps: int
@@ -47,7 +47,7 @@ class Plan:
     @property
     def rows(self) -> int:
         """All rows."""
-        return self.first_look + self.main
+        return self.pilot + self.main
 
     @property
     def reference(self) -> int:
@@ -73,9 +73,9 @@ def plan_rows(spec: DeviceSpec, budget: int | None = None) -> Plan:
     rows = default_rows(spec) if budget is None else budget
     # A small budget still looks first, with fewer and shorter steps.
     steps, step_rows = (8, 24) if rows >= 8 * (8 * 24 + singles(spec)) else (6, 8)
-    first_look = steps * step_rows + singles(spec)
-    main = rows - first_look
-    return Plan(first_look, main, call_sizes(spec, main), steps, step_rows)
+    pilot = steps * step_rows + singles(spec)
+    main = rows - pilot
+    return Plan(pilot, main, call_sizes(spec, main), steps, step_rows)
 
 
 def least_rows(spec: DeviceSpec) -> int:

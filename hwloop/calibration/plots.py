@@ -74,8 +74,8 @@ def transfer(calibration: Calibration) -> Figure:
     analysis = calibration.analysis
     drawn = chosen(len(analysis.curves))
     inl, dnl = calibration.figures["inl"], calibration.figures["dnl"]
-    swept = "" if calibration.look.paired else " along its column"
-    name = "channel" if calibration.look.paired else "input"
+    swept = "" if calibration.pilot.paired else " along its column"
+    name = "channel" if calibration.pilot.paired else "input"
     for position, colour in zip(drawn, colours(len(drawn)), strict=True):
         curve = analysis.curves[position]
         x = curve.levels
@@ -145,7 +145,7 @@ def memory(calibration: Calibration) -> Figure:
     drawn = chosen(len(kernel.value))
     for position, colour in zip(drawn, colours(len(drawn)), strict=True):
         weight, reach = 100 * kernel.value[position], 100 * kernel.half_width[position]
-        name = f"output {position}" if calibration.look.paired else "all outputs"
+        name = f"output {position}" if calibration.pilot.paired else "all outputs"
         jitter = 0.05 * (list(drawn).index(position) - (len(drawn) - 1) / 2)
         by_lag.errorbar(
             lags + jitter, weight, reach, fmt="o", color=colour, markersize=4, elinewidth=1.1, label=name

@@ -173,7 +173,7 @@ class _RowsProgress:
 
     def announce(self, plan: Plan, forecast: Forecast) -> None:
         text = (
-            f"forecast: {forecast} ({plan.first_look:,} to look first, "
+            f"forecast: {forecast} ({plan.pilot:,} to look first, "
             f"{plan.main - plan.reference:,} of stimuli in random order, {plan.reference:,} of "
             "references between them)"
         )

@@ -74,7 +74,7 @@ def test_the_jacobian_of_a_mixing_device():
     rng = np.random.default_rng(1)
     matrix = rng.standard_normal((30, 6))
     found = calibrate(Lab(6, 30, lambda x: x @ matrix.T), 3000)
-    assert not found.look.paired
+    assert not found.pilot.paired
     norms = np.linalg.norm(matrix, axis=0)
     assert np.allclose(found.figures["gain"].value, norms, rtol=0.02)
     assert np.allclose(found.figures["line_gain"].value, norms, rtol=0.02)
@@ -106,7 +106,7 @@ def test_memory_of_a_mixing_device_is_seen_and_taken_off():
 def test_a_fibre_that_is_blind_to_the_sign_of_its_inputs():
     fibre = OpticalFibre(n_inputs=8, n_outputs=100, seed=4)
     found = calibrate(fibre, 2500)
-    low, _ = found.look.stimuli
+    low, _ = found.pilot.stimuli
     step = 0.1  # a twentieth of the range
     still = fibre.noiseless()
     slopes = [(still.measure([low + step * e]) - still.measure([low - step * e])) / (2 * step) for e in np.eye(8)]

@@ -1,4 +1,4 @@
-"""docs/glossary.md defines no word twice, and what it names in code is there."""
+"""The glossary defines no word twice; what it and the architecture name in code is there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import importlib
 import re
 from pathlib import Path
 
-PAGE = (Path(__file__).parents[2] / "docs" / "glossary.md").read_text(encoding="utf-8")
+PAGES = Path(__file__).parents[2] / "docs"
+PAGE = (PAGES / "glossary.md").read_text(encoding="utf-8")
 ENTRIES = [
     [cell.strip() for cell in line.strip("|").split("|")]
     for line in PAGE.splitlines()
@@ -44,3 +45,11 @@ def test_names_in_code_exist():
         owner, attribute = name.split(".")
         kind = getattr(importlib.import_module("hwloop"), owner)
         assert hasattr(kind, attribute) or attribute in kind.__dataclass_fields__, name
+
+
+def test_files_that_the_architecture_names_exist():
+    page = PAGES / "architecture.md"
+    text = page.read_text(encoding="utf-8")
+    files = re.findall(r"`((?:hwloop|devices|simulators|experiments|tests)/[\w/]+(?:\.py|/))`", text)
+    assert len(files) > 40
+    assert [file for file in files if not (PAGES.parent / file).exists()] == []

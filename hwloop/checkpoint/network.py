@@ -70,6 +70,8 @@ def save_network(
         over a graph; a checkpoint that was there before is untouched.
     JournalError
         The rows that the network was trained on cannot be brought to the disk.
+    DeviceChanged
+        Another unit answers by now than the one that is said to have measured these rows.
     """
     path = Path(path)
     if isinstance(network, GraphNetwork):
@@ -89,6 +91,7 @@ def save_network(
         "devices": described_devices(network),
     }
     for session in network.distinct_sessions:
+        session.confirm()
         session.journal.sync()  # a checkpoint is never newer than the rows that it was made of
     write_checkpoint(path, described, network_tensors(network, training))
 

@@ -114,11 +114,14 @@ class KeptFit:
 
     def close(self) -> None:
         """Write no more into the folder; safe to call twice."""
+        self._let_sessions_go()
+        self._left_open()
+
+    def _let_sessions_go(self) -> None:
         for session in self._sessions:
             if isinstance(session.journal, InMemoryJournal):
                 session.journal.mirror = None
         self._sessions.clear()
-        self._left_open()
 
     def __enter__(self) -> Self:
         return self
@@ -133,18 +136,14 @@ class KeptFit:
                 self.close()
                 removed = self.path.with_name(f"{self.path.name}-removed-{os.getpid()}")
                 with suppress(OSError):
-                    self.path.rename(
-                        removed
-                    )  # whole or not at all: what is half removed could not be gone on from
+                    # Whole or not at all: what is half removed could not be gone on from.
+                    self.path.rename(removed)
                     shutil.rmtree(removed, ignore_errors=True)
             else:
                 self._folder.finish()
             return
         rows = self._folder.rows
-        for session in self._sessions:
-            if isinstance(session.journal, InMemoryJournal):
-                session.journal.mirror = None
-        self._sessions.clear()
+        self._let_sessions_go()
         self._left_open.detach()
         self._folder.__exit__(kind, error, trace)
         if rows and isinstance(error, JournalError):

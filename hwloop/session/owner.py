@@ -145,7 +145,9 @@ class DeviceOwner(Holder):
         return future
 
     def call(self, user: User, step: Callable[[], T]) -> T:
-        """Run a step, and wait for its result."""
+        """Run a step, and wait for its result; at once where this is the device's thread, as in a listener."""
+        if threading.current_thread() is self._thread:
+            return step()
         return self.begin(user, step).result()
 
     def leave(self, user: User, last_step: Callable[[], None] | None = None) -> None:

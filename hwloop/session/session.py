@@ -346,11 +346,21 @@ class Session:
         DeviceChanged
             Another unit answers by now than the one that is said to have measured these rows.
         """
+        self.confirm()
         with self._lock:
-            if self._owner is None:
-                return self._measurer.place()
-            self._owner.call(self._user, self._recorder.unit.confirm)
-            return self._owner.call(self._user, self._measurer.place)
+            return self._owner.call(self._user, self._measurer.place) if self._owner else self._measurer.place()
+
+    def confirm(self) -> None:
+        """Ask the device who it is, where it is open and has measured since it last said so.
+
+        Raises
+        ------
+        DeviceChanged
+            Another unit answers by now than the one that is said to have measured these rows.
+        """
+        with self._lock:
+            if self._owner is not None:
+                self._owner.call(self._user, self._recorder.unit.confirm)
 
     def pass_over(self, place: Place) -> None:
         """Go past the rows that the journal holds up to a place, as if they had been asked for again.

@@ -379,6 +379,19 @@ def test_it_is_asked_before_a_checkpoint_names_its_rows(swapped):
     assert session.journal.rows == 6
 
 
+def test_it_is_asked_before_a_network_is_saved(swapped, tmp_path):
+    with hwloop.Session(swapped) as session:
+        network = hwloop.PhysicalNetwork(session, [hwloop.Stage(2)])
+        network.build(2)
+        session.measure(X)
+        swapped._swap()
+        session.measure(X + 0.25)
+        with pytest.raises(DeviceChanged, match="Rows 0 to 3 "):
+            hwloop.save_network(network, tmp_path / "network.safetensors")
+        assert not list(tmp_path.iterdir())
+        swapped.unit_now = 1
+
+
 def test_it_is_asked_every_few_seconds_while_it_measures(swapped, monkeypatch):
     now = [100.0]
     monkeypatch.setattr("hwloop.session.one_unit.time.monotonic", lambda: now[0])

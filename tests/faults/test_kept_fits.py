@@ -208,6 +208,7 @@ def test_two_that_are_fitted_into_one_journal_at_once_keep_out_of_each_others_wa
     assert models[0].score(ROWS, LABELS) >= 0
 
 
+@pytest.mark.slow
 def test_copies_of_a_fitted_estimator_write_no_journal(temporary_files):
     model = classifier(Rig(), journal=temporary_files / "mine").fit(ROWS, LABELS)
     twin = copy.deepcopy(model)

@@ -180,6 +180,7 @@ def rows_in(run):
     return responses
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_rows_that_were_lost_is_set_aside_with_a_line(lab):
     """The rows are measured again and differ: no version has changed, and the run has not left its path."""
     assert command("run", "power.toml", "--out", "run").exit_code == 0

@@ -94,6 +94,7 @@ class NaiveRetry(hwloop.DeviceWrapper):
         raise DeviceTimeout("no answer in 20 attempts")
 
 
+@pytest.mark.slow
 def test_asking_again_on_the_same_connection_gives_wrong_values_without_an_error():
     faulty = Faulty(fibre(max_rows=1), {"timeout": 0.1}, seed=0)
     with NaiveRetry(faulty) as naive:

@@ -315,6 +315,7 @@ def test_bad_settings_are_refused(setting):
         open_device("serial-board", port="/dev/null", **setting)
 
 
+@pytest.mark.slow
 def test_the_board_keeps_every_promise_of_a_driver(board):
     report = check_device(lambda: open_device("serial-board", port=board.port, **SETTINGS))
     assert report.broken == []

@@ -104,6 +104,7 @@ def test_a_cell_goes_on_at_its_row(rig, monkeypatch):
     assert (stopped.scores, stopped.rows) == (whole.scores, whole.rows)
 
 
+@pytest.mark.slow
 def test_a_simulations_rows_are_no_measurements_and_do_not_fill_the_disk(rig):
     run_cell(settings("optical-fibre").experiment.as_table(), Cell("readout", {}, 0, TEST), rig / "rows")
     assert not list((rig / "rows").glob("*"))

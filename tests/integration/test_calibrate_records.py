@@ -171,6 +171,7 @@ def test_an_unwritable_place_is_refused_before_the_first_row(place, tmp_path, mo
 ODD_NAME = 'ACME\x00,7\x1b[2J a"b\\c\r\nd Müller\u2028\x85\x7f\ufeff' + "x" * 5000
 
 
+@pytest.mark.slow
 def test_any_identity_gives_a_file_that_can_be_read(tmp_path, monkeypatch):
     class Odd(LinearInstrument):
         def identify(self):

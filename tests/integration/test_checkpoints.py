@@ -105,6 +105,7 @@ def test_a_run_that_goes_on_agrees_with_its_checkpoints(run):
     assert {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()} == before
 
 
+@pytest.mark.slow
 def test_a_run_that_comes_to_other_weights_is_stopped(run, reseal):
     folder, _ = run
     path = folder / "checkpoints" / "seed-1-stage-2.safetensors"

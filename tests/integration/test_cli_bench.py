@@ -69,6 +69,7 @@ def test_without_json_it_says_where_things_are(tmp_path):
         assert (tmp_path / "rig.toml").exists()
 
 
+@pytest.mark.slow
 def test_another_address_warns():
     with served("--json", "--host", "0.0.0.0") as process:
         found = json.loads(process.stdout.readline())

@@ -167,6 +167,7 @@ class FailingFibre(OpticalFibre):
 """
 
 
+@pytest.mark.slow
 def test_predictions_that_fail_go_on_at_their_row(tmp_path, monkeypatch):
     (tmp_path / "failing_fibre.py").write_text(FAILING)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -197,6 +198,7 @@ def test_predictions_that_fail_go_on_at_their_row(tmp_path, monkeypatch):
     assert measured.stat().st_size == 2 * 1208
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ['name = "optical-fibre"\ncopies = 2', "two"])
 def test_pools_and_a_device_a_stage_are_opened_as_the_run_had_them(tmp_path, device):
     text = EXPERIMENT.format(trainer="readout").replace("seeds = 2", "seeds = 1")

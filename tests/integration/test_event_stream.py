@@ -130,6 +130,7 @@ def test_everything_that_happens_is_a_line_with_its_time(tmp_path):
     assert rows == sum(evidence.rows.values())
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_the_same_figures(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -106,6 +106,7 @@ def test_what_a_device_runs_on_elsewhere_is_in_the_environment(tmp_path, monkeyp
     assert environment["device_versions"] == 2 * [{"python": "3.8.18", "numpy": "1.24.4"}]
 
 
+@pytest.mark.slow
 def test_a_deterministic_device_gives_the_same_run_again(tmp_path):
     first, second = (run_experiment(config(), split, out=tmp_path / name) for name in ("a", "b"))
     assert first.score("network") == second.score("network")

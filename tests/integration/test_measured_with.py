@@ -128,6 +128,7 @@ def test_resume_names_the_file_and_the_key(filed, tmp_path):
     assert not second.is_dir() or ReadOnlyJournal(second).rows == 0
 
 
+@pytest.mark.slow
 def test_a_seed_that_was_not_measured_yet_is_compared_with_the_others(filed, tmp_path):
     config = load_experiment(filed / "run" / "run.toml", ["seeds=[7]"])
     run_experiment(config, split, out=tmp_path / "seed")

@@ -161,6 +161,7 @@ def test_a_run_that_is_not_watched_measures_no_reference_row(tmp_path, experimen
     assert [sorted(entry) for entry in described["devices"]] == [["built_as", "description", "stages"]]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*has drifted")
 def test_the_final_checkpoint_holds_the_fingerprint_of_the_end(tmp_path, experiment):
     evidence = run_experiment(experiment(every_rows=0), split, out=tmp_path / "run")

@@ -67,6 +67,7 @@ def test_the_same_run_again_measures_nothing_and_ends_the_same(earlier, tmp_path
     ).read_bytes()
 
 
+@pytest.mark.slow
 def test_another_width_measures_only_its_second_stage(earlier, tmp_path):
     again = reusing(earlier, tmp_path / "wider", "network.width=14")
     samples = again.seeds[0].n_train
@@ -75,6 +76,7 @@ def test_another_width_measures_only_its_second_stage(earlier, tmp_path):
     assert again.rows_per_train_sample == 2.0
 
 
+@pytest.mark.slow
 def test_a_run_that_reused_rows_replays_and_resumes_without_the_earlier_one(earlier, tmp_path):
     moved = tmp_path / "moved"
     shutil.copytree(earlier[0] / "first", moved)

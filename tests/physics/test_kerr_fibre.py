@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from examples import each_row
 from scipy import stats
 
 from hwloop.simulators import optics
@@ -150,7 +151,7 @@ class TestNonlinearity:
         assert np.log2(errors[0] / errors[1]) == pytest.approx(2.0, abs=0.15)
 
 
-@pytest.mark.parametrize("nonlinear_phase", [0.0, 6.0])
+@pytest.mark.parametrize("nonlinear_phase", each_row([0.0, 6.0], 6.0))
 def test_speckle_of_a_mixing_fibre(nonlinear_phase):
     # Many modes in random phases: contrast 1, negative exponential intensities (Goodman, section 3.2).
     device = NonlinearFibre(mixing=3.0, n_modes=100, n_inputs=100, nonlinear_phase=nonlinear_phase,

@@ -165,7 +165,7 @@ def test_drift_leads_to_another_chamber():
     [
         ({"wall_loss": -1.0}, "nearest allowed value is 0"),
         ({"n_inputs": 400}, "holds 170"),
-        ({"size": 3.0, "n_inputs": 5, "n_scatterers": 100}, "no room"),
+        pytest.param({"size": 3.0, "n_inputs": 5, "n_scatterers": 100}, "no room", marks=pytest.mark.slow),
         ({"readout": "phase"}, "readout"),
         ({"stuck_pixels": 0.6, "dead_pixels": 0.6}, "nearest allowed value is 0.4"),
         ({"bandwidth": 3.0}, "nearest allowed value is 1"),

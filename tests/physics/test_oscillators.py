@@ -67,6 +67,7 @@ def test_what_leapfrog_conserves_of_a_linear_ring_is_constant():
     assert np.abs(invariant / invariant[0] - 1).max() < 1e-12
 
 
+@pytest.mark.slow
 def test_energy_of_a_nonlinear_ring_does_not_wander():
     lattice = ring(Pendulum(), np.ones(6), np.full((2, 6), 0.3))
     start = np.random.default_rng(1).uniform(-2, 2, 6)

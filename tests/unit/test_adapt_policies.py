@@ -153,6 +153,7 @@ def test_hebbian_correction_moves_a_head_towards_what_it_says(trained, task):
     assert after.max(axis=1)[sure].mean() > before.max(axis=1)[sure].mean()
 
 
+@pytest.mark.slow
 def test_the_twin_learns_and_follows_a_device_in_which_fields_add():
     rng = np.random.default_rng(6)
     matrix, moved = (rng.standard_normal((9, 7)) + 1j * rng.standard_normal((9, 7)) for _ in range(2))

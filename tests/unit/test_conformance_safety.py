@@ -97,6 +97,7 @@ def test_a_checked_device_is_as_it_was():
     assert sys.gettrace() is None or "coverage" in repr(sys.gettrace())
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_report():
     def report(seed):
         found = check_device(lambda: Recorder([]), seed=seed).as_dict()

@@ -53,12 +53,9 @@ def blobs(samples: int = 60, features: int = 6, classes: int = 3) -> tuple[np.nd
 # Each of scikit-learn's checks with another kind of demand: types, subsets, read-only rows, names, messages.
 FAST_CHECKS = {
     "check_classifiers_train",
-    "check_classifier_data_not_an_array",
     "check_dict_unchanged",
-    "check_estimators_dtypes",
     "check_estimators_nan_inf",
     "check_estimators_unfitted",
-    "check_fit2d_1sample",
     "check_n_features_in_after_fitting",
     "check_parameters_default_constructible",
     "check_set_params",

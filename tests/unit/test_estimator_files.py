@@ -69,6 +69,7 @@ def test_classes_options_and_predictions_come_back_as_they_were(tmp_path, kind):
 SLOW = pytest.mark.slow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "trainer", ["phyll", pytest.param("local", marks=SLOW), pytest.param("readout", marks=SLOW)]
 )

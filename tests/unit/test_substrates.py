@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from examples import each_row
 
 from hwloop import open_device
 from hwloop.conformance import check_device
@@ -39,7 +40,9 @@ SMALL = {
     },
     "microrings:Microrings": {"n_inputs": 6, "n_outputs": 9, "drift_per_row": 0.01, **NOISE},
 }  # fmt: skip
-every_substrate = pytest.mark.parametrize("name", SMALL)
+# Wave optics, a network in time, spikes, and the file of the documentation; all others among the slow tests.
+FAST = ("optical-fibre", "oscillators", "spiking-lif", "microrings:Microrings")
+every_substrate = pytest.mark.parametrize("name", each_row(SMALL, *FAST))
 PAGE = Path(__file__).parents[2] / "docs" / "write-a-substrate.md"
 
 
@@ -149,14 +152,22 @@ def test_a_few_rows_get_a_small_block_and_the_same_bits(name, settings):
         np.testing.assert_array_equal(device.measure(rows[-few:]), together[-few:])
 
 
+MODES = {"n_inputs": 9, "n_outputs": 49}
+
+
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
         ("oscillators", {"n_inputs": 37, "duration_periods": 0.1, "drift_per_row": 1e-3}),
         ("delay-loop", {"n_inputs": 20, "n_nodes": 103, "bias_drift_per_row": 1e-3}),
-        ("second-harmonic", {"n_inputs": 37, "mismatch_drift_per_row": 1e-3}),
-        ("multimode-fibre-nonlinear", {"n_inputs": 9, "n_modes": 25, "n_outputs": 49, "drift_per_row": 1e-3}),
-        ("multimode-fibre-nonlinear", {"n_inputs": 9, "n_modes": 36, "n_outputs": 49, "phase_walk": 0.1}),
+        *(
+            pytest.param(name, settings, marks=pytest.mark.slow)
+            for name, settings in (
+                ("second-harmonic", {"n_inputs": 37, "mismatch_drift_per_row": 1e-3}),
+                ("multimode-fibre-nonlinear", {**MODES, "n_modes": 25, "drift_per_row": 1e-3}),
+                ("multimode-fibre-nonlinear", {**MODES, "n_modes": 36, "phase_walk": 0.1}),
+            )
+        ),
     ],
 )
 def test_blocks_in_several_threads_are_those_of_one(three_threads, name, settings):

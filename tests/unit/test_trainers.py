@@ -55,7 +55,7 @@ CASES = {name: (name, quick(name)) for name in TRAINERS.entries()} | {
 }
 CASES = {case: (name, taken_by(name, options)) for case, (name, options) in CASES.items()}
 # In the fast suite every registered trainer is fitted once, and a promise asked of one trainer a way to train.
-TELLING = ("local", "ff", "phyll online", "dfa", "lookahead", "zo", "block", "exact-gradient")
+TELLING = ("local", "ff", "phyll online", "dfa", "lookahead", "zo")
 every_trainer = pytest.mark.parametrize("case", each_row(CASES, *TRAINERS.entries()))
 every_rule = pytest.mark.parametrize("case", each_row(CASES, *TELLING))
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from examples import examples
+from examples import each_row, examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -163,7 +163,7 @@ def test_a_channel_that_never_moved_stays_where_it_was():
         device.measure(x + 1e-6 * (np.arange(N_INPUTS) == 4))
 
 
-@pytest.mark.parametrize("constant", [0.0, 2.5])
+@pytest.mark.parametrize("constant", each_row([0.0, 2.5], 2.5))
 def test_an_output_that_never_changes_is_no_trouble(constant):
     x = stimuli(rows=300)
     y = linear_device(x)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device.checks import checked_stimuli
-from hwloop.device.settings import real, real_number
+from hwloop.device.declared import real
+from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
 from hwloop.devices.brian2_worker import Brian2Worker, lif_worker
 from hwloop.errors import DeviceError

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from hwloop.deadline import MONOTONIC, Clock
-from hwloop.device import Device, DeviceSpec
-from hwloop.device.settings import real_number, whole_number
+from hwloop.device import DeviceSpec
+from hwloop.device.declared import DeclaredDevice, real, whole
+from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
 from hwloop.device.streams import NoiseStream
 
@@ -106,7 +107,7 @@ def _channel_values(name: str, value: Any, shape: tuple[int, ...]) -> Float64Arr
     return values
 
 
-class LinearInstrument(Device):
+class LinearInstrument(DeclaredDevice):
     r"""Simulated instrument with gain, offset, cubic, noise, settling, memory, cross-talk and drift per channel.
 
     With x the stimulus in volts, R the range, k the number of the row, and i, j channels:
@@ -160,46 +161,29 @@ class LinearInstrument(Device):
     harmless_settings: ClassVar = {"clock": "waits for the time that a call and its rows take"}
     reproducible = True
 
-    def __init__(
-        self,
-        *,
-        n_channels: int = 4,
-        range_volts: float = 1.0,
-        gain: Any = None,
-        offset: Any = None,
-        cubic: Any = None,
-        noise: Any = None,
-        time_constant: Any = None,
-        memory: Any = None,
-        crosstalk: Any = None,
-        gain_drift_per_row: Any = None,
-        offset_drift_per_row: Any = None,
-        hold_seconds: float = 1e-3,
-        latency_seconds: float = 0.0,
-        row_seconds: float = 0.0,
-        latency_jitter: float = 0.0,
-        seed: int = 0,
-        clock: Clock = MONOTONIC,
-    ) -> None:
-        n = whole_number("n_channels", n_channels, low=1, high=10_000)
-        self.seed = whole_number("seed", seed, low=0)
-        self.range_volts = real_number("range_volts", range_volts, low=1e-12, high=1e12)
-        self.hold_seconds = real_number("hold_seconds", hold_seconds, low=1e-12)
-        self.latency_seconds = real_number("latency_seconds", latency_seconds, low=0.0)
-        self.row_seconds = real_number("row_seconds", row_seconds, low=0.0)
-        self.latency_jitter = real_number("latency_jitter", latency_jitter, low=0.0, high=1.0)
-        given = {
-            "gain": gain,
-            "offset": offset,
-            "cubic": cubic,
-            "noise": noise,
-            "time_constant": time_constant,
-            "memory": memory,
-            "crosstalk": crosstalk,
-            "gain_drift_per_row": gain_drift_per_row,
-            "offset_drift_per_row": offset_drift_per_row,
-        }
-        self.faults: InstrumentFaults = drawn_faults(n, self.seed).replaced(given, n)
+    n_channels: int = whole(4, 1, 10_000)
+    range_volts: float = real(1.0, 1e-12, 1e12)
+    gain: Any = None
+    offset: Any = None
+    cubic: Any = None
+    noise: Any = None
+    time_constant: Any = None
+    memory: Any = None
+    crosstalk: Any = None
+    gain_drift_per_row: Any = None
+    offset_drift_per_row: Any = None
+    hold_seconds: float = real(1e-3, 1e-12)
+    latency_seconds: float = real(0.0, 0.0)
+    row_seconds: float = real(0.0, 0.0)
+    latency_jitter: float = real(0.0, 0.0, 1.0)
+    seed: int = whole(0, 0)
+    clock: Clock = MONOTONIC
+
+    def _set_up(self) -> None:
+        n = self.n_channels
+        faults = {name: self._settings[name] for name in LIMITS}
+        self._given = {name: value for name, value in faults.items() if value is not None}
+        self.faults: InstrumentFaults = drawn_faults(n, self.seed).replaced(faults, n)
         self.spec = DeviceSpec(
             n_inputs=n,
             n_outputs=n,
@@ -210,11 +194,8 @@ class LinearInstrument(Device):
             row_seconds=self.row_seconds or None,
             deterministic=False,
         )
-        self._given = {name: value for name, value in given.items() if value is not None}
-        self._clock = clock
         self._noise = NoiseStream(self.seed, "linear-instrument/noise")
         self._jitter = NoiseStream(self.seed, "linear-instrument/jitter")
-        self.rows_measured = 0
         self._settling_state = np.zeros(n)  # s of the row before
 
     def identify(self) -> str:
@@ -290,4 +271,4 @@ class LinearInstrument(Device):
         seconds = self.latency_seconds + rows * self.row_seconds
         if seconds > 0:
             jitter = float(self._jitter.normals(self.rows_measured, 1, 1)[0, 0])
-            self._clock.sleep(seconds * max(0.0, 1.0 + self.latency_jitter * jitter))
+            self.clock.sleep(seconds * max(0.0, 1.0 + self.latency_jitter * jitter))

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.blocks import ExactProduct
-from hwloop.device.settings import choice, one_of, real, whole_number
+from hwloop.device.declared import choice, real
+from hwloop.device.settings import one_of, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators import optics
 from hwloop.simulators.optics import MODULATIONS

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from hwloop.blocks import BLOCK_ROWS
-from hwloop.device import Device, DeviceSpec
+from hwloop.device import DeviceSpec
 from hwloop.device.converters import Converter
+from hwloop.device.declared import DeclaredDevice, SettingsGroup, choice, noise, whole
 from hwloop.device.description import plain_settings
-from hwloop.device.settings import Declarations, SettingsGroup, choice, declared_in, noise, whole
 from hwloop.device.spec import Float64Array
 from hwloop.device.streams import NoiseStream
 from hwloop.simulators.imperfections import (
@@ -101,24 +101,7 @@ class Detector(Camera):
     full_well_electrons = None
 
 
-def _constructor(cls: type[Substrate], declarations: Declarations) -> Any:
-    signature = declarations.signature
-
-    def __init__(self: Substrate, *args: Any, **settings: Any) -> None:  # noqa: N807
-        try:
-            bound = signature.bind(self, *args, **settings)
-        except TypeError as error:
-            raise TypeError(f"{cls.__name__}.__init__() {error}") from None
-        bound.apply_defaults()
-        given = dict(bound.arguments)
-        del given["self"]
-        self._take(given, declarations)
-
-    __init__.__signature__ = signature  # type: ignore[attr-defined]
-    return __init__
-
-
-class Substrate(Device):
+class Substrate(DeclaredDevice, shared=True):
     """Base of the simulated substrates: a subclass declares its settings and computes a signal.
 
     Between the stimulus and the response stand the chain's DAC, :meth:`_signal` (the physics with its drift),
@@ -126,11 +109,8 @@ class Substrate(Device):
     The noise and the drift of the k-th row measured depend on the seed and k alone: to continue an earlier run
     set ``rows_measured`` to the rows that it had measured.
 
-    The settings are the annotated names of the class body that have a value, in their order: a plain default, one
-    of :func:`~hwloop.device.settings.real` and its like, or a group such as :class:`Camera`. The constructor takes
-    them by name, checks them, puts them into attributes and calls :meth:`_set_up`; ``_settings`` has them as they
-    were given. The settings of a base class come after the class's own where that is ``shared`` by
-    different substrates, else before. Signature, identity and quiet settings follow from the declarations.
+    The settings are declared as :class:`~hwloop.device.declared.DeclaredDevice` says; identity and quiet settings
+    follow from the declarations.
 
     Parameters
     ----------
@@ -167,43 +147,15 @@ class Substrate(Device):
     block_rows: ClassVar[int] = BLOCK_ROWS
     identity_states_settings: ClassVar[bool] = True
     rows_together: ClassVar[int | None] = 8 * BLOCK_ROWS
-    declarations: ClassVar[Declarations] = Declarations({})
-    _shared: ClassVar[bool] = True
     _chain: ImperfectionChain
 
     row_seconds: float | None = None
     seed: int = whole(0, 0)
 
-    def __init_subclass__(cls, *, shared: bool = False, **kwargs: Any) -> None:
-        own, base = declared_in(cls), cls.__base__
-        assert base is not None
-        assert issubclass(base, Substrate)
-        inherited = base.declarations.entries if base is not Substrate else declared_in(Substrate)
-        if base._shared:
-            inherited = {name: entry for name, entry in inherited.items() if name not in own}
-            cls.declarations = Declarations({**own, **inherited})
-        else:
-            cls.declarations = Declarations({**inherited, **own})
-        cls._shared = shared
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
         if "quiet_settings" not in cls.__dict__:
             cls.quiet_settings = cls.declarations.quiet
-        if "__init__" not in cls.__dict__:
-            cls.__init__ = _constructor(cls, cls.declarations)  # type: ignore[method-assign]
-        super().__init_subclass__(**kwargs)
-
-    def __init__(self, **settings: Any) -> None:
-        raise NotImplementedError("every subclass has a constructor for the settings that it declares")
-
-    def _take(self, given: Mapping[str, Any], declarations: Declarations) -> None:
-        self._settings = self._completed(dict(given))
-        for name, value in declarations.checked(self._settings).items():
-            setattr(self, name, value)
-        self.rows_measured = 0
-        self._set_up()
-
-    def _completed(self, given: dict[str, Any]) -> dict[str, Any]:
-        """The settings, with those that others of them decide."""
-        return given
 
     @abstractmethod
     def _set_up(self) -> None:

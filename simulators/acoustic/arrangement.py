@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.device.settings import SettingsGroup, choice, one_of, real, real_number, whole, whole_number
+from hwloop.device.declared import SettingsGroup, choice, real, whole
+from hwloop.device.settings import one_of, real_number, whole_number
 from hwloop.simulators.acoustic.medium import Complex, Medium, Resistor
 from hwloop.simulators.acoustic.shapes import BULGES, Places, Shape, scattered
 from hwloop.simulators.acoustic.tone_field import ToneSetup

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from hwloop.device.converters import Converter
-from hwloop.device.settings import choice, one_of, real_number, switch, whole, whole_number
+from hwloop.device.declared import choice, switch, whole
+from hwloop.device.settings import one_of, real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.acoustic.arrangement import Resistance, Room, tone_setup
 from hwloop.simulators.acoustic.phyll import Phyll

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hwloop.device.converters import Converter
-from hwloop.device.settings import choice, real, switch, whole, whole_number
+from hwloop.device.declared import choice, real, switch, whole
+from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.acoustic.arrangement import Resistance, Room, places_in
 from hwloop.simulators.acoustic.medium import Medium, Resistor

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from hwloop.blocks import ExactProduct
-from hwloop.device.settings import choice, real, whole, whole_number
+from hwloop.device.declared import choice, real, whole
+from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.substrate import BlockSubstrate, Detector
 

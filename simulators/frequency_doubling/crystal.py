@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.device.settings import choice, real, whole
+from hwloop.device.declared import choice, real, whole
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.substrate import BlockSubstrate, Camera
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.device.settings import choice, real, whole, whole_number
+from hwloop.device.declared import choice, real, whole
+from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators import optics
 from hwloop.simulators.kerr_fibre.medium import Complex, ModalFibre, graded, measured, propagators, quadrature_form

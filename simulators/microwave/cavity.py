@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.device.settings import choice, noise, real, real_number, whole
+from hwloop.device.declared import choice, noise, real, whole
+from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.imperfections import GainJitter, ImperfectionChain, ReadNoise
 from hwloop.simulators.microwave.chamber import Chamber, Eliminated, build_chamber, eliminate, single_flips

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.device.settings import NOTHING, DeclaredSetting, choice, real
+from hwloop.device.declared import NOTHING, DeclaredSetting, choice, real
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError, HwloopWarning
 from hwloop.simulators.nir.graph_file import read_graph

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from hwloop.device.settings import SettingsGroup, choice, real, real_number, whole, whole_number
+from hwloop.device.declared import SettingsGroup, choice, real, whole
+from hwloop.device.settings import real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.device.streams import NoiseStream
 from hwloop.simulators.substrate import BlockSubstrate, Detector

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dpbsv
 
-from hwloop.device.settings import real, whole, whole_number
+from hwloop.device.declared import real, whole
+from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.oscillators.network import Disorder, Ring
 from hwloop.simulators.substrate import Detector, Substrate

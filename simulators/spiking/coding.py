@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hwloop.device.settings import SettingsGroup, choice, real_number
+from hwloop.device.declared import SettingsGroup, choice
+from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.spiking.engine import Window
 from hwloop.simulators.spiking.layer import stimulus_on_grid

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hwloop.device.checks import checked_stimuli
-from hwloop.device.settings import choice, one_of, real, whole
+from hwloop.device.declared import choice, real, whole
+from hwloop.device.settings import one_of
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.imperfections import ImperfectionChain
 from hwloop.simulators.spiking.coding import ENCODINGS, READOUTS, SpikeCoding

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hwloop.device.settings import choice
+from hwloop.device.declared import choice
 from hwloop.simulators.spiking.device import LIFReservoir
 from hwloop.simulators.spiking.engine import Engine
 from hwloop.simulators.spiking.layer import SpikingLayer

@@ -13,7 +13,7 @@ from examples import each_row
 
 from hwloop import open_device
 from hwloop.conformance import check_device
-from hwloop.device.settings import SettingsGroup, choice, real, switch, whole
+from hwloop.device.declared import SettingsGroup, choice, real, switch, whole
 from hwloop.errors import ConfigError
 from hwloop.simulators.substrate import Camera, Detector, Substrate
 

@@ -20,7 +20,6 @@ from hwloop.checkpoint.devices import (
 from hwloop.checkpoint.file import read_checkpoint, write_checkpoint
 from hwloop.errors import CheckpointError, ConfigError, HwloopError, HwloopWarning
 from hwloop.layers import PhysicalNetwork, Stage
-from hwloop.layers.graph import GraphNetwork
 from hwloop.layers.interface import interface_tensors
 from hwloop.layers.network import Readout
 from hwloop.reference import Fingerprint
@@ -74,11 +73,8 @@ def save_network(
         Another unit answers by now than the one that is said to have measured these rows.
     """
     path = Path(path)
-    if isinstance(network, GraphNetwork):
-        raise CheckpointError(
-            "a graph network cannot be saved: a checkpoint holds no graph, so it would load without one; "
-            "keep the graph's edges and train again on the recorded rows"
-        )
+    if network.not_to_be_saved:
+        raise CheckpointError(network.not_to_be_saved)
     described = {
         "seed": network.seed,
         "n_features": network.n_features,

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hwloop.device import Device
-from hwloop.devices.null import LinearProjection, Zeros
 from hwloop.errors import HwloopWarning
 from hwloop.experiment.columns import Trial
 from hwloop.experiment.config import ExperimentConfig
@@ -194,20 +193,32 @@ def network_trial(network: PhysicalNetwork, data: Partition, multiply_adds: int,
     return Trial(data.task, data.test.targets, network.predict(data.test.inputs), multiply_adds, **rows)
 
 
+def _zeros(device: Device, seed: int) -> Device:
+    from hwloop.devices.null import Zeros
+
+    return Zeros(device.spec)
+
+
+def _linear_projection(device: Device, seed: int) -> Device:
+    from hwloop.devices.null import LinearProjection
+
+    return LinearProjection(device.spec, seed=seed)
+
+
 FLOORS: list[Floor] = [
     LinearFloor(),
     NullPhysics(
         "null_zeros",
         "floor: null physics, zeros",
         "null physics: zeros",
-        lambda device, seed: Zeros(device.spec),
+        _zeros,
         lambda device: 0,
     ),
     NullPhysics(
         "null_identity",
         "floor: null physics, linear map",
         "null physics: linear projection",
-        lambda device, seed: LinearProjection(device.spec, seed=seed),
+        _linear_projection,
         lambda device: device.spec.n_inputs * device.spec.n_outputs,
     ),
     OneStageFloor(),

@@ -90,6 +90,11 @@ class GraphNetwork(PhysicalNetwork):
         The nodes and their neighbours.
     """
 
+    not_to_be_saved = (
+        "a graph network cannot be saved: a checkpoint holds no graph, so it would load without one; "
+        "keep the graph's edges and train again on the recorded rows"
+    )
+
     def __init__(
         self, session: Session | Sequence[Session], layers: Iterable[Stage], graph: Graph, seed: int = 0
     ) -> None:

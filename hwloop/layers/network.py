@@ -178,7 +178,11 @@ class PhysicalNetwork(nn.Module):
         What it has learned; ``None`` before a fit, and for a classification of a checkpoint.
     class_names
         What the classes are called, in order; empty if nobody has said. A checkpoint keeps them.
+    not_to_be_saved
+        Why a checkpoint cannot hold such a network; empty if one can.
     """
+
+    not_to_be_saved: ClassVar[str] = ""
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ from hwloop.probing.timing import TimedCall
 
 Result = TypeVar("Result")
 CodeLine = tuple[str, int]  # file and line number
-OUTSIDE = ("hwloop.device.", "hwloop.session.", "hwloop.conformance.")
+OUTSIDE = ("hwloop.device.", "hwloop.session.", "hwloop.conformance.", "hwloop.probing.")  # are no driver's
 
 
 class Guard:

@@ -1,6 +1,7 @@
 """What a check may do to a device: nothing beyond its limits, no more rows than granted, no trace left behind."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 import hwloop
 from hwloop.conformance import check_device
+from hwloop.conformance.examination import Examination
 from hwloop.conformance.guard import Hung, InterruptInjector, within
 from hwloop.errors import ConfigError
 from hwloop.probing import stimuli
@@ -140,3 +142,11 @@ def test_the_hook_acts_before_the_line_that_it_is_told():
     assert acted == [True]
     assert hook.fired
     assert not hook.armed
+
+
+def test_what_the_check_does_in_a_call_are_no_lines_of_the_driver():
+    with Examination(lambda: hwloop.Averaged(hwloop.open_device("relu-layer"), n=2), 100, 0, 30.0) as examination:
+        lines = examination.driver_lines(stimuli.rest(examination.spec))
+    folders = {Path(file).parent.name for file, _ in lines}
+    assert "devices" in folders
+    assert not folders & {"", "conformance", "probing", "session"}

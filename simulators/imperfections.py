@@ -113,7 +113,7 @@ class ReadNoise(RandomStep):
 
 
 @dataclass(frozen=True)
-class Saturation(Imperfection):
+class SaturatingDetector(Imperfection):
     """A detector that gives ``level`` at most, on both signs."""
 
     level: float = 1.0
@@ -126,7 +126,7 @@ class Saturation(Imperfection):
         """Derivative of the reading by the signal."""
 
 
-class SoftSaturation(Saturation):
+class SoftSaturation(SaturatingDetector):
     """Gradual saturation, y = s / (1 + abs(s) / level): half the level at s = level."""
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
@@ -141,7 +141,7 @@ class SoftSaturation(Saturation):
         return np.asarray((1.0 + np.abs(signal) / self.level) ** -2)
 
 
-class HardSaturation(Saturation):
+class HardSaturation(SaturatingDetector):
     """Abrupt saturation: linear up to ``level``, constant beyond, on both signs."""
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:

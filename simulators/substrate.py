@@ -26,14 +26,14 @@ from hwloop.simulators.imperfections import (
     Imperfection,
     ImperfectionChain,
     ReadNoise,
-    Saturation,
+    SaturatingDetector,
     ShotNoise,
     SoftSaturation,
 )
 from hwloop.simulators.threads import each_block
 
 Range = tuple[float, float]
-SATURATIONS: dict[str, type[Saturation]] = {"soft": SoftSaturation, "hard": HardSaturation}
+SATURATIONS: dict[str, type[SaturatingDetector]] = {"soft": SoftSaturation, "hard": HardSaturation}
 
 
 class Camera(SettingsGroup):

@@ -194,14 +194,17 @@ class HarmonicsCheck:
         With the harmonics that the device uses.
     settings
         What a field takes beside its setup.
+
+    Attributes
+    ----------
+    error
+        Largest relative change of a line that was found, 0 before the first row.
     """
 
     def __init__(self, field: ToneField, **settings: Any) -> None:
         self._field, self._settings = field, settings
-        self._loudest = 0.0
         self._fine: ToneField | None = None
-        self.error = 0.0
-        """Largest relative change of a line that was found, 0 before the first row."""
+        self._loudest = self.error = 0.0
 
     def look_at(self, stimuli: Float64Array) -> float | None:
         """Check the loudest rows if they are louder than all before; their largest change, ``None`` if not."""

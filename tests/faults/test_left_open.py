@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from examples import each_row
 
 import hwloop
 from hwloop.deadline import Deadline
@@ -74,7 +75,9 @@ def script(ending, call_seconds=0.0):
     )
 
 
-@pytest.mark.parametrize("ending", ["job.result()", "raise ValueError", "sys.exit(3)", "del session, job"])
+@pytest.mark.parametrize(
+    "ending", each_row(["job.result()", "raise ValueError", "sys.exit(3)", "del session, job"], "raise ValueError")
+)
 def test_a_script_that_closes_nothing_leaves_the_device_safe(ending):
     process = script(ending)
     out, _ = process.communicate(timeout=PATIENCE)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples import each_row
 
 import hwloop
 from hwloop.errors import JournalError
@@ -370,7 +371,7 @@ class FailingDisk:
         return call
 
 
-@pytest.mark.parametrize("seed", [*range(25), *(pytest.param(n, marks=pytest.mark.slow) for n in range(25, 300))])
+@pytest.mark.parametrize("seed", each_row(range(300), *range(8)))
 def test_no_acknowledged_row_is_lost_where_the_disk_fails_and_the_session_goes_on(tmp_path, monkeypatch, seed):
     rng = np.random.default_rng(seed)
     disk = FailingDisk(monkeypatch, rng)

@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+from examples import each_row
 
 import hwloop
 import hwloop.journal
@@ -88,7 +89,7 @@ def test_values_are_those_of_the_device_itself_also_when_it_was_closed_between()
     assert not np.array_equal(first, second)
 
 
-@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("pooled", each_row([False, True], True))
 @pytest.mark.filterwarnings("ignore:resume")
 def test_hidden_rows_on_the_other_side_count_when_a_session_goes_on(pooled):
     def served():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from examples import each_row
 from scipy.special import ellipk
 
 from hwloop import open_device
@@ -44,7 +45,7 @@ def test_period_of_a_pendulum_is_an_elliptic_integral(degrees):
     assert period(ring(Pendulum()), amplitude) == pytest.approx(expected, rel=0.01)
 
 
-@pytest.mark.parametrize("amplitude", [0.1, 0.5, 1.0, 3.0])
+@pytest.mark.parametrize("amplitude", each_row([0.1, 0.5, 1.0, 3.0], 0.1, 3.0))
 def test_backbone_of_a_duffing_oscillator(amplitude):
     found = 2 * np.pi / period(ring(Duffing(0.7)), amplitude)
     squared = 0.7 * amplitude**2

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from examples import each_row
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,7 +54,19 @@ class TestMessages:
 
     @pytest.mark.parametrize(
         "piece",
-        [b"A" * 1000, b'"' + b"a" * 999, b"'", b"#" * 1000, b"#10", b"#0abc", b"#9999999999" + b"a" * 989, b"a\r"],
+        each_row(
+            [
+                b"A" * 1000,
+                b'"' + b"a" * 999,
+                b"'",
+                b"#" * 1000,
+                b"#10",
+                b"#0abc",
+                b"#9999999999" + b"a" * 989,
+                b"a\r",
+            ],
+            *(b"A" * 1000, b"'", b"#10"),
+        ),
     )
     def test_a_message_without_end_is_refused_before_it_fills_the_memory(self, piece):
         stream, chunk = MessageStream(), piece * (100_000 // len(piece))

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from examples import each_row
 
 import hwloop
 from hwloop.checkpoint.file import SavedClassifier
@@ -47,7 +48,7 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("kind", each_row(NAMES, "text", "whole"))
 def test_classes_options_and_predictions_come_back_as_they_were(tmp_path, kind):
     names, path = NAMES[kind], tmp_path / "model.safetensors"
     targets = names[LABELS % len(names)]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device.spec import Float64Array
-from hwloop.devices.whereabouts import ROUNDING, Whereabouts
+from hwloop.devices.position_bounds import ROUNDING, PositionBounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +18,7 @@ class Piece:
 
     rows: Float64Array
     counts: NDArray[np.bool_]
-    possible: Whereabouts
+    possible: PositionBounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +37,11 @@ class Ramp:
         """The nearest point within the limits."""
         return np.clip(point, self.low, self.high)
 
-    def starts_from(self, stands: Whereabouts) -> bool:
+    def starts_from(self, stands: PositionBounds) -> bool:
         """Whether some stimulus is a step away at most, wherever the device stands."""
         return stands.is_within(2 * self.step)
 
-    def pieces(self, stands: Whereabouts, stimuli: Float64Array) -> Iterator[Piece]:
+    def pieces(self, stands: PositionBounds, stimuli: Float64Array) -> Iterator[Piece]:
         """All rows that lead from where the device stands to one stimulus after the other.
 
         No piece leads farther than two steps, so that there is a way on from wherever it may be interrupted.
@@ -52,7 +52,7 @@ class Ramp:
             wider = stands.around(row)
             if rows and (len(rows) == self.most_rows or not self.starts_from(wider)):
                 yield Piece(np.array(rows), np.array(counts), stands)
-                wider = Whereabouts.at(rows[-1]).around(row)
+                wider = PositionBounds.at(rows[-1]).around(row)
                 rows, counts = [], []
             rows.append(row)
             counts.append(counted)
@@ -64,7 +64,7 @@ class Ramp:
         """Rows that the way takes, the last one included; at least 1."""
         return max(1, int(np.ceil((np.abs(end - start) / self.step).max() * (1 - ROUNDING))))
 
-    def _path(self, stands: Whereabouts, stimuli: Float64Array) -> Iterator[tuple[Float64Array, bool]]:
+    def _path(self, stands: PositionBounds, stimuli: Float64Array) -> Iterator[tuple[Float64Array, bool]]:
         position = stands.middle
         if not stands.is_exact:
             yield position, False

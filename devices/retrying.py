@@ -11,8 +11,8 @@ from hwloop.deadline import MONOTONIC, Clock, Deadline
 from hwloop.device import Device, DeviceWrapper, RowHandling
 from hwloop.device.settings import real_number, whole_number
 from hwloop.device.spec import Float64Array
-from hwloop.devices.doubts import Doubts
 from hwloop.devices.plausibility import DEFAULT_CHECKS, Exchange, plausibility_checks
+from hwloop.devices.suspect_readings import SuspectReadings
 from hwloop.errors import (
     BadReading,
     ConformityError,
@@ -53,7 +53,7 @@ class Retrying(DeviceWrapper):
     :class:`DeviceFault`.
 
     Some wrong answers raise no error: ``plausible`` lists checks that recognise them. A check may be wrong,
-    and then costs two more attempts: see :class:`hwloop.devices.doubts.Doubts`. That takes ``retries`` of at
+    and then costs two more attempts (:class:`hwloop.devices.suspect_readings.SuspectReadings`). Takes ``retries`` of at
     least 2. A device that may answer alike to everything (a null device) needs ``plausible=[]``. What no check
     can see: one wrong reading among right ones, or a stale reply from a device with few outputs.
 
@@ -118,7 +118,7 @@ class Retrying(DeviceWrapper):
         self.stop_after = whole_number("stop_after", stop_after, low=1)
         self.slow_seconds = _seconds_or_never("slow_seconds", slow_seconds)
         self.clock = clock
-        self._doubts = Doubts(plausibility_checks(plausible))
+        self._doubts = SuspectReadings(plausibility_checks(plausible))
         self._link = _Link.TRUSTED
         self._released = False  # by the owner, from whatever thread, until the owner opens it again
         self._failures = 0  # in a row

@@ -13,8 +13,8 @@ import numpy as np
 from hwloop.device import Device, DeviceSpec, DeviceWrapper, RowHandling
 from hwloop.device.spec import Float64Array
 from hwloop.device.wrapper import check_inside, inside_of
+from hwloop.devices.position_bounds import PositionBounds
 from hwloop.devices.ramp import Ramp
-from hwloop.devices.whereabouts import Whereabouts
 from hwloop.errors import BadReading, DeviceDisconnected, DeviceError, HwloopError, JournalError
 from hwloop.events import MayStand
 from hwloop.process import boot
@@ -89,8 +89,8 @@ class SlewLimited(DeviceWrapper):
         self._told = None if stands_at is None else _by_channel("stands_at", stands_at, inner.n_inputs)
         self._ramp = Ramp(self._step, inner.low, inner.high, CHUNK_ROWS)
         self._longest = self._ramp.rows_to(inner.low, inner.high)
-        self._stands = Whereabouts.at(self._rest)
-        self._announced: Whereabouts | None = None
+        self._stands = PositionBounds.at(self._rest)
+        self._announced: PositionBounds | None = None
         self._is_open = self._closing = self._driven = self._says_so = False
         self._failed = self._left_unsure = False
         self._turns = deque(["to walk home"])
@@ -125,9 +125,9 @@ class SlewLimited(DeviceWrapper):
         found = self._asked()
         self._says_so = found is not None
         if found is not None:
-            self._stands = Whereabouts.at(found)
+            self._stands = PositionBounds.at(found)
         elif self._told is not None and not self._driven:
-            self._stands = Whereabouts.at(self._told)
+            self._stands = PositionBounds.at(self._told)
         self._is_open, self._closing, self._announced = True, False, None
         self._failed = self._left_unsure = False
 
@@ -137,7 +137,7 @@ class SlewLimited(DeviceWrapper):
         if details is None or self._says_so or self._driven:
             return
         try:
-            left = Whereabouts.from_lists(details["low"], details["high"], len(self._rest))
+            left = PositionBounds.from_lists(details["low"], details["high"], len(self._rest))
             closed, started = bool(details["closed"]), details["boot"]
         except (KeyError, TypeError, ValueError) as error:
             raise JournalError(
@@ -185,7 +185,7 @@ class SlewLimited(DeviceWrapper):
 
     def _close_inside(self) -> None:
         self._closing = True
-        at_rest = Whereabouts.at(self._rest)
+        at_rest = PositionBounds.at(self._rest)
         possible = at_rest if self._is_at(self._rest) else self._stands.around(self._rest)
         with contextlib.suppress(HwloopError):  # nothing may keep the device from its safe state
             self._announce(possible)
@@ -282,16 +282,16 @@ class SlewLimited(DeviceWrapper):
             self._stands = piece.possible  # until the device has answered
             answers.append(self.device.measure(piece.rows)[piece.counts])
             if not self._closing:  # by another thread, which knows better
-                self._stands = Whereabouts.at(piece.rows[-1])
+                self._stands = PositionBounds.at(piece.rows[-1])
         return np.concatenate(answers)
 
-    def _announce(self, possible: Whereabouts, closed: bool = False) -> None:
+    def _announce(self, possible: PositionBounds, closed: bool = False) -> None:
         """Leave word, before the device is moved, where it may stand from now on."""
         known = self._announced
         if closed or known is None or not known.holds(possible):
             self.tell(MayStand(PLACE, possible.low.tolist(), possible.high.tolist(), closed, boot()))
             self._announced = None if closed else possible
-        if self._closing and not possible.holds(Whereabouts.at(self._rest)):
+        if self._closing and not possible.holds(PositionBounds.at(self._rest)):
             # Another thread is closing it; what was just said must not be the last word.
             self._announce(possible.around(self._rest))
             raise DeviceDisconnected(f"{self._name} was closed by its owner while rows were to be measured")
@@ -314,4 +314,4 @@ def _by_channel(name: str, values: float | Sequence[float], channels: int) -> Fl
 
 
 def _text(values: Float64Array) -> str:
-    return str(Whereabouts.at(values))
+    return str(PositionBounds.at(values))

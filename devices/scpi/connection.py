@@ -61,7 +61,7 @@ class LinkConnection:
             return self._connect()
         return self.transport
 
-    def bring_into_step(self) -> None:
+    def resynchronise(self) -> None:
         """From nothing, or from a doubtful exchange, to a connection whose next reply is its question's.
 
         What may hold replies to earlier questions is emptied; then a sign is asked for that none can come any
@@ -80,7 +80,7 @@ class LinkConnection:
         if not self._line.markers or (self._check_known and not needed):
             return
         try:
-            self.marker.bring_into_step(transport)
+            self.marker.resynchronise(transport)
             if not self._check_known:
                 self.check, self._check_known = self._find_check(transport), True
             self._reconnects = False
@@ -103,5 +103,5 @@ class LinkConnection:
         if self.marker.has_number:
             if self.marker.answers_compounds(transport):
                 return CheckInMessage(self.marker)
-            self.marker.bring_into_step(transport)
+            self.marker.resynchronise(transport)
         return CheckAfterwards(self.marker)

@@ -364,7 +364,7 @@ class ScpiLink:
         """From closed or doubtful to an open link whose next reply is its question's."""
         self._state = _State.DOUBTFUL
         try:
-            self._connection.bring_into_step()
+            self._connection.resynchronise()
             self._state = _State.READY
             if self.on_open is not None:
                 self.on_open(self)

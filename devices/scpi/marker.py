@@ -91,7 +91,7 @@ class LinkMarker:
             start += transport.receive_exactly(1, deadline)
         return bytes(start)
 
-    def bring_into_step(self, transport: Transport) -> None:
+    def resynchronise(self, transport: Transport) -> None:
         """Ask until the answer is this question's, throwing away what comes before it.
 
         Raises

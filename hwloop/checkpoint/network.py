@@ -192,7 +192,7 @@ def _network(
         if name in held and held[name].dtype != empty.dtype:
             raise ValueError(f"{name} is {held[name].dtype} where this network has {empty.dtype}")
     network.load_state_dict(held)
-    require_burned(tensors, network)
+    require_quantised(tensors, network)
     _require_same_settings(described, network)
     network.class_names = _class_names(described)
     return network
@@ -292,7 +292,7 @@ def network_tensors(network: PhysicalNetwork, training: TrainingState | None = N
     and scale; in a fit its random state and optimisers too.
     """
     tensors = {name: tensor.detach().contiguous() for name, tensor in network.state_dict().items()}
-    tensors |= burned_tensors(network)
+    tensors |= quantised_tensors(network)
     if training is None:
         return tensors
     return tensors | {f"{TRAINING}{name}": tensor for name, tensor in training.all_tensors().items()}
@@ -337,7 +337,7 @@ def _require_sizes_of(tensors: Mapping[str, Tensor], described: Mapping[str, Any
             raise ValueError(f"its description speaks of {claimed!r} where its tensors have {size}")
 
 
-def burned_tensors(network: PhysicalNetwork) -> dict[str, Tensor]:
+def quantised_tensors(network: PhysicalNetwork) -> dict[str, Tensor]:
     """Levels and scale of every map whose weights are quantised, by ``interface.<stage>.<name>``."""
     return {
         f"{INTERFACE}{number}.{name}": tensor
@@ -346,7 +346,7 @@ def burned_tensors(network: PhysicalNetwork) -> dict[str, Tensor]:
     }
 
 
-def require_burned(tensors: Mapping[str, Tensor], network: PhysicalNetwork) -> None:
+def require_quantised(tensors: Mapping[str, Tensor], network: PhysicalNetwork) -> None:
     """Refuse levels that are not those of the network's latent weights: hardware would compute something else.
 
     Raises
@@ -354,7 +354,7 @@ def require_burned(tensors: Mapping[str, Tensor], network: PhysicalNetwork) -> N
     ValueError
     """
     held = {name: tensor for name, tensor in tensors.items() if name.startswith(INTERFACE)}
-    made = burned_tensors(network)
+    made = quantised_tensors(network)
     if held.keys() != made.keys():
         raise ValueError("its quantised maps are not those of its description")
     for name, tensor in made.items():

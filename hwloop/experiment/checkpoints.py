@@ -32,7 +32,7 @@ from hwloop.runs.layout import CHECKPOINTS
 from hwloop.session import Session
 from hwloop.session.account import Place
 from hwloop.training import Trainer
-from hwloop.training.state import Checkpoint, SavedState, TrainingState, keep_nothing
+from hwloop.training.state import Checkpoint, SavedState, TrainingState, keep_no_checkpoint
 
 FINAL = "final.safetensors"  # of the last seed
 KEPT = 2
@@ -103,7 +103,7 @@ class Checkpoints:
                 self._set_aside(self._earlier.pop(here).path, LOST_ROWS)
         self._reached = max(self._earlier, default=(-1, -1))
 
-    def to_go_on_from(self, trainer: Trainer) -> SavedState | None:
+    def resume_point(self, trainer: Trainer) -> SavedState | None:
         """The newest checkpoint of this seed that the fit can go on from; the devices are open.
 
         One that does not fit is set aside with a warning. ``None`` to execute the fit again from its start.
@@ -246,9 +246,9 @@ class Keeper:
     checkpoint: Checkpoint
 
     def __init__(self) -> None:
-        self.checkpoint = keep_nothing
+        self.checkpoint = keep_no_checkpoint
 
-    def to_go_on_from(self, trainer: Trainer) -> SavedState | None:
+    def resume_point(self, trainer: Trainer) -> SavedState | None:
         """The point that the fit goes on from; its devices are open. ``None`` for its start."""
         return None
 
@@ -282,9 +282,9 @@ class SeedKeeper(Keeper):
         self.finished = finished
         self._work = work
 
-    def to_go_on_from(self, trainer: Trainer) -> SavedState | None:
+    def resume_point(self, trainer: Trainer) -> SavedState | None:
         """The newest checkpoint of the seed that fits."""
-        return self.checkpoints.to_go_on_from(trainer)
+        return self.checkpoints.resume_point(trainer)
 
     def finished_score(self, method: str, sessions: Sequence[Session]) -> tuple[Score, tuple[Place, ...]] | None:
         """Only if it was scored on the devices that are open now."""

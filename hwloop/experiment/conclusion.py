@@ -141,7 +141,7 @@ def concluded(path: Path, listeners: Sequence[Listener] = ()) -> Evidence | None
     with ended(folder, emit, lambda: len(results), len(seeds)):
         emit(RunForecast(**seeds[0].forecast))
         for number, finished in enumerate(seeds):
-            take_up(folder, emit, finished, number, len(seeds))
+            finished_result(folder, emit, finished, number, len(seeds))
         identities = [device for result in results for device in result.devices]
         folder.write_environment(identities, [version for seed in seeds for version in seed.device_versions])
         evidence = Evidence(config, tuple(results), time.perf_counter() - begin, str(path))
@@ -149,7 +149,9 @@ def concluded(path: Path, listeners: Sequence[Listener] = ()) -> Evidence | None
     return evidence
 
 
-def take_up(folder: RunFolder, emit: Listener, finished: FinishedSeed, number: int, n_seeds: int) -> SeedResult:
+def finished_result(
+    folder: RunFolder, emit: Listener, finished: FinishedSeed, number: int, n_seeds: int
+) -> SeedResult:
     """A seed that was finished before: told to who listens, and entered in the metrics if it is not there."""
     result = finished.result
     assert result is not None

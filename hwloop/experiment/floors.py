@@ -119,7 +119,7 @@ class NullPhysics(Floor):
         return network_trial(network, data, network.multiply_adds + computed)
 
 
-class OneStageFloor(Floor):
+class RidgeReadoutFloor(Floor):
     """One physical stage with a ridge readout (an extreme learning machine), on the network's own first session.
 
     Encoder, seeds and order of the rows are those of the network's first stage. So where the network measured
@@ -221,7 +221,7 @@ FLOORS: list[Floor] = [
         _linear_projection,
         lambda device: device.spec.n_inputs * device.spec.n_outputs,
     ),
-    OneStageFloor(),
+    RidgeReadoutFloor(),
     BackpropCeiling(),
 ]
 """In the order of the table."""

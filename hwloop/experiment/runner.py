@@ -11,7 +11,7 @@ from typing import Any
 
 from hwloop.events import Event, Listener
 from hwloop.experiment.checkpoints import Checkpoints, SeedKeeper
-from hwloop.experiment.conclusion import ReplayComparison, conclude, concluded, differences, ended, take_up
+from hwloop.experiment.conclusion import ReplayComparison, conclude, concluded, differences, ended, finished_result
 from hwloop.experiment.config import ExperimentConfig, load_experiment
 from hwloop.experiment.events import RunForecast, SeedFinished, SeedStarted
 from hwloop.experiment.evidence import Evidence
@@ -203,7 +203,7 @@ class _Run:
         name = self._data[number].seed
         finished = FinishedSeed() if self._from_start else self._work.read(name)
         if finished.result is not None:
-            self.results.append(take_up(folder, self._emit, finished, number, len(self._data)))
+            self.results.append(finished_result(folder, self._emit, finished, number, len(self._data)))
         else:
             seed = self._prepared(rig, number, rows)
             seed.identified = partial(folder.identified, name)

@@ -158,7 +158,7 @@ class SeedRun:
         data, held_out, network = self.data, self.data.validation, self.network
         validation = None if held_out is None else (held_out.inputs, held_out.targets)
         train = data.train
-        saved = self.keep.to_go_on_from(self.trainer)
+        saved = self.keep.resume_point(self.trainer)
         extra = data.task.fit_options()  # a third party's fit may not know of it
         if saved is not None:
             extra["saved"] = saved
@@ -220,7 +220,7 @@ class SeedRun:
         else:
             score, places = finished
             for session, place in zip(sessions, places, strict=True):
-                session.pass_over(place)
+                session.skip_to(place)
         self._announce(floor.key, score)
         return score
 

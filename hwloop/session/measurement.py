@@ -225,7 +225,7 @@ class RowMeasurer:
         counts = (dict(ledger.rows), dict(ledger.recalled), dict(ledger.reused))
         return Place(self._recorder.position, self._recorder.settings, *counts)
 
-    def pass_over(self, place: Place) -> None:
+    def skip_to(self, place: Place) -> None:
         """Go past rows that the journal holds, as if they had been asked for again, up to ``place``.
 
         Memory, ledger and reference stimuli end as they would have: reference rows are answered again from the
@@ -241,7 +241,7 @@ class RowMeasurer:
             left = place.rows - self._recorder.position
             if left <= 0:
                 break
-            stimuli, purpose, first = self._recorder.pass_over(int(min(left, self._monitor.rows_until_due)))
+            stimuli, purpose, first = self._recorder.skip_to(int(min(left, self._monitor.rows_until_due)))
             self._known.memory.remember(row_keys(stimuli), first)
             self._monitor.count(len(stimuli))
             self._emit(RowsMeasured(purpose, rows=len(stimuli)))

@@ -18,7 +18,7 @@ from hwloop.events import Event, MayStand
 from hwloop.journal import Journal, Note, Record
 from hwloop.journal.record import POSITION
 from hwloop.session.account import Ledger
-from hwloop.session.one_unit import OneUnit
+from hwloop.session.identity_check import IdentityCheck
 from hwloop.session.progress import ProgressKeeper
 
 
@@ -46,7 +46,7 @@ class Recorder:
         self.device = device
         self.journal = journal
         self.ledger = ledger
-        self.unit = OneUnit(device, journal)
+        self.unit = IdentityCheck(device, journal)
         self.settings = ""  # what rows are filed under
         self.described_as = ""  # digest of the device's description
         self.step = ""
@@ -124,7 +124,7 @@ class Recorder:
         self.ledger.count_measured(purpose, rows, self.journal.duration_seconds(first, rows))
         return Answer(responses, first, busy=None)
 
-    def pass_over(self, limit: int) -> tuple[Float64Array, str, int]:
+    def skip_to(self, limit: int) -> tuple[Float64Array, str, int]:
         """Go past the next recorded rows of one call, ``limit`` at most; nobody asks for them again.
 
         Returns

@@ -24,9 +24,9 @@ from hwloop.journal import InMemoryJournal, Journal, Note
 from hwloop.reference import Fingerprint, Reference
 from hwloop.registry import nearest
 from hwloop.session.account import PURPOSES, Budget, Forecast, Ledger, MeasuringPhase, Place
+from hwloop.session.identity_check import unvouched_rows
 from hwloop.session.known_rows import Freshness, KnownRows, RowMemory, row_keys
 from hwloop.session.measurement import Measurement, Monitor, RowMeasurer
-from hwloop.session.one_unit import unvouched_rows
 from hwloop.session.owner import DeviceOwner, User
 from hwloop.session.recorder import Recorder, WeakSessionListener
 from hwloop.session.reference_monitor import ReferenceMonitor
@@ -339,7 +339,7 @@ class Session:
     # -- going on from a checkpoint --------------------------------------------------------------------
 
     def place(self) -> Place:
-        """Where the session stands after the jobs that were submitted; for :meth:`pass_over`.
+        """Where the session stands after the jobs that were submitted; for :meth:`skip_to`.
 
         Raises
         ------
@@ -362,7 +362,7 @@ class Session:
             if self._owner is not None:
                 self._owner.call(self._user, self._recorder.unit.confirm)
 
-    def pass_over(self, place: Place) -> None:
+    def skip_to(self, place: Place) -> None:
         """Go past the rows that the journal holds up to a place, as if they had been asked for again.
 
         For a fit that goes on from a checkpoint: the rest takes the same path to the last bit, for ledger, memory
@@ -374,7 +374,7 @@ class Session:
             The journal does not hold these rows, or other ones.
         """
         with self, self._lock:
-            self._opened().call(self._user, lambda: self._measurer.pass_over(place))
+            self._opened().call(self._user, lambda: self._measurer.skip_to(place))
 
     # -- keeping what a fit measures -------------------------------------------------------------------
 

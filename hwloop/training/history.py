@@ -126,7 +126,7 @@ CLIPPED = f"are clipped at the device's limits in a tenth of the training rows o
 DROWNED = f"hardly reach the device beside wider ones{BY_CHANNEL}"
 
 
-def what_is_lost(rows: Tensor, encoder: Encoder) -> Iterator[str]:
+def insensitive_features(rows: Tensor, encoder: Encoder) -> Iterator[str]:
     """Notes on training rows (rows, n) of the first stage: features that its device hardly sees.
 
     Features that a projection mixes are not told apart. A sequence's count by step.
@@ -155,7 +155,7 @@ def what_is_lost(rows: Tensor, encoder: Encoder) -> Iterator[str]:
             yield note
 
 
-def what_never_varies(number: int, stage: Stage) -> Iterator[str]:
+def constant_responses(number: int, stage: Stage) -> Iterator[str]:
     """Notes on the device outputs of a trained stage, from 0; where all are constant it is a warning too.
 
     An output counts as constant where its values differ by no more than rounding does.

@@ -18,14 +18,19 @@ from hwloop.tasks import Classification
 from hwloop.torch_state import own_torch_state
 from hwloop.training.history import FitProgress, require_finite
 from hwloop.training.plans import PlainRows
-from hwloop.training.rules import EpochReport, LocalRule, StageRows, unheard
+from hwloop.training.rules import EpochReport, LocalRule, StageRows, no_progress_report
 from hwloop.training.schedules.stage_by_stage import StageByStage
 from hwloop.training.trainer import Trainer
 
 
 @own_torch_state()
 def fit_nodes(
-    trainer: Trainer, network: GraphNetwork, features: Any, nodes: Any, labels: Any, report: EpochReport = unheard
+    trainer: Trainer,
+    network: GraphNetwork,
+    features: Any,
+    nodes: Any,
+    labels: Any,
+    report: EpochReport = no_progress_report,
 ) -> None:
     """Train every stage on the labelled nodes; all nodes are measured, for each is somebody's neighbour.
 

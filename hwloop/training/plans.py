@@ -64,10 +64,12 @@ class StimulusPlan(ABC):
         """
 
     def scouting_rows_a_sample(self) -> int:
-        """Rows that :meth:`scout` measures a training sample, in the first stage alone."""
+        """Rows that :meth:`measure_pilot` measures a training sample, in the first stage alone."""
         return 0
 
-    def scout(self, stage: Stage, session: Session, inputs: Tensor, labels: Tensor, n_classes: int) -> None:
+    def measure_pilot(
+        self, stage: Stage, session: Session, inputs: Tensor, labels: Tensor, n_classes: int
+    ) -> None:
         """Measure what the plan must know of the training samples before it can plan their rows."""
 
     @abstractmethod
@@ -185,7 +187,9 @@ class HardLabels(LabelOverlay):
         """The neutral row."""
         return 1
 
-    def scout(self, stage: Stage, session: Session, inputs: Tensor, labels: Tensor, n_classes: int) -> None:
+    def measure_pilot(
+        self, stage: Stage, session: Session, inputs: Tensor, labels: Tensor, n_classes: int
+    ) -> None:
         """Measure the neutral rows and find the log-odds of every wrong label."""
         rows = self.without_label(inputs, n_classes)
         stage.encoder.fit(rows)

@@ -202,7 +202,7 @@ class SavedState:
 Checkpoint = Callable[[TrainingState], None]
 
 
-def keep_nothing(state: TrainingState) -> None:
+def keep_no_checkpoint(state: TrainingState) -> None:
     """The checkpoint of a fit that nobody wants to keep."""
 
 

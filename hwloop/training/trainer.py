@@ -23,7 +23,7 @@ from hwloop.training.history import FitProgress, History, require_finite
 from hwloop.training.plans import StimulusPlan
 from hwloop.training.readouts import ReadoutBuilder
 from hwloop.training.schedules import Fit, Schedule
-from hwloop.training.state import Checkpoint, SavedState, keep_nothing
+from hwloop.training.state import Checkpoint, SavedState, keep_no_checkpoint
 
 Validation = tuple[Tensor, NDArray[Any]]  # rows (rows, n_features) and their targets (rows,)
 
@@ -97,7 +97,7 @@ class Trainer:
         labels: Any,
         validation: tuple[Any, Any] | None = None,
         callbacks: Sequence[Listener] = (),
-        checkpoint: Checkpoint = keep_nothing,
+        checkpoint: Checkpoint = keep_no_checkpoint,
         saved: SavedState | None = None,
         task: LearningTask | None = None,
     ) -> History:
@@ -182,7 +182,7 @@ class Trainer:
             stack.enter_context(network.opened())
             for session in sessions:
                 stack.enter_context(session.measuring_phase())
-            plan.scout(*first, fit.inputs, fit.labels, n_outputs)
+            plan.measure_pilot(*first, fit.inputs, fit.labels, n_outputs)
             self.schedule.run(fit)
             readout = fit.readout.finish(network, fit.inputs, fit.labels, fit.task)
             require_finite("the readout's weights", readout.state_dict().values())

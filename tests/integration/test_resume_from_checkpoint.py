@@ -162,7 +162,7 @@ def test_every_cut_ends_the_same_as_no_cut_and_as_executing_again(lab, cut_run, 
 def test_floors_that_are_finished_are_not_computed_again(lab, monkeypatch):
     config = experiment(lab)
     cut_at(lab / "run", config, MethodScored, 11)  # all but the ceiling of the second seed
-    for name in ("OneStageFloor", "LinearFloor", "NullPhysics"):
+    for name in ("RidgeReadoutFloor", "LinearFloor", "NullPhysics"):
         monkeypatch.setattr(f"hwloop.experiment.floors.{name}.score", never)
     evidence = resume_experiment(lab / "run", split)
     assert evidence.score("backprop") is not None

@@ -95,7 +95,7 @@ def test_hard_labels_are_mostly_the_class_that_looks_alike():
     plan.fit(inputs)
     stage = hwloop.Stage(5)
     stage.build(session.device.spec, 6, seed=0)
-    plan.scout(stage, session, inputs, labels, 4)
+    plan.measure_pilot(stage, session, inputs, labels, 4)
     hard = plan.negatives(labels, 4, torch.Generator())[:, 0]
     assert session.ledger["train"] == 80 * plan.scouting_rows_a_sample()
     assert (hard != labels).all()

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwloop import BadReading, Device, DeviceSpec, Retrying
-from hwloop.devices.doubts import FALSE_ALARMS
 from hwloop.devices.null import Zeros
 from hwloop.devices.plausibility import NotConstant, NotRepeated, PlausibilityCheck, WithinRange
+from hwloop.devices.suspect_readings import FALSE_ALARMS
 from hwloop.simulators.optical_fibre import OpticalFibre
 
 

@@ -65,7 +65,7 @@ class StageRows:
 EpochReport = Callable[[int, int, float], None]
 
 
-def unheard(epoch: int, epochs: int, loss: float) -> None:
+def no_progress_report(epoch: int, epochs: int, loss: float) -> None:
     """No progress is shown."""
 
 
@@ -172,7 +172,7 @@ def train_on(
     rng: torch.Generator,
     rows_a_sample: int = 1,
     before: Tensor | None = None,
-    report: EpochReport = unheard,
+    report: EpochReport = no_progress_report,
 ) -> Tensor:
     """Adam steps on a stage's map and its objective, from where they are; returns the last features.
 

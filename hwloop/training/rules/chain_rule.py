@@ -54,10 +54,10 @@ class ChainRule(OutputGradients):
     def check(self, network: PhysicalNetwork) -> None:
         """Refuse a device after the first stage's that lacks what the rule needs."""
         for number, _, session in network:
-            if number > 0 and (lack := self.lack(number + 1, session.device)):
-                raise ConfigError(lack)
+            if number > 0 and (missing_capability := self.missing_capability(number + 1, session.device)):
+                raise ConfigError(missing_capability)
 
-    def lack(self, stage: int, device: Device) -> str:
+    def missing_capability(self, stage: int, device: Device) -> str:
         """What the device of a stage, from 1, lacks; empty if nothing."""
         return ""
 
@@ -83,7 +83,7 @@ class ExactGradient(ChainRule):
 
     uses_model = "the simulated device's own derivative, which no hardware can tell"
 
-    def lack(self, stage: int, device: Device) -> str:
+    def missing_capability(self, stage: int, device: Device) -> str:
         """A derivative, which only a simulation can have."""
         if isinstance(device, Differentiable):
             return ""
@@ -285,7 +285,7 @@ class NudgedStates(WithOptions, ChainRule):
         """A free row and the nudged ones in every stage but the first."""
         return 1 + len(STATES[self.states]) if stage > 0 else 0
 
-    def lack(self, stage: int, device: Device) -> str:
+    def missing_capability(self, stage: int, device: Device) -> str:
         """Inputs that nudge."""
         if device.spec.n_nudges:
             return ""

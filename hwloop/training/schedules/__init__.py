@@ -19,14 +19,14 @@ from hwloop.torch_state import own_torch_state
 from hwloop.training.history import (
     FitProgress,
     StageHistory,
+    constant_responses,
+    insensitive_features,
     require_finite,
     sparsity,
-    what_is_lost,
-    what_never_varies,
 )
 from hwloop.training.plans import StimulusPlan
 from hwloop.training.readouts import ReadoutBuilder
-from hwloop.training.state import Checkpoint, SavedState, TrainingState, keep_nothing
+from hwloop.training.state import Checkpoint, SavedState, TrainingState, keep_no_checkpoint
 
 
 @dataclass(eq=False)
@@ -47,7 +47,7 @@ class Fit:
         Told of every event, and of every point that the fit could go on from.
     saved
         The point that a resumable schedule goes on from; ``None`` to begin at the beginning. Where it has put
-        everything as it stood there, it calls :meth:`take_up`.
+        everything as it stood there, it calls :meth:`restore`.
     stages
         What each stage's training came to.
     """
@@ -61,7 +61,7 @@ class Fit:
     rng: torch.Generator
     progress: FitProgress
     callbacks: Sequence[Listener] = ()
-    keep: Checkpoint = keep_nothing
+    keep: Checkpoint = keep_no_checkpoint
     saved: SavedState | None = None
     stages: list[StageHistory] = field(init=False)
 
@@ -96,24 +96,24 @@ class Fit:
         require_finite("the stage's weights", stage.linear.state_dict().values())
         require_finite("what the stage gives", [activity])
         self.stages[number].sparsity = sparsity(activity)
-        notes = [*what_never_varies(number, stage), *self.progress.rising(number, self.stages[number].losses)]
+        notes = [*constant_responses(number, stage), *self.progress.rising(number, self.stages[number].losses)]
         self.stages[number].notes = []  # a stage that was trained before a resume is looked at again
-        for note in [*(what_is_lost(self.inputs, stage.encoder) if number == 0 else ()), *notes]:
+        for note in [*(insensitive_features(self.inputs, stage.encoder) if number == 0 else ()), *notes]:
             self.notice(number, note)
         self.emit(StageFinished(number, len(self.stages)))
 
     def checkpoint(self, state: TrainingState) -> None:
         """The fit could go on from here; where sessions and history stand is entered."""
-        if self.keep is keep_nothing:
+        if self.keep is keep_no_checkpoint:
             return
         places = tuple(session.place() for session in self.network.distinct_sessions)
         history = tuple(stage.as_dict() for stage in self.stages)
         self.keep(replace(state, places=places, history=history))
 
-    def take_up(self, saved: SavedState) -> None:
+    def restore(self, saved: SavedState) -> None:
         """Go past the rows that were measured before a saved point, and draw at random what followed it."""
         for session, place in zip(self.network.distinct_sessions, saved.places, strict=True):
-            session.pass_over(place)
+            session.skip_to(place)
         saved.restore_rng(self.rng)
 
     def notice(self, stage: int, note: str) -> None:

@@ -165,5 +165,5 @@ def _taken_up(fit: Fit, saved: SavedState) -> tuple[Tensor, list[BlockHead], int
         head.members = list(members)
         heads.append(head)
         fit.readout.add_stage(head, torch.empty(0, dtype=torch.float32))
-    fit.take_up(saved)
+    fit.restore(saved)
     return saved.tensors["z"], heads, saved.stage or 0

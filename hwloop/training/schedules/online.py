@@ -150,7 +150,7 @@ class Online(Schedule):
             restore_optimiser(state.optimiser, None, saved.part(f"optimiser.{number}."), values)
             state.activity = saved.tensors[f"activity.{number}"]
             state.epoch = EpochFit(state.stage, is_fitted=True)
-        fit.take_up(saved)
+        fit.restore(saved)
         return int(saved.epoch or 0)
 
     def _state(self, stage: Stage, session: Session, fit: Fit) -> _StageState:

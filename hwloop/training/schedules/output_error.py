@@ -294,7 +294,7 @@ class _Descent:
             restore_optimiser(*learner, saved.part(f"optimiser.{number}."), values)
         self.rule.restore(saved.part("credit."))
         self.seen = [EpochFit(stage, is_fitted=True) for stage in self.stages]
-        self.fit.take_up(saved)
+        self.fit.restore(saved)
         return int(saved.epoch or 0)
 
     def _epoch(self) -> float:

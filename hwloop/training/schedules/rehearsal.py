@@ -238,7 +238,7 @@ class Rehearsal(Schedule):
                 inputs = known[-1].stage.map(known[-1].features)
             known.append(Rehearsed(stage, of[session], inputs, saved.tensors[f"features.{number}"]))
             fit.readout.add_stage(nn.Identity(), known[-1].features)
-        fit.take_up(saved)
+        fit.restore(saved)
         return known
 
     def _explored(self, samples: int, n_stages: int) -> int:

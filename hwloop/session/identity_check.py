@@ -23,7 +23,7 @@ SHOWN_DIFFERENCES = 3
 UNVOUCHED = "unvouched"  # kind of the note in the journal
 
 
-class OneUnit:
+class IdentityCheck:
     """Remembers who answered when a session was opened first, and refuses everybody else.
 
     Every reopening inside the device is watched by :mod:`hwloop.device.hold`. This watches what that cannot see:

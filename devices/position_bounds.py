@@ -14,7 +14,7 @@ ROUNDING = 1e-12  # of a difference: it must not make a step too large where it 
 
 
 @dataclass(frozen=True, eq=False)
-class Whereabouts:
+class PositionBounds:
     """Somewhere from ``low`` to ``high``, shape (n_inputs,) each."""
 
     low: Float64Array
@@ -49,11 +49,11 @@ class Whereabouts:
         """Nowhere within is farther from it than half the size."""
         return np.clip((self.low + self.high) / 2, self.low, self.high)
 
-    def around(self, point: Float64Array) -> Whereabouts:
+    def around(self, point: Float64Array) -> PositionBounds:
         """Enlarged to hold the point too."""
-        return Whereabouts(np.minimum(self.low, point), np.maximum(self.high, point))
+        return PositionBounds(np.minimum(self.low, point), np.maximum(self.high, point))
 
-    def holds(self, other: Whereabouts) -> bool:
+    def holds(self, other: PositionBounds) -> bool:
         """Whether all of the other lies within."""
         return bool((self.low <= other.low).all() and (other.high <= self.high).all())
 

@@ -19,7 +19,7 @@ FALSE_ALARMS = 5
 WITNESSES = 3
 
 
-class Doubts:
+class SuspectReadings:
     """Judges each answer by plausibility checks, and clears up false alarms.
 
     A doubted answer is refused; the caller opens the device anew and measures again. Where the check is a

@@ -52,10 +52,11 @@ class Retrying(DeviceWrapper):
     :class:`hwloop.DeviceChanged`, after which another device answers. Every failed attempt is told once, as a
     :class:`DeviceFault`.
 
-    Some wrong answers raise no error: ``plausible`` lists checks that recognise them. A check may be wrong,
-    and then costs two more attempts (:class:`hwloop.devices.suspect_readings.SuspectReadings`). Takes ``retries`` of at
-    least 2. A device that may answer alike to everything (a null device) needs ``plausible=[]``. What no check
-    can see: one wrong reading among right ones, or a stale reply from a device with few outputs.
+    Some wrong answers raise no error: ``plausible`` lists checks that recognise them. A check may be wrong, and
+    then costs two more attempts (:class:`~hwloop.devices.suspect_readings.SuspectReadings`). That takes
+    ``retries`` of at least 2. A device that may answer alike to everything (a null device) needs
+    ``plausible=[]``. What no check can see: one wrong reading among right ones, or a stale reply from a device
+    with few outputs.
 
     A noisy simulation draws its noise anew in each attempt; only of a noiseless one are the responses bit for
     bit those of a run without faults.

@@ -16,9 +16,9 @@ from hwloop.training.objectives import Collaborative
 from hwloop.training.objectives.class_scores import ChannelCompetition, LocalHeads, Prototypes
 
 MAKERS = {
-    "heads": LocalHeads(0.0),
-    "channels": ChannelCompetition(2.0, 0.0),
-    "prototypes": Prototypes(8.0, 0.0),
+    "heads": LocalHeads(label_smoothing=0.0),
+    "channels": ChannelCompetition(slope=2.0, label_smoothing=0.0),
+    "prototypes": Prototypes(slope=8.0, label_smoothing=0.0),
 }
 
 
@@ -27,7 +27,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def test_channels_take_turns_and_a_class_scores_its_groups_mean_square():
-    scores = ChannelCompetition(3.0, 0.0).for_stage(Stage(5), Classification(2), rng())
+    scores = ChannelCompetition(slope=3.0, label_smoothing=0.0).for_stage(Stage(5), Classification(2), rng())
     z = torch.tensor([[1.0, 2.0, 3.0, -4.0, 5.0]])  # class 0: 1, 3, 5; class 1: 2, -4
     assert scores.logits(Stage(5), z)[0].tolist() == pytest.approx([3 * 35 / 3, 3 * 20 / 2])
     assert scores.logits(Stage(5, "relu"), z)[0].tolist() == pytest.approx([3 * 35 / 3, 3 * 4 / 2])
@@ -40,7 +40,7 @@ def test_a_class_without_a_channel_is_refused():
 
 
 def test_prototypes_are_orthonormal_and_score_the_cosine():
-    scores = Prototypes(8.0).for_stage(Stage(20), Classification(6), rng())
+    scores = Prototypes(slope=8.0).for_stage(Stage(20), Classification(6), rng())
     torch.testing.assert_close(scores.vectors @ scores.vectors.T, torch.eye(6), atol=1e-5, rtol=0)
     logits = scores.logits(Stage(20), 7 * scores.vectors)
     torch.testing.assert_close(logits, 8 * torch.eye(6), atol=1e-4, rtol=0)
@@ -72,7 +72,11 @@ def test_what_is_known_before_adds_to_the_logits(name):
 
 
 def test_collaboration_carries_the_sum_of_all_scores():
-    maker, stage, z = Collaborative(LocalHeads(0.0), trust=0.5), Stage(4), torch.randn(5, 4, generator=rng())
+    maker, stage, z = (
+        Collaborative(LocalHeads(label_smoothing=0.0), trust=0.5),
+        Stage(4),
+        torch.randn(5, 4, generator=rng()),
+    )
     first, second = (maker.for_stage(stage, Classification(3), rng(seed)) for seed in (1, 2))
     one = maker.carry(None, first, stage, z)
     torch.testing.assert_close(one, 0.5 * first.scores(stage, z))

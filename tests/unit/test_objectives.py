@@ -81,7 +81,7 @@ def test_targets_are_fixed_and_heads_are_trained():
 
 
 def test_a_head_without_weights_has_the_loss_of_a_guess():
-    head = LocalHeads(0.0).for_stage(Stage(4), Classification(7), rng())
+    head = LocalHeads(label_smoothing=0.0).for_stage(Stage(4), Classification(7), rng())
     torch.nn.init.zeros_(head.linear.weight)
     assert float(
         head.loss(Stage(4), torch.randn(9, 4, generator=rng()), torch.arange(9) % 7).detach()
@@ -89,7 +89,9 @@ def test_a_head_without_weights_has_the_loss_of_a_guess():
 
 
 def test_label_smoothing_adds_the_cross_entropy_with_a_uniform_label():
-    plain, smooth = (LocalHeads(share).for_stage(Stage(4), Classification(3), rng(3)) for share in (0.0, 0.3))
+    plain, smooth = (
+        LocalHeads(label_smoothing=share).for_stage(Stage(4), Classification(3), rng(3)) for share in (0.0, 0.3)
+    )
     z, labels = torch.randn(6, 4, generator=rng()), torch.tensor([0, 1, 2, 0, 1, 2])
     with torch.no_grad():
         uniform = -torch.log_softmax(plain.linear(z), dim=1).mean()
@@ -100,7 +102,7 @@ def test_label_smoothing_adds_the_cross_entropy_with_a_uniform_label():
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_a_label_smoothing_that_is_no_share_is_refused(share):
     with pytest.raises(hwloop.ConfigError, match="label_smoothing"):
-        LocalHeads(share)
+        LocalHeads(label_smoothing=share)
 
 
 @pytest.mark.parametrize("theta", [0.0, -4.0, float("nan"), float("inf")])

@@ -96,11 +96,9 @@ class Head(ClassScores):
         return self.linear.weight.numel()
 
 
-@dataclass(eq=False)
-class LocalHeads(WithOptions, LocalObjective):
-    """Cross-entropy of a linear head a stage.
-
-    Mono-Forward (Gong et al., 2025) and deeply supervised nets (Lee et al., AISTATS 2015).
+@dataclass(eq=False, kw_only=True)
+class SmoothedObjective(WithOptions, LocalObjective):
+    """Base of objectives with smoothed targets; all that training changes are their parameters and buffers.
 
     Attributes
     ----------
@@ -111,6 +109,14 @@ class LocalHeads(WithOptions, LocalObjective):
     label_smoothing: float = option(0.1, SHARE)
 
     resumable = True
+
+
+@dataclass(eq=False)
+class LocalHeads(SmoothedObjective):
+    """Cross-entropy of a linear head a stage.
+
+    Mono-Forward (Gong et al., 2025) and deeply supervised nets (Lee et al., AISTATS 2015).
+    """
 
     def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> Head:
         """A head with random weights."""
@@ -153,21 +159,16 @@ class ChannelGroups(ClassScores):
 
 
 @dataclass(eq=False)
-class ChannelCompetition(WithOptions, LocalObjective):
+class ChannelCompetition(SmoothedObjective):
     """Groups of channels that compete, one a class (CwComp; Papachristodoulou et al., AAAI 2024).
 
     Attributes
     ----------
     slope
         Log-odds a unit of a group's mean square activity.
-    label_smoothing
-        Share of a target that is spread over all classes.
     """
 
     slope: float = option(1.0, POSITIVE)
-    label_smoothing: float = option(0.1, SHARE)
-
-    resumable = True
 
     def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> ChannelGroups:
         """Groups of equal size, to within one channel."""
@@ -218,21 +219,16 @@ class ClassPrototypes(ClassScores):
 
 
 @dataclass(eq=False)
-class Prototypes(WithOptions, LocalObjective):
+class Prototypes(SmoothedObjective):
     """Fixed orthonormal class vectors a stage, random ones where there are more classes than channels.
 
     Attributes
     ----------
     slope
         Log-odds a unit of the cosine.
-    label_smoothing
-        Share of a target that is spread over all classes.
     """
 
     slope: float = option(8.0, POSITIVE)
-    label_smoothing: float = option(0.1, SHARE)
-
-    resumable = True
 
     def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> ClassPrototypes:
         """Vectors of its own for every stage."""
@@ -265,7 +261,7 @@ class AuxiliaryHead(StageObjective):
 
 
 @dataclass(eq=False)
-class AuxiliaryHeads(WithOptions, LocalObjective):
+class AuxiliaryHeads(SmoothedObjective):
     """Z shall be what one more nonlinear layer can tell the classes from (Belilovsky et al., ICML 2019).
 
     A linear head asks that z itself separates the classes, and a linear map keeps of the responses what a readout
@@ -276,14 +272,9 @@ class AuxiliaryHeads(WithOptions, LocalObjective):
     ----------
     hidden
         Units of the head's hidden layer.
-    label_smoothing
-        Share of a target that is spread over all classes.
     """
 
     hidden: int = option(200, COUNT)
-    label_smoothing: float = option(0.1, SHARE)
-
-    resumable = True
 
     def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> AuxiliaryHead:
         """A head with random weights."""

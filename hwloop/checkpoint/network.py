@@ -323,7 +323,8 @@ def _require_sizes_of(tensors: Mapping[str, Tensor], described: Mapping[str, Any
     """
     encoder = "stages.0.encoder."
     held = len(tensors[encoder + "projection"]) or len(tensors[encoder + "mean"])
-    sizes = [(described["n_features"], held)]
+    steps = described["stages"][0].get("steps", 1)  # an encoder of sequences holds one step
+    sizes = [(described["n_features"], held * steps)]
     for number, stage in enumerate(described["stages"]):
         sizes.append((stage["width"], len(tensors[f"stages.{number}.linear.weight"])))
     readout = described["readout"] or {}

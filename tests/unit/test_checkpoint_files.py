@@ -184,3 +184,12 @@ def test_classes_have_the_names_that_they_were_given(tmp_path, trainer):
     path = tmp_path / "net.safetensors"
     hwloop.save_network(trained(trainer), path)
     assert hwloop.load_network(path, session()).class_names == ("ant", "bee", "cat")
+
+
+def test_a_network_over_sequences_comes_back_the_same(tmp_path):
+    device = hwloop.open_device("optical-fibre", n_inputs=8, n_outputs=6, seed=1)
+    network = hwloop.PhysicalNetwork(hwloop.Session(device), [hwloop.Stage(4, steps=2)], seed=1)
+    hwloop.trainer("readout").fit(network, ROWS[:, :4], LABELS)
+    hwloop.save_network(network, tmp_path / "net.safetensors")
+    loaded = hwloop.load_network(tmp_path / "net.safetensors", hwloop.Session(device))
+    assert same(loaded, network)

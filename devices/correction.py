@@ -43,7 +43,6 @@ class Affine(Correction):
         self.n_channels = len(self.gain)
 
     def apply(self, readings: Float64Array) -> Float64Array:
-        """The affine map of each channel."""
         return np.asarray((readings - self.offset) / self.gain)
 
 
@@ -66,7 +65,6 @@ class Monotone(Correction):
         self.n_channels = len(x)
 
     def apply(self, readings: Float64Array) -> Float64Array:
-        """The curve of each channel."""
         return np.stack([curve(readings[:, i]) for i, curve in enumerate(self._curves)], axis=1)
 
 

@@ -29,7 +29,6 @@ class Linear(Course):
         del stream  # nothing about it is random
 
     def position(self, first_row: int, rows: int) -> Float64Array:
-        """The row numbers themselves."""
         return np.arange(first_row, first_row + rows, dtype=np.float64)
 
 

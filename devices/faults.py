@@ -44,7 +44,6 @@ class TimeOut(Fault):
     """The caller gives up before the reply comes; it stays in the link, for whoever reads next."""
 
     def answer(self, link: SimulatedLink, stimuli: Float64Array, rng: np.random.Generator) -> Any:
-        """Raise :class:`DeviceTimeout`."""
         link.silent_reads += 1
         return link.ask(stimuli)
 
@@ -53,7 +52,6 @@ class LateReply(Fault):
     """The reply is so late that the next call times out as well; the one after that reads it."""
 
     def answer(self, link: SimulatedLink, stimuli: Float64Array, rng: np.random.Generator) -> Any:
-        """Raise :class:`DeviceTimeout`."""
         link.silent_reads += 2
         return link.ask(stimuli)
 
@@ -62,7 +60,6 @@ class Disconnect(Fault):
     """The connection is lost before the question is out; every call fails until it is opened again."""
 
     def answer(self, link: SimulatedLink, stimuli: Float64Array, rng: np.random.Generator) -> Any:
-        """Raise :class:`DeviceDisconnected`."""
         raise link.break_with(DeviceDisconnected("the connection was lost (simulated); open the device again"))
 
 
@@ -70,7 +67,6 @@ class Crash(Fault):
     """The process that drives the device dies after it measured; every call fails until it is started again."""
 
     def answer(self, link: SimulatedLink, stimuli: Float64Array, rng: np.random.Generator) -> Any:
-        """Raise :class:`DeviceCrashed`."""
         link.send(stimuli)
         raise link.break_with(DeviceCrashed("the device's process died (simulated); open the device again"))
 
@@ -79,7 +75,6 @@ class Garbled(Fault):
     """One reading is NaN or SCPI's 9.91E37, or all of them arrive as text."""
 
     def answer(self, link: SimulatedLink, stimuli: Float64Array, rng: np.random.Generator) -> Any:
-        """A reply that is no reading."""
         reply = link.ask(stimuli).copy()
         form = rng.integers(3)
         if form == 2:
@@ -92,7 +87,6 @@ class Truncated(Fault):
     """The last row or the last output is missing."""
 
     def answer(self, link: SimulatedLink, stimuli: Float64Array, rng: np.random.Generator) -> Any:
-        """A reply of the wrong shape."""
         reply = link.ask(stimuli)
         return reply[:-1] if rng.integers(2) else reply[:, :-1]
 
@@ -105,7 +99,6 @@ class Stale(Fault):
         return link.last_read is not None
 
     def answer(self, link: SimulatedLink, stimuli: Float64Array, rng: np.random.Generator) -> Any:
-        """The previous call's answer."""
         previous = link.last_read
         link.ask(stimuli)
         link.last_read = previous
@@ -124,7 +117,6 @@ class ConstantOutput(Fault):
     """Every output reads the same, whatever the stimulus: a converter that is stuck."""
 
     def answer(self, link: SimulatedLink, stimuli: Float64Array, rng: np.random.Generator) -> Any:
-        """The first reading, everywhere."""
         reply = link.ask(stimuli)
         return np.full_like(reply, reply[0, 0])
 
@@ -133,7 +125,6 @@ class SlowAnswer(Fault):
     """The right answer, ``slow_seconds`` late, to a caller who waits for it."""
 
     def answer(self, link: SimulatedLink, stimuli: Float64Array, rng: np.random.Generator) -> Any:
-        """The reply of a healthy device."""
         self.settings.clock.sleep(self.settings.slow_seconds)
         return link.ask(stimuli)
 

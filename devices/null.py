@@ -64,7 +64,6 @@ class LinearProjection(_NullPhysics):
         self._project = ExactProduct(self.projection.T)
 
     def identify(self) -> str:
-        """The projection and its seed."""
         return f"LinearProjection(seed={self._stream.seed})"
 
     def _measure(self, inputs: Float64Array) -> Float64Array:

@@ -94,7 +94,6 @@ class Pool(Device):
 
     @property
     def reproducible(self) -> bool:  # type: ignore[override]
-        """Whether every member is."""
         return all(device.reproducible for device in self.devices)
 
     def open(self) -> None:
@@ -117,7 +116,6 @@ class Pool(Device):
         self._all([member.close_now() if now else member.close() for member in self._members])
 
     def identify(self) -> str:
-        """Everybody in turn."""
         return f"Pool({'; '.join(self._all([member.begin(member.device.identify) for member in self._members]))})"
 
     def unit(self) -> str:
@@ -126,7 +124,6 @@ class Pool(Device):
 
     @property
     def devices_inside(self) -> Sequence[Device]:
-        """The members."""
         return self.devices
 
     def _described_inside(self) -> tuple[DeviceDescription, ...]:
@@ -134,13 +131,11 @@ class Pool(Device):
         return tuple(self._all([member.begin(member.device.describe) for member in self._members]))
 
     def versions(self) -> dict[str, str]:
-        """Those of the members, each once."""
         every = [version for device in self.devices for version in device.versions().items()]
         names = dict.fromkeys(name for name, _ in every)
         return {name: ", ".join(dict.fromkeys(text for of, text in every if of == name)) for name in names}
 
     def continue_from(self, rows: int) -> None:
-        """Members are told before each share."""
         self._rows = rows
 
     @property

@@ -53,7 +53,6 @@ class Quantized(DeviceWrapper):
         return RowHandling(changes_stimuli=self._dac is not None)
 
     def identify(self) -> str:
-        """The device inside and both resolutions."""
         dac = "ideal" if self._dac is None else f"{self._dac.bits} bits"
         adc = "ideal" if self._adc is None else f"{self._adc.bits} bits over [{self._adc.low}, {self._adc.high}]"
         return f"Quantized({self.device.identify()}, dac={dac}, adc={adc})"

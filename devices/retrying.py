@@ -153,7 +153,6 @@ class Retrying(DeviceWrapper):
         return own | {"doubts": self._doubts.progress(with_answer=_has_replies(own))}
 
     def resume(self, progress: Mapping[str, Any]) -> None:
-        """Doubt as before."""
         super().resume(progress)
         self._doubts.resume(progress.get("doubts", {}))
 

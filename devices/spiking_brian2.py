@@ -100,11 +100,9 @@ class SpikingBrian2(LIFReservoir):
         self._engine.open()
 
     def close(self) -> None:
-        """End the worker."""
         self._engine.close()
 
     def spikes(self, stimuli: Any) -> NDArray[Any]:
-        """As :meth:`hwloop.simulators.spiking.device.SpikingDevice.spikes`."""
         rows = checked_stimuli(stimuli, self.spec, type(self).__name__)
         self._engine.trials = self._numbers(self.rows_measured, len(rows))
         return super().spikes(rows)

@@ -210,7 +210,6 @@ class KeptRig(PlannedRig):
         self._journals: list[Journal] = []
 
     def device(self, number: int, n_features: int, seed: int) -> Device:
-        """As the configuration says."""
         device = self._built(number, n_features, seed)
         self._devices.append(device)
         return device

@@ -65,7 +65,6 @@ class GainJitter(RandomStep):
         real_number("gain_jitter", self.std, low=0.0, high=1.0)
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
-        """One factor a row."""
         factors = 1.0 + self.std * self.stream.normals(first_row, len(signal), 1).astype(np.float64)
         return np.asarray(signal * np.maximum(factors, 0.0))
 
@@ -130,7 +129,6 @@ class SoftSaturation(SaturatingDetector):
     """Gradual saturation, y = s / (1 + abs(s) / level): half the level at s = level."""
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
-        """The compressed signal, within (-level, level)."""
         divisor = np.abs(signal)
         divisor /= self.level
         divisor += 1.0
@@ -145,11 +143,9 @@ class HardSaturation(SaturatingDetector):
     """Abrupt saturation: linear up to ``level``, constant beyond, on both signs."""
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
-        """The clipped signal, within [-level, level]."""
         return np.clip(signal, -self.level, self.level)
 
     def slope(self, signal: Float64Array) -> Float64Array:
-        """1 within the level, 0 beyond."""
         return (np.abs(signal) < self.level).astype(np.float64)
 
 
@@ -178,7 +174,6 @@ class Glitches(RandomStep):
         real_number("glitch_rate", self.rate, low=0.0, high=1.0)
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
-        """Sound rows unchanged, lost rows replaced."""
         result = signal.copy()
         for row, rng in zip(result, self.stream.generators(first_row, len(signal)), strict=True):
             if rng.random() < self.rate:

@@ -199,7 +199,6 @@ class LinearInstrument(DeclaredDevice):
         self._settling_state = np.zeros(n)  # s of the row before
 
     def identify(self) -> str:
-        """The simulator and its settings."""
         given = "".join(f", {name}={np.asarray(value).tolist()}" for name, value in self._given.items())
         return (
             f"simulated LinearInstrument(n_channels={self.spec.n_inputs}, range_volts={self.range_volts}, "

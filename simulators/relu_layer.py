@@ -54,7 +54,6 @@ class ReluLayer(Device):
         self.spec = DeviceSpec(n_inputs, n_outputs, -1.0, 1.0, deterministic=True)
 
     def identify(self) -> str:
-        """Sizes, bias and seed."""
         shape = f"n_inputs={self.spec.n_inputs}, n_outputs={self.spec.n_outputs}"
         return f"ReluLayer({shape}, bias={self._bias_std!r}, seed={self._stream.seed})"
 

@@ -37,7 +37,6 @@ class ReluUnits(Device):
         self.spec = DeviceSpec(n_inputs, n_inputs, -1.0, 1.0, deterministic=True)
 
     def identify(self) -> str:
-        """How many."""
         return f"ReluUnits(n_inputs={self.spec.n_inputs})"
 
     def _measure(self, inputs: Float64Array) -> Float64Array:

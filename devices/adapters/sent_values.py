@@ -65,7 +65,6 @@ class Choices(Levels):
         return float(within[np.abs(within - value).argmin()])
 
     def as_set(self, level: float) -> Any:
-        """The library's own object."""
         return self.values[level]
 
 

@@ -103,7 +103,6 @@ class RemoteDevice(Device):
         return self._described().identity
 
     def unit(self) -> str:
-        """The device's own identity."""
         return self._described().identity
 
     def described_settings(self) -> dict[str, Any]:
@@ -119,7 +118,6 @@ class RemoteDevice(Device):
         return super().describe(identity) if found.device is None else found.device
 
     def continue_from(self, rows: int) -> None:
-        """Passed on."""
         self._rows, self._rows_told = rows, True
         if self._link is not None:
             self._go_on(self._link, {"rows": rows})
@@ -130,7 +128,6 @@ class RemoteDevice(Device):
         return own if self._served is None else own | {"served": self._served}
 
     def resume(self, progress: Mapping[str, Any]) -> None:
-        """Passed on."""
         self._rows, self._served = progress.get("rows", 0), progress.get("served")
         self._rows_told = self._served is None
         if self._link is not None:

@@ -304,7 +304,6 @@ class CheckInMessage(ReplyCheck):
         self._number = 0
 
     def message(self, question: str) -> str:
-        """The question behind the marker."""
         message, self._number = self._marker.numbered(question)
         return message
 

@@ -190,7 +190,6 @@ class SerialTransport(FileTransport):
             raise
 
     def close(self) -> None:
-        """Give the port back."""
         if self._closed:
             return
         self._closed = True

@@ -43,7 +43,6 @@ class MessageTransport(Transport):
         self._closed = False
 
     def send(self, parts: Sequence[Bytes], deadline: Deadline) -> None:
-        """As one message."""
         with bounded(self, self._instrument, deadline, "it took no more data"):
             self._instrument.write_raw(b"".join(parts))
 
@@ -66,7 +65,6 @@ class MessageTransport(Transport):
         return reply
 
     def receive_behind_block(self, deadline: Deadline) -> bytes:
-        """What is left of the message."""
         rest, self._message = self._message or b"", None
         return bytes(rest.strip(BLANK))
 

@@ -164,7 +164,6 @@ class ToneCoding(Coding):
         return np.asarray(np.abs(spectrum) * 2.0 / self.window_samples)
 
     def describe(self) -> str:
-        """Window and the range of tones."""
         hertz = self.tones * self.timing.sample_rate / self.window_samples
         return f"tones {hertz[0]:.1f} to {hertz[-1]:.1f} Hz, {self.periods} windows of {self.window_samples}"
 
@@ -216,12 +215,10 @@ class WaveformCoding(Coding):
         return segments
 
     def decode(self, segments: Float64Array, noise_power: float = 0.0) -> Float64Array:
-        """Means over ``samples_per_value`` samples."""
         heard = segments[:, self.start : self.start + self.n_outputs * self.samples_per_value]
         return np.asarray(heard.reshape(len(segments), self.n_outputs, self.samples_per_value).mean(axis=2))
 
     def describe(self) -> str:
-        """Values a second."""
         return f"waveform, {self.timing.sample_rate / self.samples_per_value:g} values/s"
 
 

@@ -158,7 +158,6 @@ class SoundCard(Device):
             raise
 
     def close(self) -> None:
-        """Silence, then end the stream."""
         self._heard = None
         self.stream.close()
 

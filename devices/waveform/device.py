@@ -257,7 +257,6 @@ class WaveformDevice(Device):
             self._watchdog.disarm()
 
     def identify(self) -> str:
-        """``*IDN?`` of both."""
         return f"WaveformDevice({self._generator.identify()}; {self._oscilloscope.identify()})"
 
     def _measure(self, inputs: Float64Array) -> Any:

@@ -92,12 +92,10 @@ class Keysight33500(ScpiInstrument):
         self._source = f"SOURce{channel}"
 
     def to_safe_state(self) -> None:
-        """Output off, volatile memory empty."""
         self.link.execute(*self.safe_commands, f"{self._source}:DATA:VOLatile:CLEar")
         self.loaded_points = 0
 
     def close(self) -> None:
-        """Output off, then disconnect."""
         try:
             if self.link.is_open:
                 self.output_off()

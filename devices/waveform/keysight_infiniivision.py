@@ -137,12 +137,10 @@ class KeysightInfiniiVision(ScpiInstrument):
         self._preamble: Preamble | None = None
 
     def open(self) -> None:
-        """Connect; the instrument stops."""
         self._preamble = None
         super().open()
 
     def to_safe_state(self) -> None:
-        """Stop: whatever it was waiting for."""
         self.link.write(":STOP")
 
     def points_for(self, points: int) -> int:

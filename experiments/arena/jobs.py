@@ -50,7 +50,6 @@ class ThisProcess(Workers):
     """One job after the other: for a single device, and for tests."""
 
     def run(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
-        """In the given order."""
         return map(function, jobs)
 
 

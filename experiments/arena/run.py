@@ -45,15 +45,12 @@ class CellStore(Campaign[Cell, CellResult]):
         return without(settings, "seeds", "trainer", "name", "description")
 
     def key(self, piece: Cell) -> str:
-        """The cell's own."""
         return piece.key
 
     def line(self, piece: Cell, result: CellResult) -> dict[str, Any]:
-        """The cell and its result."""
         return {"cell": asdict(piece), "result": result.as_dict()}
 
     def read(self, line: Mapping[str, Any]) -> CellResult:
-        """As :meth:`CellResult.as_dict` gave it."""
         return CellResult.from_dict(line["result"])
 
 

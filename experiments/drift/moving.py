@@ -43,7 +43,6 @@ class Moving(Device):
 
     @property
     def reproducible(self) -> bool:  # type: ignore[override]
-        """Whether every position is."""
         return all(position.reproducible for position in self.positions)
 
     def move_to(self, position: int) -> None:

@@ -89,15 +89,12 @@ class CourseStore(Campaign[PolicySeed, SeedCourse]):
         return rest | {"experiment": without(settings, "seeds", "name", "description")}
 
     def key(self, piece: PolicySeed) -> str:
-        """Both."""
         return f"{piece.policy} seed {piece.seed}"
 
     def line(self, piece: PolicySeed, result: SeedCourse) -> dict[str, Any]:
-        """Both, and how it fared."""
         return {**piece._asdict(), "course": result.as_dict()}
 
     def read(self, line: Mapping[str, Any]) -> SeedCourse:
-        """As :meth:`SeedCourse.as_dict` gave it."""
         return SeedCourse.from_dict(line["course"])
 
 

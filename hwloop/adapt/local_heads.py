@@ -107,7 +107,6 @@ class RecallOutputs(Policy):
         ]
 
     def mend_stage(self, observed: Observed) -> None:
-        """One map."""
         assert self.anchors is not None
         assert observed.anchors is not None
         recursion = self._recursions[observed.number]
@@ -144,7 +143,6 @@ class RecursiveHeads(Policy):
         ]
 
     def mend_stage(self, observed: Observed) -> None:
-        """One head."""
         assert observed.labels is not None
         recursion = self._recursions[observed.number]
         activity = observed.stage.activate(observed.stage.map(observed.features))
@@ -178,7 +176,6 @@ class Hebbian(Policy):
         self.rate, self.sure, self.passes = rate, sure, passes
 
     def mend_stage(self, observed: Observed) -> None:
-        """One head."""
         head = self.head(observed.number)
         activity = observed.stage.activate(observed.stage.map(observed.features))
         pre = with_constant(activity.to(torch.float64))
@@ -213,7 +210,6 @@ class WarmLocal(Policy):
         self.settings = AdamSettings(1, steps, AdamSettings.batch_samples, lr, weight_decay, response_noise)
 
     def mend_stage(self, observed: Observed) -> None:
-        """One map and its head."""
         assert observed.labels is not None
         head = self.head(observed.number)
         fine_tune(observed.stage, head, observed.features, observed.labels, self.settings, self.rng)

@@ -104,7 +104,6 @@ class Together(Policy):
             setattr(self, name, any(getattr(part, name) for part in self.policies))
 
     def begin(self, network: PhysicalNetwork, anchors: Anchors | None, rng: torch.Generator) -> None:
-        """All of them."""
         super().begin(network, anchors, rng)
         for part in self.policies:
             part.begin(network, anchors, rng)
@@ -115,7 +114,6 @@ class Together(Policy):
             part.mend_stage(observed)
 
     def finish(self) -> None:
-        """All of them."""
         for part in self.policies:
             part.finish()
 
@@ -160,7 +158,6 @@ class Restandardise(Policy):
         self._trained = [(s.standardiser.mean.clone(), s.standardiser.inverse_std.clone()) for _, s, _ in network]
 
     def mend_stage(self, observed: Observed) -> None:
-        """One standardiser."""
         responses = rows_as_tensor(observed.responses)
         if len(responses) < FEWEST_ROWS:
             return

@@ -133,19 +133,15 @@ class DeviceWrapper(Device):
 
     @property
     def reproducible(self) -> bool:  # type: ignore[override]
-        """As the device inside."""
         return self.device.reproducible
 
     def open(self) -> None:
-        """Open the device inside."""
         self.device.open()
 
     def close(self) -> None:
-        """Close the device inside."""
         self.device.close()
 
     def versions(self) -> dict[str, str]:
-        """Those of the device inside."""
         return self.device.versions()
 
     def continue_from(self, rows: int) -> None:
@@ -159,7 +155,6 @@ class DeviceWrapper(Device):
 
     @property
     def listener(self) -> Listener | None:
-        """The listener of the device inside."""
         return self.device.listener
 
     @listener.setter
@@ -186,7 +181,6 @@ class DeviceWrapper(Device):
 
     @property
     def devices_inside(self) -> Sequence[Device]:
-        """The device inside."""
         return (self.device,)
 
     def described_settings(self) -> dict[str, Any]:

@@ -103,7 +103,6 @@ class NullPhysics(Floor):
     turn: ClassVar[int] = 1  # type: ignore[misc]
 
     def score(self, config: ExperimentConfig, sessions: list[Session], data: Partition) -> Trial:
-        """Nothing is measured on the device."""
         from hwloop.experiment.rigs import build_stages, build_trainer
         from hwloop.layers import PhysicalNetwork
         from hwloop.session import Session
@@ -155,7 +154,6 @@ class RidgeReadoutFloor(Floor):
         )
 
     def rows(self, config: ExperimentConfig, data: Partition) -> int:
-        """None where the network's rows answer."""
         from hwloop.experiment.rigs import network_rows
         from hwloop.training import trainer as make_trainer
 
@@ -180,7 +178,6 @@ class BackpropCeiling(Floor):
     ceiling = True
 
     def score(self, config: ExperimentConfig, sessions: list[Session], data: Partition) -> Trial:
-        """Trained to convergence."""
         from hwloop.experiment.digital import backpropagated
 
         widths = [config.network.width] * config.network.stages

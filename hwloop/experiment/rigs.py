@@ -76,7 +76,6 @@ class PlannedRig(Rig):
         return pool
 
     def journal(self, number: int, seed: int) -> Journal:
-        """In memory."""
         return InMemoryJournal()
 
 
@@ -88,7 +87,6 @@ class LiveRig(PlannedRig):
         self.folder = folder
 
     def journal(self, number: int, seed: int) -> Journal:
-        """On disk."""
         return self.folder.journal(seed, number)
 
     def earlier(self) -> Journal | None:
@@ -125,7 +123,6 @@ class RecordedRig(Rig):
         return ReadOnlyJournal(folder)
 
     def earlier(self) -> Journal | None:
-        """As the run had it."""
         return reused_rows(self.run)
 
 

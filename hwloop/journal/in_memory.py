@@ -85,7 +85,6 @@ class InMemoryJournal(Journal):
         return {**self.__dict__, "mirror": None}
 
     def readable(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Those that were not dropped."""
         oldest = self._first_rows[0] if self._first_rows else 0
         return np.asarray((numbers >= oldest) & (numbers < self._rows))
 

@@ -74,7 +74,6 @@ class BinaryWeights(WeightPrecision):
     n_levels = 2
 
     def quantise(self, latent: Tensor) -> Quantised:
-        """Levels -1 and 1."""
         levels = torch.where(latent < 0, -1, 1).to(torch.int32)
         return Quantised(levels, _mean(latent.abs()))
 
@@ -89,7 +88,6 @@ class TernaryWeights(WeightPrecision):
     n_levels = 3
 
     def quantise(self, latent: Tensor) -> Quantised:
-        """Levels -1, 0 and 1."""
         magnitude = latent.abs()
         beyond = magnitude > TERNARY_THRESHOLD * _mean(magnitude)
         levels = torch.where(beyond, torch.sign(latent), torch.zeros_like(latent)).to(torch.int32)
@@ -113,12 +111,10 @@ class DoReFaWeights(WeightPrecision):
 
     @property
     def name(self) -> str:
-        """With the bits."""
         return f"dorefa:{self._bits}"
 
     @property
     def n_levels(self) -> int:
-        """``2^bits``."""
         return 1 << self._bits
 
     def quantise(self, latent: Tensor) -> Quantised:

@@ -38,7 +38,6 @@ class ChannelScaling(FeatureScaling):
     """Every channel fills its own range: features of different kinds and units."""
 
     def full_scale(self, deviations: Tensor) -> Tensor:
-        """Each channel's own quantile."""
         return torch.stack([quantile(channel.abs(), KEPT_SHARE) for channel in deviations.T])
 
 

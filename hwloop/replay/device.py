@@ -79,11 +79,9 @@ class Replay(Device):
             ) from error
 
     def close(self) -> None:
-        """Close the journal's files."""
         self._journal.close()
 
     def identify(self) -> str:
-        """The recorded device's identity."""
         return f"replay of {self._identity}"
 
     def described_settings(self) -> dict[str, Any]:
@@ -169,7 +167,6 @@ class NearestReplay(Replay):
         self.largest_distance = 0.0
 
     def identify(self) -> str:
-        """The recorded device's identity."""
         return f"nearest {super().identify()}"
 
     def _stand_ins(self, stimuli: Float64Array, rows: Any) -> Float64Array:

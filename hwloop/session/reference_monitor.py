@@ -237,7 +237,6 @@ class Warn(DriftPolicy):
     every_time = False
 
     def act(self, monitor: ReferenceMonitor) -> None:
-        """Warn of it."""
         _warn(f"{drift_text(monitor)}. The run goes on; on_drift = pause or restandardise would act on it")
 
 

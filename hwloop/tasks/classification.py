@@ -91,12 +91,10 @@ class Classification(LearningTask):
 
     @property
     def n_outputs(self) -> int:
-        """A class each."""
         return self.n_classes
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """The classes' names."""
         return self.class_names
 
     def reason_against(self, targets: NDArray[Any]) -> str:
@@ -149,11 +147,9 @@ class Classification(LearningTask):
         return labels
 
     def reason_not_to_train(self, targets: NDArray[Any]) -> str:
-        """One class alone."""
         return "fewer than two classes" if len(np.unique(targets)) < 2 else ""
 
     def strata(self, targets: NDArray[Any]) -> NDArray[Any]:
-        """Every class in its share."""
         return targets
 
     def encode(self, targets: NDArray[Any]) -> NDArray[np.float64]:
@@ -183,13 +179,11 @@ class Classification(LearningTask):
         return torch.log_softmax(outputs, dim=1)
 
     def answers(self, outputs: Tensor) -> Tensor:
-        """Probabilities of the classes."""
         import torch
 
         return torch.softmax(outputs.to(torch.float64), dim=1)
 
     def predictions(self, outputs: NDArray[Any]) -> NDArray[np.int64]:
-        """The most probable class."""
         return np.asarray(outputs.argmax(axis=1), dtype=np.int64)
 
     def doubt(self, targets: NDArray[Any], predicted: NDArray[Any]) -> str:
@@ -199,25 +193,20 @@ class Classification(LearningTask):
         return ""
 
     def fit_options(self) -> dict[str, Any]:
-        """None: the labels say it."""
         return {}
 
     def sizes(self) -> dict[str, Any]:
-        """The number of classes."""
         return {"n_classes": self.n_classes}
 
     @classmethod
     def of_sizes(cls, found: Mapping[str, Any]) -> Self:
-        """So many classes, without names."""
         return cls(found["n_classes"])
 
     def details(self, targets: NDArray[Any], predicted: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """The confusion matrix."""
         return {"confusion": confusion_matrix(targets, predicted, self.n_classes)}
 
     @classmethod
     def from_details(cls, found: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-        """The confusion matrix."""
         return {"confusion": np.array(found["confusion"], dtype=np.int64)}
 
     def as_dict(self) -> dict[str, Any]:
@@ -226,11 +215,9 @@ class Classification(LearningTask):
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Self:
-        """A class a name."""
         return cls.named(found["class_names"])
 
     def linear_models(self) -> Sequence[Any]:
-        """Softmax regressions with an L2 penalty."""
         from sklearn.linear_model import LogisticRegression
 
         return [LogisticRegression(C=inverse, max_iter=300) for inverse in INVERSE_STRENGTHS]

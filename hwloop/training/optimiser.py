@@ -144,7 +144,6 @@ class _ByOptimiser(Updater):
         self._linear, self.optimiser, self.rate = linear, optimiser, rate
 
     def step(self, gradient: MapGradient) -> None:
-        """The optimiser's step, then the schedule's."""
         self._linear.weight.grad, self._linear.bias.grad = self.direction(gradient)
         self.optimiser.step()
         self.rate.step()
@@ -172,7 +171,6 @@ class Adam(Update):
     weight_decay: float = option(1.0, NOT_NEGATIVE)
 
     def start(self, linear: nn.Linear, steps: int) -> Updater:
-        """AdamW on weight and bias."""
         settings = AdamSettings(lr=self.lr, weight_decay=self.weight_decay)
         return _ByOptimiser(linear, *one_cycle_adamw(list(linear.parameters()), settings, steps))
 

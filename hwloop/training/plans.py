@@ -81,11 +81,9 @@ class PlainRows(StimulusPlan):
     """Every sample once, as it is."""
 
     def rows_a_sample(self, n_classes: int) -> int:
-        """One."""
         return 1
 
     def rows(self, inputs: Tensor, labels: Tensor, n_classes: int, rng: torch.Generator) -> Tensor:
-        """The inputs."""
         return inputs
 
 
@@ -135,11 +133,9 @@ class LabelOverlay(StimulusPlan):
         return wrong
 
     def n_features(self, n_inputs: int, n_classes: int) -> int:
-        """The data and a one-hot label."""
         return n_inputs + n_classes
 
     def fit(self, inputs: Tensor) -> None:
-        """Fix the label's amplitude."""
         self.amplitude = amplitude(inputs)
 
     def rows(self, inputs: Tensor, labels: Tensor, n_classes: int, rng: torch.Generator) -> Tensor:
@@ -184,7 +180,6 @@ class HardLabels(LabelOverlay):
         self._log_odds = torch.empty(0, 0, dtype=torch.float64)
 
     def scouting_rows_a_sample(self) -> int:
-        """The neutral row."""
         return 1
 
     def measure_pilot(
@@ -236,7 +231,6 @@ class UnlabelledContrast(StimulusPlan):
     """Every sample as it is, then a negative made of it and of another one, drawn anew each time."""
 
     def rows_a_sample(self, n_classes: int) -> int:
-        """The sample and its negative."""
         return 2
 
     def rows(self, inputs: Tensor, labels: Tensor, n_classes: int, rng: torch.Generator) -> Tensor:
@@ -261,7 +255,6 @@ class SelfContrast(UnlabelledContrast):
     """
 
     def negatives(self, inputs: Tensor, others: Tensor, rng: torch.Generator) -> Tensor:
-        """The mean of two samples."""
         return (inputs + others) / 2
 
 
@@ -284,7 +277,6 @@ class Hybrids(WithOptions, UnlabelledContrast):
     blurs: int = option(6, Range("not be negative", lambda value: value >= 0))
 
     def fit(self, inputs: Tensor) -> None:
-        """The features must fill the image."""
         if self.image_shape is not None and math.prod(self.image_shape) != inputs.shape[1]:
             raise ConfigError(
                 f"image_shape {list(self.image_shape)} holds {math.prod(self.image_shape)} features, but the data "
@@ -292,7 +284,6 @@ class Hybrids(WithOptions, UnlabelledContrast):
             )
 
     def negatives(self, inputs: Tensor, others: Tensor, rng: torch.Generator) -> Tensor:
-        """Hybrids of two samples."""
         return torch.where(self.masks(inputs.shape[0], inputs.shape[1], rng), inputs, others)
 
     def masks(self, samples: int, n_inputs: int, rng: torch.Generator) -> Tensor:

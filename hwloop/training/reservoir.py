@@ -60,7 +60,6 @@ class PhysicalMemory(Reservoir):
     _encoder: SequenceEncoder
 
     def fit(self, sequences: Float64Array) -> None:
-        """Fit the encoder; nothing is measured."""
         rows, steps, features = sequences.shape
         spec = self.session.device.spec
         if spec.n_outputs % steps:
@@ -72,7 +71,6 @@ class PhysicalMemory(Reservoir):
         self._encoder.fit(torch.from_numpy(sequences.reshape(rows, -1)))
 
     def states(self, sequences: Float64Array, purpose: str) -> Float64Array:
-        """One row a sequence."""
         rows, steps, _ = sequences.shape
         stimuli = self._encoder(torch.from_numpy(sequences.reshape(rows, -1)))
         return self.session.measure(stimuli, purpose).reshape(rows, steps, -1)
@@ -138,7 +136,6 @@ class DigitalRecurrence(Reservoir):
         self._probed: tuple[Float64Array, Float64Array] | None = None
 
     def settings(self) -> dict[str, Any]:
-        """Those that it was made with."""
         return {
             **super().settings(),
             "feedback_channels": self._feedback,
@@ -150,7 +147,6 @@ class DigitalRecurrence(Reservoir):
         }
 
     def finish(self) -> None:
-        """Forget the probes."""
         self._probed = None
 
     def fit(self, sequences: Float64Array) -> None:

@@ -31,7 +31,6 @@ class AffineModel(Model):
         return self._product(stimuli) + self.offset
 
     def pull_back(self, stimuli: Float64Array, gradients: Float64Array) -> Float64Array:
-        """The matrix, transposed."""
         return np.asarray(gradients @ self.matrix.T)
 
     @cached_property

@@ -35,7 +35,6 @@ class PerceptronModel(Model):
         return self.scaling.inverse(self._products[-1](values) + self.biases[-1])
 
     def pull_back(self, stimuli: Float64Array, gradients: Float64Array) -> Float64Array:
-        """Backpropagation through the layers."""
         layers = [stimuli]
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             layers.append(np.tanh(layers[-1] @ weight + bias))

@@ -40,7 +40,6 @@ class GroupJitter(RandomStep):
     size: ClassVar[str] = "std"
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
-        """One factor a row and group."""
         draws = self.stream.normals(first_row, len(signal), len(self.std)).astype(np.float64)
         return times_gains(signal, (1.0 + self.std * draws)[:, self.groups])
 
@@ -75,7 +74,6 @@ class WanderingGain(RandomStep):
         return np.asarray(np.cos(angle) * normals[knot - first] + np.sin(angle) * normals[knot - first + 1])
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
-        """The gains of each row's age."""
         gains = np.ones((len(signal), self.loadings.shape[1]))
         for latent, loading in zip(self.latents(first_row, len(signal)).T, self.loadings, strict=True):
             gains += latent[:, np.newaxis] * loading  # not as a product of matrices: a row is by itself
@@ -103,7 +101,6 @@ class GainGlitches(RandomStep):
     size: ClassVar[str] = "rate"
 
     def apply(self, signal: Float64Array, first_row: int) -> Float64Array:
-        """Sound rows unchanged."""
         result = signal.copy()
         for place, rng in enumerate(self.stream.generators(first_row, len(signal))):
             if rng.random() < self.rate:
@@ -176,7 +173,6 @@ class Magnitude(LineReadout):
     """abs(P)."""
 
     def read(self, amplitudes: Float64Array) -> Float64Array:
-        """Lines of an amplitude spectrum."""
         return np.asarray(np.hypot(*np.split(amplitudes, 2, axis=1)))
 
 
@@ -184,7 +180,6 @@ class Power(LineReadout):
     """abs(P)^2."""
 
     def read(self, amplitudes: Float64Array) -> Float64Array:
-        """Lines of a power spectrum."""
         real, imaginary = np.split(amplitudes, 2, axis=1)
         return np.asarray(real * real + imaginary * imaginary)
 
@@ -194,11 +189,9 @@ class Quadratures(LineReadout):
 
     @property
     def n_outputs(self) -> int:
-        """Two a line and microphone."""
         return 2 * super().n_outputs
 
     def read(self, amplitudes: Float64Array) -> Float64Array:
-        """As they come."""
         return amplitudes
 
 
@@ -207,7 +200,6 @@ class Waveform(LineReadout):
 
     @property
     def n_outputs(self) -> int:
-        """Samples of every microphone."""
         return self.n_samples * self.n_microphones
 
     @cached_property

@@ -34,7 +34,6 @@ class Drop(BenchFault):
     executed: bool = False
 
     def exchange(self, session: ClientConnection, message: bytes) -> bytes:
-        """Hang up."""
         if self.executed:
             session.exchange(message)
         raise ClientGone
@@ -47,7 +46,6 @@ class Delay(BenchFault):
     seconds: float = 1.0
 
     def exchange(self, session: ClientConnection, message: bytes) -> bytes:
-        """The reply after a while."""
         reply = session.exchange(message)
         _wait(session, self.seconds)
         return reply
@@ -81,7 +79,6 @@ class Truncate(BenchFault):
     fraction: float = 0.5
 
     def exchange(self, session: ClientConnection, message: bytes) -> bytes:
-        """The first part of the reply."""
         reply = session.exchange(message)
         return reply[: int(len(reply) * self.fraction)]
 
@@ -91,7 +88,6 @@ class StaleReply(BenchFault):
     """The reply is held back and comes in front of the next: from here on the client is one reply behind."""
 
     def exchange(self, session: ClientConnection, message: bytes) -> bytes:
-        """Nothing now."""
         session.held_back += session.exchange(message)
         return b""
 
@@ -106,7 +102,6 @@ class StopReading(BenchFault):
     seconds: float = float("inf")
 
     def exchange(self, session: ClientConnection, message: bytes) -> bytes:
-        """Nothing until the client hangs up."""
         _wait(session, self.seconds)
         return b""
 
@@ -116,7 +111,6 @@ class Silent(BenchFault):
     """The message is executed, and its reply is lost."""
 
     def exchange(self, session: ClientConnection, message: bytes) -> bytes:
-        """Nothing."""
         session.exchange(message)
         return b""
 
@@ -152,7 +146,6 @@ class Behave(Misbehaviour):
     """No fault."""
 
     def fault(self) -> None:
-        """Nothing goes wrong."""
         return
 
 
@@ -196,7 +189,6 @@ class AtTimes(Misbehaviour):
         self._pending = sorted(((start + seconds, fault) for seconds, fault in self.faults.items()), key=_when)
 
     def fault(self) -> BenchFault | None:
-        """The fault whose time has come."""
         with self._lock:
             if self._pending and time.monotonic() >= self._pending[0][0]:
                 return self._pending.pop(0)[1]
@@ -233,7 +225,6 @@ class AtRandom(Misbehaviour):
         self._lock = threading.Lock()
 
     def fault(self) -> BenchFault | None:
-        """A fault, drawn."""
         with self._lock:
             wrong, which = self._rng.random(), int(self._rng.integers(len(self.faults)))
             if not wrong < self.rate:

@@ -46,11 +46,9 @@ class Constant(Voltage):
     volts: float = 0.0
 
     def at(self, times: Float64Array) -> Float64Array:
-        """``volts`` everywhere."""
         return np.full(np.shape(times), self.volts)
 
     def mean(self, starts: Float64Array, stops: Float64Array) -> Float64Array:
-        """``volts`` everywhere."""
         return np.full(np.shape(starts), self.volts)
 
 
@@ -74,7 +72,6 @@ class Function(Voltage):
     idle_volts: float = 0.0
 
     def at(self, times: Float64Array) -> Float64Array:
-        """The formula inside, ``idle_volts`` outside."""
         local = np.asarray(times, dtype=np.float64) - self.start
         inside = (local >= 0) & (local < self.seconds)
         return np.where(inside, self.formula(np.where(inside, local, 0.0)), self.idle_volts)
@@ -110,7 +107,6 @@ class HeldSamples(Voltage):
         return np.concatenate([[0.0], np.cumsum(self.samples)])
 
     def at(self, times: Float64Array) -> Float64Array:
-        """The sample that is held then."""
         index = np.floor((np.asarray(times) - self.start) / self.period + 1e-6)
         count = len(self.samples)
         inside = (index >= 0) & (index < count * self.cycles)
@@ -118,7 +114,6 @@ class HeldSamples(Voltage):
         return np.where(inside, self.samples[wrapped], self.idle_volts)
 
     def mean(self, starts: Float64Array, stops: Float64Array) -> Float64Array:
-        """The exact average."""
         begin, end = (np.asarray(times) - self.start for times in (starts, stops))
         return np.asarray((self._integrated(end) - self._integrated(begin)) / (end - begin))
 
@@ -160,11 +155,9 @@ class Polyline(Voltage):
         return np.concatenate([[0.0], np.cumsum(areas)])
 
     def at(self, times: Float64Array) -> Float64Array:
-        """Linear interpolation."""
         return np.interp(times, self.times, self.volts)
 
     def mean(self, starts: Float64Array, stops: Float64Array) -> Float64Array:
-        """The exact average."""
         width = np.asarray(stops) - starts
         return np.asarray((self._integrated(np.asarray(stops)) - self._integrated(np.asarray(starts))) / width)
 

@@ -118,7 +118,6 @@ class TcpPeer(Listener):
         return f"TCPIP::{self.reached_at}::{self.port}::SOCKET"
 
     def converse(self, client: socket.socket) -> None:
-        """Answer each message."""
         answer, stream = self.connected(), MessageStream()
         with contextlib.suppress(EndlessMessage):  # and hang up: where the next message begins is not known
             while data := client.recv(RECEIVE_BYTES):

@@ -37,7 +37,6 @@ class Pendulum(Potential):
     """V = stiffness (1 - cos q)."""
 
     def force(self, angles: Tensor, stiffness: Tensor) -> Tensor:
-        """-stiffness sin q."""
         return torch.sin(angles).mul_(stiffness).neg_()
 
     def energy(self, angles: Tensor, stiffness: Tensor) -> Tensor:
@@ -52,11 +51,9 @@ class Duffing(Potential):
     hardening: float
 
     def force(self, angles: Tensor, stiffness: Tensor) -> Tensor:
-        """-stiffness q - hardening q^3."""
         return angles.square().mul_(self.hardening).add_(stiffness).mul_(angles).neg_()
 
     def energy(self, angles: Tensor, stiffness: Tensor) -> Tensor:
-        """V."""
         squares = angles**2
         return squares * (stiffness / 2 + self.hardening * squares / 4)
 

@@ -49,7 +49,6 @@ class CurrentEncoding(Encoding):
     """A constant current x in [-1, 1] on each channel, through settling and window."""
 
     def drive(self, stimuli: Float64Array, window: Window, rngs: Sequence[np.random.Generator]) -> NDArray[Any]:
-        """Shape (rows, n_inputs), float32."""
         return stimulus_on_grid(stimuli).astype(np.float32)
 
 
@@ -110,7 +109,6 @@ class RawEncoding(Encoding):
         return n_inputs // window.steps
 
     def drive(self, stimuli: Float64Array, window: Window, rngs: Sequence[np.random.Generator]) -> NDArray[Any]:
-        """Shape (rows, total_steps, channels), float32."""
         currents = stimulus_on_grid(stimuli).astype(np.float32).reshape(len(stimuli), window.steps, -1)
         return np.pad(currents, ((0, 0), (window.settle_steps, 0), (0, 0)))
 

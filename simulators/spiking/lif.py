@@ -236,7 +236,6 @@ class CountRecord(ActivityRecord):
         self._silences.add_(silent)
 
     def result(self, potentials: Tensor) -> Tensor:
-        """(neurons, rows), int32."""
         return (self.window.steps - self._silences).to(torch.int32)
 
 
@@ -252,12 +251,10 @@ class FirstSpikeRecord(ActivityRecord):
         self._steps.add_(self._never.mul_(silent))
 
     def result(self, potentials: Tensor) -> Tensor:
-        """(neurons, rows), int32."""
         return self._steps.to(torch.int32)
 
     @staticmethod
     def of_silence(window: Window) -> int:
-        """All steps of the window."""
         return window.steps
 
 
@@ -269,11 +266,9 @@ class SpikeTrainRecord(ActivityRecord):
         self._fired = torch.empty((window.steps, *potentials.shape), dtype=torch.uint8, device=potentials.device)
 
     def see(self, step: int, silent: Tensor) -> None:
-        """Keeps the step."""
         torch.eq(silent, 0.0, out=self._fired[step])
 
     def result(self, potentials: Tensor) -> Tensor:
-        """(steps, neurons, rows), uint8."""
         return self._fired
 
 
@@ -281,7 +276,6 @@ class MembraneRecord(ActivityRecord):
     """Potentials at the end: nothing is kept on the way."""
 
     def result(self, potentials: Tensor) -> Tensor:
-        """(neurons, rows), float64."""
         return potentials.to(torch.float64)
 
 

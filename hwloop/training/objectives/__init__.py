@@ -87,15 +87,12 @@ class Collaborative(LocalObjective):
 
     @property
     def resumable(self) -> bool:
-        """As the objective itself."""
         return self.objective.resumable
 
     def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> StageObjective:
-        """As the objective itself makes it."""
         return self.objective.for_stage(stage, task, rng)
 
     def check(self, stage: Stage, task: LearningTask) -> None:
-        """As the objective itself."""
         self.objective.check(stage, task)
 
     def carry(self, before: Tensor | None, trained: StageObjective, stage: Stage, z: Tensor) -> Tensor:

@@ -45,7 +45,6 @@ class ClassScores(OfKind, StageObjective):
         return self.task.loss(logits, labels, self.label_smoothing)
 
     def scores(self, stage: Stage, z: Tensor) -> Tensor:
-        """Log-probabilities of every class."""
         return rowwise(self.task.scores, self.exact_logits(stage, z))
 
     def settings(self) -> dict[str, Any]:
@@ -77,22 +76,18 @@ class Head(ClassScores):
             self.linear.bias.zero_()
 
     def logits(self, stage: Stage, z: Tensor) -> Tensor:
-        """A linear map of the activation."""
         logits: Tensor = self.linear(stage.activate(z))
         return logits
 
     def exact_logits(self, stage: Stage, z: Tensor) -> Tensor:
-        """A linear map of the activation."""
         return exact_linear(self.linear, stage.activate(z))
 
     @classmethod
     def from_settings(cls, width: int, task: LearningTask, settings: Mapping[str, Any]) -> Self:
-        """A head with any weights."""
         return cls(width, task, 0.0, torch.Generator().manual_seed(0))
 
     @property
     def multiply_adds(self) -> int:
-        """One matrix."""
         return self.linear.weight.numel()
 
 
@@ -119,7 +114,6 @@ class LocalHeads(SmoothedObjective):
     """
 
     def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> Head:
-        """A head with random weights."""
         return Head(stage.width, task, self.label_smoothing, rng)
 
 
@@ -144,12 +138,10 @@ class ChannelGroups(ClassScores):
         return exact_product(stage.activate(z).square(), self.means)
 
     def settings(self) -> dict[str, Any]:
-        """The slope."""
         return {"kind": self.kind, "slope": self.slope}
 
     @classmethod
     def from_settings(cls, width: int, task: LearningTask, settings: Mapping[str, Any]) -> Self:
-        """Groups with the recorded slope."""
         return cls(width, task, float(settings["slope"]), 0.0)
 
     @property
@@ -175,7 +167,6 @@ class ChannelCompetition(SmoothedObjective):
         return ChannelGroups(stage.width, task, self.slope, self.label_smoothing)
 
     def check(self, stage: Stage, task: LearningTask) -> None:
-        """Every class needs a channel."""
         if stage.width < task.n_outputs:
             raise ConfigError(
                 f"a stage of width {stage.width} has no channel for each of {task.n_outputs} classes to compete "
@@ -204,12 +195,10 @@ class ClassPrototypes(ClassScores):
         return self.slope * exact_product(unit, self.vectors.T)
 
     def settings(self) -> dict[str, Any]:
-        """The slope."""
         return {"kind": self.kind, "slope": self.slope}
 
     @classmethod
     def from_settings(cls, width: int, task: LearningTask, settings: Mapping[str, Any]) -> Self:
-        """Empty vectors with the recorded slope."""
         return cls(torch.zeros(task.n_outputs, width, dtype=torch.float32), float(settings["slope"]), 0.0)
 
     @property
@@ -255,7 +244,6 @@ class AuxiliaryHead(StageObjective):
         self.bias = nn.Parameter(torch.zeros(task.n_outputs, dtype=torch.float32))
 
     def loss(self, stage: Stage, z: Tensor, labels: Tensor, before: Tensor | None = None) -> Tensor:
-        """Cross-entropy of the head's prediction."""
         logits = torch.relu(z @ self.inner + self.offset) @ self.outer + self.bias
         return self.task.loss(logits, labels, self.label_smoothing)
 
@@ -277,7 +265,6 @@ class AuxiliaryHeads(SmoothedObjective):
     hidden: int = option(200, COUNT)
 
     def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> AuxiliaryHead:
-        """A head with random weights."""
         return AuxiliaryHead(stage.width, self.hidden, task, self.label_smoothing, rng)
 
 
@@ -298,7 +285,6 @@ class BlockHead(StageObjective):
         self.members: list[int] = []
 
     def loss(self, stage: Stage, z: Tensor, labels: Tensor, before: Tensor | None = None) -> Tensor:
-        """Cross-entropy of the block's prediction."""
         own = stage.activate(z)
         logits = self.linear(own if before is None else torch.cat([own, before], dim=1))
         return self.task.loss(logits, labels, self.label_smoothing)
@@ -312,5 +298,4 @@ class BlockHeads(LocalObjective):
         self.others = others
 
     def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> BlockHead:
-        """A head with random weights."""
         return BlockHead(stage.width + self.others, task, self.label_smoothing, rng)

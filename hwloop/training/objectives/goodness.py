@@ -50,12 +50,10 @@ class CosineToTarget(GoodnessMeasure):
         self.register_buffer("target", functional.normalize(target, dim=0))
 
     def forward(self, stage: Stage, z: Tensor) -> Tensor:
-        """Cosine of each row."""
         return functional.cosine_similarity(stage.activate(z).abs(), self.target[None, :], dim=1)
 
     @classmethod
     def of_width(cls, width: int) -> Self:
-        """With any target."""
         return cls(torch.ones(width, dtype=torch.float32))
 
     @property
@@ -74,17 +72,14 @@ class SquaredActivity(GoodnessMeasure):
         self.width = width
 
     def forward(self, stage: Stage, z: Tensor) -> Tensor:
-        """Mean square of each row."""
         return stage.activate(z).square().mean(dim=1)
 
     @classmethod
     def of_width(cls, width: int) -> Self:
-        """Nothing is loaded into it."""
         return cls(width)
 
     @property
     def multiply_adds(self) -> int:
-        """A norm."""
         return self.width
 
 

@@ -74,7 +74,6 @@ class HeadSum(Readout):
 
     @classmethod
     def from_settings(cls, network: PhysicalNetwork, settings: Mapping[str, Any]) -> Self:
-        """Empty heads of the recorded kinds."""
         pairs, task = zip(network, settings["heads"], strict=True), kind_of(settings).of_sizes(settings)
         return cls(
             [
@@ -85,7 +84,6 @@ class HeadSum(Readout):
 
     @property
     def multiply_adds(self) -> int:
-        """Of all heads."""
         return sum(cast(ClassScores, head).multiply_adds for head in self.heads)
 
 
@@ -116,7 +114,6 @@ class BlockHeadSum(Readout):
 
     @classmethod
     def from_settings(cls, network: PhysicalNetwork, settings: Mapping[str, Any]) -> Self:
-        """Empty heads over the recorded blocks."""
         members, widths = settings["members"], [stage.width for _, stage, _ in network]
         if sorted(stage for stages in members for stage in stages) != list(range(len(network))):
             raise ValueError(f"its blocks {members!r:.100} do not hold each of {len(network)} stages once")
@@ -126,7 +123,6 @@ class BlockHeadSum(Readout):
 
     @property
     def multiply_adds(self) -> int:
-        """One matrix a head."""
         return sum(cast(nn.Linear, head).weight.numel() for head in self.heads)
 
 
@@ -154,7 +150,6 @@ class LabelScan(Readout):
 
     @property
     def label_channels(self) -> int:
-        """One a class."""
         return self.passes
 
     def settings(self) -> dict[str, Any]:
@@ -165,7 +160,6 @@ class LabelScan(Readout):
 
     @classmethod
     def from_settings(cls, network: PhysicalNetwork, settings: Mapping[str, Any]) -> Self:
-        """Goodnesses of the recorded kinds."""
         pairs = zip(network, settings["goodnesses"], strict=True)
         goodnesses = [Goodness.from_settings(stage.width, found) for (_, stage, _), found in pairs]
         return cls(goodnesses, LabelOverlay.of_amplitude(settings["amplitude"]), settings["n_classes"])
@@ -183,15 +177,12 @@ class HeadSumBuilder(ReadoutBuilder):
         self._heads: list[ClassScores] = []
 
     def add_stage(self, objective: nn.Module, features: Tensor) -> None:
-        """Keep the head."""
         self._heads.append(cast(ClassScores, objective))
 
     def up_to(self, stage: int) -> Readout:
-        """The heads of these stages."""
         return HeadSum(self._heads[: stage + 1])
 
     def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
-        """All heads."""
         return HeadSum(self._heads)
 
 
@@ -211,7 +202,6 @@ class BlockHeadsBuilder(ReadoutBuilder):
         return self._sum(blocks)
 
     def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
-        """All blocks."""
         return self._sum(len(self._heads))
 
     def _sum(self, blocks: int) -> Readout:
@@ -227,15 +217,12 @@ class LabelScanBuilder(ReadoutBuilder):
         self._goodnesses: list[Goodness] = []
 
     def passes(self, n_classes: int) -> int:
-        """One a class."""
         return n_classes
 
     def add_stage(self, objective: nn.Module, features: Tensor) -> None:
-        """Keep the goodness."""
         self._goodnesses.append(cast(Goodness, objective))
 
     def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
-        """All goodnesses."""
         # A copy: the trainer may fit another network, and its label's amplitude with it.
         return LabelScan(self._goodnesses, copy.copy(self._overlay), task.n_outputs)
 

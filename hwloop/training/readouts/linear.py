@@ -38,7 +38,6 @@ class LinearReadout(Readout):
         self._overlay = overlay
 
     def log_probabilities(self, network: PhysicalNetwork, inputs: Tensor) -> Tensor:
-        """Logits of a linear classifier."""
         activity = seen(network, inputs, self._see, self._overlay, self.n_outputs)
         return exact_product(activity, self.weight) + self.bias
 
@@ -64,7 +63,6 @@ class LinearReadout(Readout):
 
     @property
     def multiply_adds(self) -> int:
-        """The matrix."""
         return self.weight.numel()
 
 
@@ -110,7 +108,6 @@ class FeaturesBuilder(ReadoutBuilder):
         self._features: list[Tensor] = []
 
     def add_stage(self, objective: nn.Module, features: Tensor) -> None:
-        """Keep the features."""
         self._features.append(features)
 
 
@@ -118,7 +115,6 @@ class RidgeBuilder(FeaturesBuilder):
     """Ridge regression onto +-1 targets, its strength by leave-one-out."""
 
     def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
-        """Solve in closed form."""
         features = torch.cat(self._features, dim=1).to(torch.float64).numpy()
         ridge = fit_ridge(features, task.encode(labels.numpy()))
         weight, bias = (torch.from_numpy(a).to(torch.float32) for a in (ridge.weight, ridge.bias))
@@ -157,14 +153,12 @@ class SoftmaxBuilder(ReadoutBuilder):
         self._overlay = overlay
 
     def rows_a_sample(self) -> int:
-        """The neutral row."""
         return 1
 
     def add_stage(self, objective: nn.Module, features: Tensor) -> None:
         """Nothing to keep: the neutral rows are measured at the end."""
 
     def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
-        """Measure the neutral rows and fit."""
         activity = seen(network, inputs, normalised_activity, self._overlay, task.n_outputs, "train")
         weight, bias = fit_softmax(activity, labels, task.n_outputs)
         return LinearReadout(weight, bias, normalised_activity, copy.copy(self._overlay))
@@ -211,7 +205,6 @@ class FeatureSoftmaxBuilder(FeaturesBuilder):
         self._settings = settings or AdamSettings()
 
     def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
-        """Train it."""
         features = torch.cat(self._features, dim=1)
         settings, rng = self._settings, torch.Generator().manual_seed(self.seed)
         head = OutputHead([features.shape[1]], task)

@@ -117,7 +117,6 @@ class GradientRule(LocalRule):
 
     @property
     def resumable(self) -> bool:
-        """As the objective promises."""
         return self.objective.resumable
 
     def train(
@@ -130,22 +129,18 @@ class GradientRule(LocalRule):
     def trained(
         self, stage: Stage, rows: StageRows, objective: Mapping[str, Tensor]
     ) -> tuple[StageObjective, Tensor]:
-        """No step is taken."""
         made = self.objective.for_stage(stage, rows.task, torch.Generator().manual_seed(0))
         made.load_state_dict(objective)
         return made, rows.features(stage, len(rows.labels))
 
     def check(self, stage: Stage, task: LearningTask) -> None:
-        """As the local objective says."""
         self.objective.check(stage, task)
 
     @property
     def learning_rates(self) -> Mapping[str, float]:
-        """AdamW's."""
         return {"lr": self.settings.lr}
 
     def carry(self, before: Tensor | None, objective: nn.Module, stage: Stage, z: Tensor) -> Tensor | None:
-        """What the local objective carries over."""
         return self.objective.carry(before, cast(StageObjective, objective), stage, z)
 
     def go_on(
@@ -237,7 +232,6 @@ class RandomInterface(LocalRule):
     resumable = True
 
     def trained(self, stage: Stage, rows: StageRows, objective: Mapping[str, Tensor]) -> tuple[nn.Module, Tensor]:
-        """Standardise on the training rows."""
         return nn.Identity(), rows.features(stage, len(rows.labels))
 
     def train(

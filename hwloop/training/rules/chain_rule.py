@@ -48,7 +48,6 @@ class ChainRule(OutputGradients):
     resumable = True
 
     def begin(self, network: PhysicalNetwork, task: LearningTask, rng: torch.Generator) -> None:
-        """The devices are the network's."""
         self._network = network
 
     def check(self, network: PhysicalNetwork) -> None:
@@ -95,7 +94,6 @@ class ExactGradient(ChainRule):
         )
 
     def pull_backs(self, batch: BatchPass) -> Sequence[PullBack]:
-        """The devices' own."""
         return [cast(Differentiable, session.device).pull_back for session in self._network.sessions]
 
 
@@ -181,7 +179,6 @@ class TwinGradient(WithOptions, ChainRule):
     uses_model = "a twin of each device, fitted to the rows that training measured"
 
     def begin(self, network: PhysicalNetwork, task: LearningTask, rng: torch.Generator) -> None:
-        """No twin yet."""
         super().begin(network, task, rng)
         seeds = torch.randint(2**31, (len(network),), generator=rng).tolist()
         self._seen = [_Rows(self.twin_rows, TWINS[self.twin], seed) for seed in seeds]
@@ -286,7 +283,6 @@ class NudgedStates(WithOptions, ChainRule):
         return 1 + len(STATES[self.states]) if stage > 0 else 0
 
     def missing_capability(self, stage: int, device: Device) -> str:
-        """Inputs that nudge."""
         if device.spec.n_nudges:
             return ""
         return (
@@ -302,6 +298,5 @@ class NudgedStates(WithOptions, ChainRule):
         self._contrasts = [NudgeContrast(session, self.size, STATES[self.states]) for session in network.sessions]
 
     def pull_backs(self, batch: BatchPass) -> Sequence[PullBack]:
-        """Every device answers for itself."""
         asked = range(1, len(self._contrasts))
         return [nothing_known, *(partial(self._contrasts[n], batch.responses[n]) for n in asked)]

@@ -66,11 +66,9 @@ class ProductFeedback(WithOptions, OutputGradients):
         ]
 
     def state(self) -> dict[str, Tensor]:
-        """Every R."""
         return {f"learned.{number}": learned for number, learned in enumerate(self._learned)}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Every R."""
         self._learned = [state[f"learned.{number}"] for number in range(len(self._learned))]
 
     def by_outputs(self, batch: BatchPass, verdict: Verdict, head: OutputHead) -> dict[int, Tensor]:
@@ -108,7 +106,6 @@ class DirectFeedback(WithOptions, OutputGradients):
         ]
 
     def by_outputs(self, batch: BatchPass, verdict: Verdict, head: OutputHead) -> dict[int, Tensor]:
-        """The error, sent straight back."""
         slope = SLOPES[self.slope]
         return {
             number: (verdict.error @ feedback) * slope(stage.linear(batch.features[number]).detach())
@@ -135,13 +132,11 @@ class InputModulation(WithOptions, OutputGradients):
     resumable = True
 
     def begin(self, network: PhysicalNetwork, task: LearningTask, rng: torch.Generator) -> None:
-        """Draw F, (classes, n_features)."""
         self._stages = [stage for _, stage, _ in network]
         size = (task.n_outputs, network.n_features)
         self._feedback = self.size * torch.randn(*size, generator=rng, dtype=torch.float64)
 
     def see_inputs(self, inputs: Tensor) -> None:
-        """An offset is no magnitude."""
         self._largest = max(1e-30, largest_spread(inputs))
 
     def second(self, batch: BatchPass, verdict: Verdict, head: OutputHead) -> BatchPass:

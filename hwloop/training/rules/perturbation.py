@@ -30,7 +30,6 @@ class Signs(Codes):
     """Plus or minus one (Spall 1992)."""
 
     def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
-        """Signs."""
         return 2.0 * torch.randint(0, 2, shape, generator=rng, dtype=torch.uint8).to(torch.float32) - 1.0
 
 
@@ -38,7 +37,6 @@ class Gaussians(Codes):
     """Normal deviates (Nesterov & Spokoiny 2017)."""
 
     def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
-        """Normal deviates."""
         return torch.randn(shape, generator=rng, dtype=torch.float32)
 
 
@@ -72,7 +70,6 @@ class WeightPerturbation(WithOptions, ErrorRule):
         self.variants = 2 * self.pairs  # both signs of every change
 
     def begin(self, network: PhysicalNetwork, task: LearningTask, rng: torch.Generator) -> None:
-        """Nothing is drawn once a fit."""
         self._rng = rng
 
     def outputs(self, batch: BatchPass, number: int, stage: Stage) -> Tensor:
@@ -215,7 +212,6 @@ class RandomDirections(Directions):
     resumable = True
 
     def draw(self, number: int, z: Tensor, labels: Tensor) -> Tensor:
-        """Signs."""
         return 2.0 * torch.randint(0, 2, z.shape, generator=self._rng).to(z.dtype) - 1.0
 
 
@@ -231,7 +227,6 @@ class LocalGuesses(Directions):
     LR = 0.01
 
     def begin(self, network: PhysicalNetwork, task: LearningTask, rng: torch.Generator) -> None:
-        """A head a stage."""
         super().begin(network, task, rng)
         self._heads = [OutputHead([stage.width], task) for _, stage, _ in network][:-1]
         self._optimisers = [torch.optim.Adam(head.parameters(), lr=self.LR, fused=True) for head in self._heads]
@@ -246,7 +241,6 @@ class LocalGuesses(Directions):
         return found
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Heads and their optimisers."""
         for number, (head, optimiser) in enumerate(zip(self._heads, self._optimisers, strict=True)):
             head.load_state_dict(part(state, f"head.{number}."))
             moments = part(state, f"optimiser.{number}.")
@@ -293,19 +287,15 @@ class NodePerturbation(WithOptions, OutputGradients):
 
     @property
     def resumable(self) -> bool:
-        """As the directions promise."""
         return self._directions.resumable
 
     def state(self) -> dict[str, Tensor]:
-        """Of the directions."""
         return self._directions.state()
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Of the directions."""
         self._directions.restore(state)
 
     def begin(self, network: PhysicalNetwork, task: LearningTask, rng: torch.Generator) -> None:
-        """As the directions need."""
         self._directions.begin(network, task, rng)
 
     def outputs(self, batch: BatchPass, number: int, stage: Stage) -> Tensor:

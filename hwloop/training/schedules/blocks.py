@@ -73,7 +73,6 @@ class Blocks(Schedule):
 
     @property
     def learning_rates(self) -> Mapping[str, float]:
-        """AdamW's."""
         return {"lr": self.settings.lr}
 
     def measurements(self, stage: int, n_stages: int) -> int:
@@ -81,7 +80,6 @@ class Blocks(Schedule):
         return 1 if stage % self.blocks.stages == 0 else self.blocks.sweeps
 
     def run(self, fit: Fit) -> None:
-        """Block by block."""
         inputs = fit.planned_rows()
         stages, heads = list(fit.network), list[BlockHead]()
         trained = 0

@@ -83,22 +83,18 @@ class Online(Schedule):
         self.settings = settings
 
     def check(self, network: PhysicalNetwork, task: LearningTask) -> None:
-        """As the objective says."""
         for _, stage, _ in network:
             self.objective.check(stage, task)
 
     @property
     def resumable(self) -> bool:
-        """As the objective promises."""
         return self.objective.resumable
 
     @property
     def learning_rates(self) -> Mapping[str, float]:
-        """Adam's."""
         return {"lr": self.settings.lr}
 
     def measurements(self, stage: int, n_stages: int) -> int:
-        """Once an epoch."""
         return self.settings.epochs
 
     def run(self, fit: Fit) -> None:

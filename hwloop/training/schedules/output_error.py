@@ -41,7 +41,6 @@ class OneHolder(Holders):
         self._session = session
 
     def submit(self, stimuli: Float64Array, samples: Tensor, fresh: bool) -> Measurement:
-        """In the order of the rows."""
         return self._session.submit(stimuli, "train", fresh=fresh)
 
 
@@ -52,7 +51,6 @@ class Clients(Holders):
         self._sessions = sessions
 
     def submit(self, stimuli: Float64Array, samples: Tensor, fresh: bool) -> Gathered:
-        """Each client's rows in their order."""
         clients = len(self._sessions)
         holder = np.tile(samples.numpy() % clients, len(stimuli) // len(samples))
         rows = [np.flatnonzero(holder == client) for client in range(clients)]
@@ -171,7 +169,6 @@ class OutputError(Schedule):
 
     @property
     def uses_model(self) -> str:
-        """As the rule says."""
         return self.rule.uses_model
 
     @property
@@ -190,11 +187,9 @@ class OutputError(Schedule):
 
     @property
     def clients(self) -> int:
-        """As the rule says."""
         return self.rule.clients
 
     def check(self, network: PhysicalNetwork, task: LearningTask) -> None:
-        """As the rule says."""
         self.rule.check(network)
 
     def run(self, fit: Fit) -> None:

@@ -183,7 +183,6 @@ class Rehearsal(Schedule):
         return 1
 
     def run(self, fit: Fit) -> None:
-        """Stage by stage."""
         inputs = fit.planned_rows()
         explored = self._explored(len(inputs), len(fit.network))
         rows = {session: TwinnedDevice(session) for session in fit.network.distinct_sessions}

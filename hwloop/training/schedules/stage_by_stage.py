@@ -65,22 +65,18 @@ class StageByStage(Schedule):
         self.map_share = map_share
 
     def check(self, network: PhysicalNetwork, task: LearningTask) -> None:
-        """As the rule says."""
         for _, stage, _ in network:
             self.rule.check(stage, task)
 
     @property
     def resumable(self) -> bool:
-        """As the rule can."""
         return self.rule.resumable
 
     @property
     def learning_rates(self) -> Mapping[str, float]:
-        """As the rule says."""
         return self.rule.learning_rates
 
     def measurements(self, stage: int, n_stages: int) -> int:
-        """Once."""
         return 1
 
     def run(self, fit: Fit) -> None:

@@ -129,7 +129,6 @@ class ArbCommands(GeneratorTiming):
         """Lock or unlock the front panel; there is none."""
 
     def reset(self) -> None:
-        """Pairs alternate."""
         super().reset()
         self.pair_format = "ABAB"
 

@@ -125,7 +125,6 @@ class Outputs(ArbCommands):
             self.log.note(channel, self.output(channel), self.clock.now(), self._every_seconds(channel))
 
     def busy_until(self) -> float:
-        """End of the burst that plays."""
         return self._busy_until
 
     def _connected(self, channel: int, start: float, cycles: float) -> Voltage:

@@ -162,7 +162,6 @@ class Integer(Number):
     form: Callable[[float], str] = lambda value: f"{round(value):+d}"
 
     def parse(self, token: bytes) -> float:
-        """The nearest whole number; infinity stays."""
         value = super().parse(token)
         return value if value >= INFINITY else float(math.floor(value + 0.5))
 

@@ -9,18 +9,22 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
+from typing import Any, NoReturn, Protocol, Self, overload
 
 from hwloop.device.settings import real_number
+from hwloop.devices.scpi.link import ScpiLink
 from hwloop.devices.scpi.replies import BOOLEAN, INTEGER, KEYWORD, NUMBER, Form
 from hwloop.errors import LimitError
 
-if TYPE_CHECKING:
-    from hwloop.devices.scpi.instrument import ScpiInstrument
-
-
 STEPS_A_SECOND = 50.0  # of a value that may only move at a limited rate
 DIGITS = 12  # of a number that is sent
+
+
+class HasLink(Protocol):
+    """An instrument, as far as its commands know it."""
+
+    link: ScpiLink
+    asserted: dict[str, Any]
 
 
 @dataclass(eq=False)
@@ -84,9 +88,9 @@ class Command:
     def __get__(self, instrument: None, owner: type) -> Self: ...
 
     @overload
-    def __get__(self, instrument: ScpiInstrument, owner: type) -> Any: ...
+    def __get__(self, instrument: HasLink, owner: type) -> Any: ...
 
-    def __get__(self, instrument: ScpiInstrument | None, owner: type) -> Any:
+    def __get__(self, instrument: HasLink | None, owner: type) -> Any:
         """Ask the instrument; on the class, the command itself."""
         if instrument is None:
             return self
@@ -94,7 +98,7 @@ class Command:
             raise AttributeError(f"{self.name} can only be set: {self.__doc__}")
         return instrument.link.query(f"{self.headed(instrument)}?", self.form)
 
-    def __set__(self, instrument: ScpiInstrument, value: Any) -> None:
+    def __set__(self, instrument: HasLink, value: Any) -> None:
         """Check, then send.
 
         Raises
@@ -111,11 +115,11 @@ class Command:
         if self.asserted:
             instrument.asserted[self.name] = value
 
-    def headed(self, instrument: ScpiInstrument) -> str:
+    def headed(self, instrument: HasLink) -> str:
         """The command for this instrument."""
         return self.header.format_map(vars(instrument)) if "{" in self.header else self.header
 
-    def text(self, value: Any, instrument: ScpiInstrument) -> str:
+    def text(self, value: Any, instrument: HasLink) -> str:
         """The command that sets a value."""
         if isinstance(value, bool):
             value = "ON" if value else "OFF"
@@ -123,7 +127,7 @@ class Command:
             value = f"{value:.{DIGITS}G}"
         return f"{self.headed(instrument)} {value}"
 
-    def checked(self, value: Any, instrument: ScpiInstrument) -> Any:
+    def checked(self, value: Any, instrument: HasLink) -> Any:
         """The value as it will be sent, if the instrument may be given it.
 
         Raises
@@ -179,11 +183,11 @@ class Command:
             steps += 1
         return steps * self.resolution
 
-    def _refuse(self, takes: str, value: Any, instrument: ScpiInstrument) -> NoReturn:
+    def _refuse(self, takes: str, value: Any, instrument: HasLink) -> NoReturn:
         place = f"{instrument.link.resource}: {self.name} ({self.headed(instrument)})"
         raise LimitError(f"{place} takes {takes}, not {value!r}; nothing was sent")
 
-    def _ramp(self, instrument: ScpiInstrument, goal: float) -> None:
+    def _ramp(self, instrument: HasLink, goal: float) -> None:
         """All steps but the last, which the caller sends."""
         value = float(instrument.link.query(f"{self.headed(instrument)}?", self.form))
         step = self.slew_per_second / STEPS_A_SECOND

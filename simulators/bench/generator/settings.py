@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, cast
 
-from hwloop.simulators.bench.scpi.command import BenchSetting, settings_of
-from hwloop.simulators.bench.scpi.instrument import Instrument
+from hwloop.simulators.bench.scpi.command import BenchSetting, HasSettings, settings_of
 from hwloop.simulators.bench.scpi.values import (
     Boolean,
     Integer,
@@ -33,7 +32,7 @@ class HasAmplitudes(Protocol):
 class Amplitude(BenchSetting):
     """An amplitude: without a suffix in the unit that is set, with one in the suffix's."""
 
-    def parse(self, instrument: Instrument, suffix: int, token: bytes) -> Any:
+    def parse(self, instrument: HasSettings, suffix: int, token: bytes) -> Any:
         """The amplitude in the unit that is set."""
         if token[:1].isalpha():
             return self.parameter.parse(token)

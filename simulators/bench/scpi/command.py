@@ -5,18 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from hwloop.simulators.bench.scpi.messages import HeaderPattern
 from hwloop.simulators.bench.scpi.status import ScpiError
 from hwloop.simulators.bench.scpi.values import Number, Parameter
 
-if TYPE_CHECKING:
-    from hwloop.simulators.bench.scpi.instrument import ClientConnection, Instrument
-
 Reply = str | bytes | None
 MARK = "_scpi_command"
 ROUNDING = 1e-9  # relative; by so much a limit may be missed by a number that was printed and read again
+
+
+class HasSettings(Protocol):
+    """An instrument, as far as its settings know it."""
+
+    CLIPS_OUT_OF_RANGE: ClassVar[bool]
+
+    def get(self, setting: BenchSetting, suffix: int = 1) -> Any:
+        """Value of a setting."""
+
+    def put(self, setting: BenchSetting, value: Any, suffix: int = 1) -> None:
+        """Keep the value of a setting."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +35,14 @@ class CommandCall:
     Parameters
     ----------
     session
-        Of the client who sent it.
+        The :class:`~hwloop.simulators.bench.scpi.instrument.ClientConnection` of the client who sent it.
     suffixes
         Numeric suffixes of the header, in order.
     arguments
         Tokens or parsed values.
     """
 
-    session: ClientConnection
+    session: Any
     suffixes: tuple[int, ...]
     arguments: tuple[Any, ...]
 
@@ -91,7 +100,7 @@ class BenchSetting:
             if isinstance(self.parameter, Number) and math.isinf(self.parameter.low) and not self.limits:
                 object.__setattr__(self, "limits", f"{self.via}_limits")
 
-    def bounds(self, instrument: Instrument, suffix: int) -> tuple[float, float]:
+    def bounds(self, instrument: HasSettings, suffix: int) -> tuple[float, float]:
         """Limits as they are now."""
         if self.limits:
             low, high = getattr(instrument, self.limits)(suffix)
@@ -100,7 +109,7 @@ class BenchSetting:
             return self.parameter.low, self.parameter.high
         raise ScpiError(-224)
 
-    def query(self, instrument: Instrument, call: CommandCall) -> str:
+    def query(self, instrument: HasSettings, call: CommandCall) -> str:
         """``HEADER?`` reads the value, ``HEADER? MIN`` (MAX, DEF) a limit or the default."""
         if self.set_only:
             raise ScpiError(-113)
@@ -110,7 +119,7 @@ class BenchSetting:
             return self.parameter.print(self._named_value(instrument, call.suffix, call.arguments[0]))
         return self.parameter.print(self.value(instrument, call.suffix))
 
-    def execute(self, instrument: Instrument, call: CommandCall) -> None:
+    def execute(self, instrument: HasSettings, call: CommandCall) -> None:
         """``HEADER value``, the value a number with its unit, ``MIN``, ``MAX``, ``DEF`` or what the type takes."""
         if self.query_only:
             raise ScpiError(-113)
@@ -130,15 +139,15 @@ class BenchSetting:
         if out_of_range is not None:
             raise out_of_range
 
-    def parse(self, instrument: Instrument, suffix: int, token: bytes) -> Any:
+    def parse(self, instrument: HasSettings, suffix: int, token: bytes) -> Any:
         """The value of a token."""
         return self.parameter.parse(token)
 
-    def value(self, instrument: Instrument, suffix: int) -> Any:
+    def value(self, instrument: HasSettings, suffix: int) -> Any:
         """The value as it is now."""
         return getattr(instrument, self.read)(suffix) if self.read else instrument.get(self, suffix)
 
-    def assign(self, instrument: Instrument, suffix: int, value: Any) -> None:
+    def assign(self, instrument: HasSettings, suffix: int, value: Any) -> None:
         """Set the value, which is already within its limits."""
         if self.write:
             getattr(instrument, self.write)(suffix, value)
@@ -147,14 +156,14 @@ class BenchSetting:
         if self.changed:
             getattr(instrument, self.changed)(suffix)
 
-    def _named_value(self, instrument: Instrument, suffix: int, token: bytes) -> Any:
+    def _named_value(self, instrument: HasSettings, suffix: int, token: bytes) -> Any:
         which = _NAMED.get(token.upper())
         if which is None or not isinstance(self.parameter, Number):
             raise ScpiError(-108 if which is None else -224)
         low, high = self.bounds(instrument, suffix)
         return {"MIN": low, "MAX": high, "DEF": min(high, max(low, self.default))}[which]
 
-    def _within(self, instrument: Instrument, suffix: int, value: float) -> tuple[float, ScpiError | None]:
+    def _within(self, instrument: HasSettings, suffix: int, value: float) -> tuple[float, ScpiError | None]:
         low, high = self.bounds(instrument, suffix)
         if low - ROUNDING * abs(low) <= value <= high + ROUNDING * abs(high):
             return value, None
@@ -205,7 +214,7 @@ class BenchCommand:
     def __post_init__(self) -> None:
         object.__setattr__(self, "header", HeaderPattern(self.pattern))
 
-    def run(self, instrument: Instrument, call: CommandCall) -> Reply:
+    def run(self, instrument: HasSettings, call: CommandCall) -> Reply:
         """Check and parse the parameters, then call the method."""
         tokens = call.arguments
         if len(tokens) < self.required:

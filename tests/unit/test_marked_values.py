@@ -131,8 +131,8 @@ def test_a_channel_whose_reading_is_masked_says_which():
 def test_a_masked_reply_does_not_lose_its_mask_on_the_way_from_a_worker():
     from hwloop.devices.worker import served
 
-    with pytest.raises(served.BadReading):
+    with pytest.raises(served.MarkedInvalid):
         served._unmasked(MASKED)
-    with pytest.raises(served.BadReading):
+    with pytest.raises(served.MarkedInvalid):
         served._unmasked([MASKED[0], MASKED[1]])
     np.testing.assert_array_equal(served._unmasked([[1.0, 2.0]]), [[1.0, 2.0]])

@@ -88,6 +88,11 @@ def read_description(path: Path) -> dict[str, Any]:
     beside = path.with_suffix(".json")
     try:
         described = json.loads(beside.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except FileNotFoundError as error:
+        missing = path if not path.exists() else beside
+        raise CheckpointError(
+            f"{missing} is not there; a checkpoint is two files, {path.name} and {beside.name}, named by the first"
+        ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{beside} cannot be read ({type(error).__name__}: {error})") from error
     known = isinstance(described, dict) and type(described.get("format")) is int

@@ -27,6 +27,7 @@ from hwloop.reference.fingerprint import change_since_training
 from hwloop.registry import nearest
 from hwloop.runs.checkpoints import CHECKSUM, FORMAT, SUM_OF_TENSORS, UNSEALED
 from hwloop.session import Session
+from hwloop.tasks import Classification
 from hwloop.torch_state import own_torch_state
 from hwloop.training.state import SavedState, TrainingState
 
@@ -66,7 +67,7 @@ def save_network(
     ------
     CheckpointError
         It cannot be written there, the details are no JSON, a weight is NaN or infinite, or the network is one
-        over a graph; a checkpoint that was there before is untouched.
+        over a graph or of a task that is no classification; a checkpoint that was there before is untouched.
     JournalError
         The rows that the network was trained on cannot be brought to the disk.
     DeviceChanged
@@ -75,6 +76,11 @@ def save_network(
     path = Path(path)
     if network.not_to_be_saved:
         raise CheckpointError(network.not_to_be_saved)
+    if network.task is not None and type(network.task) is not Classification:
+        raise CheckpointError(
+            f"a network trained for {type(network.task).__name__} cannot be saved: a checkpoint names classes and "
+            "no other task, so the network that is loaded would predict something else"
+        )
     described = {
         "seed": network.seed,
         "n_features": network.n_features,

@@ -82,6 +82,9 @@ class Device(ABC):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Note what the device is built from, whatever its constructor does with it."""
+        if (args or kwargs) and cls.__init__ is object.__init__:  # which looks at nothing if there is a __new__
+            named = ", ".join(repr(name) for name in kwargs) or repr(args[0])
+            raise TypeError(f"{cls.__name__} has no settings, so {named} can mean nothing to it")
         device = super().__new__(cls)
         device._note_arguments(args, kwargs)
         return device

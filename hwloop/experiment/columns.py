@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.errors import ConfigError
 from hwloop.events import ReferenceMeasured
 from hwloop.tasks import LearningTask, Metric
 
@@ -113,10 +114,30 @@ class Trial:
     rows_per_train_sample: float = 0.0
     rows_per_prediction: float = 0.0
 
+    def __post_init__(self) -> None:
+        shapes = np.shape(self.predicted), np.shape(self.targets)
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"predictions have shape {shapes[0]} for targets of shape {shapes[1]}; one is needed for each "
+                "test row"
+            )
+        if np.asarray(self.predicted).dtype.kind == "f" and not np.isfinite(self.predicted).all():
+            raise ValueError("predictions of test rows are not all finite numbers")
+
     @property
     def score(self) -> Score:
-        """A figure in every column."""
-        return Score({column.key: column.of(self) for column in columns_of(self.task)})
+        """A figure in every column.
+
+        Raises
+        ------
+        ValueError
+            A column gives what is no finite number.
+        """
+        figures = {column.key: column.of(self) for column in columns_of(self.task)}
+        for key, figure in figures.items():
+            if not isinstance(figure, int | float | np.number) or not math.isfinite(figure):
+                raise ValueError(f"column {key!r} of the evidence gives {figure!r}, which is no finite number")
+        return Score(figures)
 
 
 @dataclass(frozen=True)
@@ -273,5 +294,25 @@ COLUMNS: list[Column] = [
 
 
 def columns_of(task: LearningTask | type[LearningTask]) -> list[Column]:
-    """The columns of a task's evidence: its scores, then what they cost."""
-    return [*map(Column.of_metric, task.metrics), *COLUMNS]
+    """The columns of a task's evidence: its scores, then what they cost.
+
+    Raises
+    ------
+    ConfigError
+        Two have the same key.
+    """
+    columns = [*map(Column.of_metric, task.metrics), *COLUMNS]
+    require_different([column.key for column in columns], "columns")
+    return columns
+
+
+def require_different(keys: Sequence[str], what: str) -> None:
+    """Refuse two columns, or two floors, of one key: figures are filed under it.
+
+    Raises
+    ------
+    ConfigError
+    """
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ConfigError(f"two {what} of the evidence have the key {twice[0]!r}; give the new one another key")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hwloop.device import Device
 from hwloop.errors import HwloopWarning
-from hwloop.experiment.columns import Trial
+from hwloop.experiment.columns import Trial, require_different
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.tasks import LearningTask
 
@@ -225,5 +225,6 @@ FLOORS: list[Floor] = [
 
 
 def in_running_order() -> list[Floor]:
-    """What measures first, digital methods last."""
+    """What measures first, digital methods last; raises ConfigError where two have the same key."""
+    require_different(["network", *(floor.key for floor in FLOORS)], "floors")
     return sorted(FLOORS, key=lambda floor: floor.turn)

@@ -210,8 +210,9 @@ def read_rows(path: Path, columns: int, names: Sequence[str] | None = None) -> F
     except (OSError, ValueError, csv.Error) as error:
         if isinstance(error, DatasetError):
             raise
-        reason = getattr(error, "strerror", None) or error
-        raise DatasetError(f"{path} cannot be read as a CSV file ({reason}); give text in UTF-8") from error
+        if isinstance(error, OSError):
+            raise DatasetError(f"{path} cannot be read ({error.strerror or error}); check the name") from error
+        raise DatasetError(f"{path} cannot be read as a CSV file ({error}); give text in UTF-8") from error
     if not rows:
         raise DatasetError(f"{path} holds no rows; give a line of {columns} numbers for each")
     return np.array(rows, dtype=np.float64)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
+import numpy as np
+
 from hwloop.errors import ConfigError
 from hwloop.registry import nearest
 
@@ -62,12 +64,19 @@ def whole_number(least: int) -> Range:
 
 
 COUNT = whole_number(1)
-POSITIVE = Range("be positive and finite", lambda value: 0 < value < math.inf)
-FINITE = Range("be finite", math.isfinite)
-NOT_NEGATIVE = Range("not be negative", lambda value: 0 <= value < math.inf)
+
+
+def real_number(must: str, holds: Callable[[Any], bool]) -> Range:
+    """Numbers for which something holds; what is no number is refused in the same words."""
+    return Range(must, lambda value: isinstance(value, numbers.Real | np.number) and bool(holds(value)))
+
+
+POSITIVE = real_number("be positive and finite", lambda value: 0 < value < math.inf)
+FINITE = real_number("be finite", math.isfinite)
+NOT_NEGATIVE = real_number("not be negative", lambda value: 0 <= value < math.inf)
 FINITE_NOT_NEGATIVE = Range("be finite and not negative", NOT_NEGATIVE.holds)
-SHARE = Range("lie within [0, 1]", lambda value: 0 <= value <= 1)
-INNER_SHARE = Range("lie between 0 and 1", lambda value: 0 < value < 1)
+SHARE = real_number("lie within [0, 1]", lambda value: 0 <= value <= 1)
+INNER_SHARE = real_number("lie between 0 and 1", lambda value: 0 < value < 1)
 ANY = Range("", lambda value: True)
 
 

@@ -16,6 +16,7 @@ import hwloop
 from hwloop.errors import CheckpointError, HwloopWarning
 from hwloop.registry import TRAINERS
 from hwloop.runs.checkpoints import CHECKSUM, SUM_OF_TENSORS
+from hwloop.tasks import Classification
 
 ROWS = np.random.default_rng(0).uniform(-1, 1, (24, 5))
 LABELS = np.arange(24) % 3
@@ -193,3 +194,20 @@ def test_a_network_over_sequences_comes_back_the_same(tmp_path):
     hwloop.save_network(network, tmp_path / "net.safetensors")
     loaded = hwloop.load_network(tmp_path / "net.safetensors", hwloop.Session(device))
     assert same(loaded, network)
+
+
+class Ordinal(Classification):
+    """A task that another package might have."""
+
+
+def test_a_network_of_a_task_that_no_file_can_name_is_not_saved(tmp_path):
+    network = trained()
+    network.task = Ordinal(3)
+    with pytest.raises(CheckpointError, match=r"trained for Ordinal cannot be saved"):
+        hwloop.save_network(network, tmp_path / "network.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_file_is_named_as_it_was_asked_for(tmp_path):
+    with pytest.raises(CheckpointError, match=r"nothing\.safetensors is not there"):
+        hwloop.load_network(tmp_path / "nothing.safetensors")

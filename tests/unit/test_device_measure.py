@@ -303,3 +303,22 @@ def test_a_device_is_a_context_manager_that_closes_after_an_error():
     with pytest.raises(LimitError):
         refused_while_open()
     assert rig.state == "safe"
+
+
+class Bare(Device):
+    """A driver without a constructor: it has no settings."""
+
+    spec = DeviceSpec(n_inputs=1, n_outputs=1)
+
+    def _measure(self, inputs):
+        return inputs
+
+
+@pytest.mark.parametrize(
+    ("given", "named"), [({"port": "COM3"}, "'port'"), ({"foo": 1, "bar": 2}, "'foo', 'bar'")]
+)
+def test_a_driver_without_settings_refuses_them_by_name(given, named):
+    with pytest.raises(TypeError, match=f"Bare has no settings, so {named} can mean nothing"):
+        Bare(**given)
+    with pytest.raises(TypeError, match="Bare has no settings, so 3 can"):
+        Bare(3)

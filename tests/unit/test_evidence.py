@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from hwloop.experiment import results
-from hwloop.experiment.columns import Score
+from hwloop.errors import ConfigError
+from hwloop.experiment import columns, floors, results
+from hwloop.experiment.columns import Score, Trial
 from hwloop.experiment.config import validated
 from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.results import SeedResult
+from hwloop.tasks import Classification
 from hwloop.tasks.classification import confusion_matrix
 
 CONFIG = {"name": "small", "dataset": "digits", "device": "optical-fibre", "trainer": "local", "seeds": 3}
@@ -122,3 +124,28 @@ def test_confusion_counts_true_by_predicted_and_sums_over_seeds():
     counts = confusion_matrix(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]), 3)
     assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
     assert evidence(*THREE).details["confusion"].tolist() == [[75, 0], [0, 75]]
+
+
+@pytest.mark.parametrize(
+    "predicted", [np.zeros((3, 1), dtype=int), np.zeros(2, dtype=int), np.array([0.0, np.nan, 1.0])], ids=str
+)
+def test_predictions_that_are_none_for_a_row_are_refused(predicted):
+    with pytest.raises(ValueError, match=r"one is needed for each test row|not all finite"):
+        Trial(Classification(2), np.array([0, 1, 1]), predicted, 10)
+
+
+@pytest.mark.parametrize("figure", [np.nan, np.inf, None, "many"])
+def test_a_figure_that_is_no_finite_number_is_refused(figure, monkeypatch):
+    column = columns.Column("odd", "odd", lambda trial: figure, str)
+    monkeypatch.setattr(columns, "COLUMNS", [*columns.COLUMNS, column])
+    with pytest.raises(ValueError, match=r"column 'odd' .* no finite number"):
+        _ = Trial(Classification(2), np.array([0, 1]), np.array([0, 1]), 10).score
+
+
+def test_two_columns_or_floors_of_one_key_are_refused(monkeypatch):
+    monkeypatch.setattr(columns, "COLUMNS", [*columns.COLUMNS, columns.Column("accuracy", "again", len, str)])
+    with pytest.raises(ConfigError, match=r"two columns .* 'accuracy'"):
+        columns.columns_of(Classification)
+    monkeypatch.setattr(floors, "FLOORS", [*floors.FLOORS, floors.LinearFloor()])
+    with pytest.raises(ConfigError, match=r"two floors .* 'linear'"):
+        floors.in_running_order()

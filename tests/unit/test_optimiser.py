@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+import hwloop
+from hwloop.errors import ConfigError
 from hwloop.training.optimiser import AdamSettings, ResponseNoise, one_cycle_adamw, shuffled_batches
 from hwloop.training.rules import windows
 from hwloop.training.schedules.online import OnlineSettings
@@ -106,3 +108,9 @@ def test_a_learning_rate_that_is_not_positive_is_refused(settings, bad):
 def test_a_decay_or_noise_below_zero_is_refused(name, bad):
     with pytest.raises(ValueError, match=name):
         AdamSettings(**{name: bad})
+
+
+@pytest.mark.parametrize("value", ["0.1", None, [0.1], 1j, float("nan")], ids=repr)
+def test_what_is_no_number_is_refused_in_the_words_of_its_range(value):
+    with pytest.raises(ConfigError, match=r"lr must be positive and finite, not "):
+        hwloop.trainer("local", lr=value)

@@ -19,7 +19,7 @@ from hwloop.errors import ConfigError
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.session import Session
 from hwloop.tasks import LearningTask
-from hwloop.training.options import Range, WithOptions, one_of, option, whole_number
+from hwloop.training.options import WithOptions, one_of, option, real_number, whole_number
 from hwloop.training.rules.output_error import BatchPass, OutputGradients, OutputHead, Verdict
 from hwloop.training.state import part
 from hwloop.twin import Candidate
@@ -212,7 +212,7 @@ class TwinGradient(WithOptions, ChainRule):
                 seen.refit()
 
 
-NUDGE_SHARE = Range("be a share of the nudges' range, above 0 and at most 1", lambda value: 0 < value <= 1)
+NUDGE_SHARE = real_number("be a share of the nudges' range, above 0 and at most 1", lambda value: 0 < value <= 1)
 # By name: at which nudges, in units of beta, states are measured; a single one is contrasted with the free state.
 STATES: dict[str, tuple[float, ...]] = {"symmetric": (1.0, -1.0), "one-sided": (1.0,)}
 

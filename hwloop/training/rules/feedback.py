@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hwloop.layers import PhysicalNetwork
 from hwloop.tasks import LearningTask
-from hwloop.training.options import COUNT, POSITIVE, Range, WithOptions, one_of, option
+from hwloop.training.options import COUNT, POSITIVE, WithOptions, one_of, option, real_number
 from hwloop.training.plans import largest_spread
 from hwloop.training.rules.output_error import BatchPass, OutputGradients, OutputHead, Verdict
 
@@ -49,7 +49,7 @@ class ProductFeedback(WithOptions, OutputGradients):
 
     units: int = option(100, COUNT)
     rate: float = option(0.1, POSITIVE)
-    decay: float = option(0.01, Range("lie within [0, 1)", lambda value: 0 <= value < 1))
+    decay: float = option(0.01, real_number("lie within [0, 1)", lambda value: 0 <= value < 1))
 
     resumable = True
 

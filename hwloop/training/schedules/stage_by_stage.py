@@ -17,13 +17,13 @@ from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.session import Measurement, Session
 from hwloop.session.measurement import rows_a_call
 from hwloop.tasks import LearningTask
-from hwloop.training.options import Range, WithOptions, option
+from hwloop.training.options import WithOptions, option, real_number
 from hwloop.training.rules import LocalRule, StageRows
 from hwloop.training.schedules import Fit, Schedule
 from hwloop.training.state import TrainingState, named
 
 Carry = Callable[[Tensor | None, Tensor], Tensor | None]
-MAP_SHARE = Range("be above 0 and at most 1", lambda value: not isinstance(value, bool) and 0 < value <= 1)
+MAP_SHARE = real_number("be above 0 and at most 1", lambda value: not isinstance(value, bool) and 0 < value <= 1)
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def show_evidence(evidence: Evidence, console: Console) -> None:
     title = Text(f"{evidence.config.name}, {evidence.regime}, {_seeds(evidence)}", style="bold")
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
     with_regime = console.width >= WIDE
-    table.add_column("method", no_wrap=True)
+    table.add_column("method")  # wraps where the figures, which are never cut, leave no room
     if with_regime:
         table.add_column("regime", style="dim", no_wrap=True)
     for column in evidence.columns:

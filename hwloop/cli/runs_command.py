@@ -17,6 +17,7 @@ from hwloop.cli.console import moment, plain, recorded_console, size
 
 if TYPE_CHECKING:
     from hwloop.runs import RunSummary, Verification
+    from hwloop.runs.verification import Measured
 
 DAMAGED = 3  # the exit code of hwloop verify
 
@@ -82,11 +83,12 @@ def _show_runs(runs: Sequence[RunSummary], folder: Path) -> None:
         recorded_console(stderr=True).print(f"no runs in {folder}; hwloop run makes one")
         return
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    for heading in ("name", "state", "started"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("rows", "test accuracy"):
+    table.add_column("name", overflow="fold")  # what wraps on a narrow terminal, so that no figure is cut
+    table.add_column("state", no_wrap=True)
+    table.add_column("started", min_width=10)
+    for heading in ("rows", "test\naccuracy"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("device")
+    table.add_column("device", overflow="fold", min_width=10)
     for run in runs:
         table.add_row(
             plain(run.name),
@@ -115,7 +117,11 @@ def _show_verification(found: Verification) -> None:
     out = recorded_console()
     out.print(f"{plain(found.folder)}: {_state(found)}", style="bold", soft_wrap=True)
     if any(journal.measured for journal in found.journals):
-        out.print(_measured(found))
+        is_wide = out.width >= WIDE
+        out.print(_measured(found, with_device=is_wide))
+        for journal in () if is_wide else found.journals:
+            for identity in dict.fromkeys(_identity(kind) for kind in journal.measured):
+                out.print(f"{plain(journal.name)} measured with {identity}", soft_wrap=True)
     for journal in found.journals:
         notes = ", ".join(f"{count} {plain(kind)}" for kind, count in journal.notes.items()) or "none"
         out.print(
@@ -146,21 +152,30 @@ def _state(found: Verification) -> str:
     return f"{found.state.state} since {moment(found.state.since_seconds)}{detail}"
 
 
-def _measured(found: Verification) -> Table:
+# Columns of a terminal that has room for a device's identity beside its rows; on another it stands below them.
+WIDE = 120
+
+
+def _identity(kind: Measured) -> str:
+    return plain(kind.identity) or f"unknown, settings {plain(kind.settings)}"
+
+
+def _measured(found: Verification, with_device: bool) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("journal", no_wrap=True)
-    table.add_column("device")
+    table.add_column("journal", overflow="fold")
+    if with_device:
+        table.add_column("device", overflow="fold")
     table.add_column("purpose", no_wrap=True)
     for heading in ("rows", "calls"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("first", "last"):
-        table.add_column(heading, no_wrap=True)
+    for heading in ("first", "last"):  # the time stands below the date where there is no room beside it
+        table.add_column(heading, min_width=10)
     table.add_column("device\nseconds", justify="right", no_wrap=True)
     for journal in found.journals:
         for kind in journal.measured:
             table.add_row(
                 plain(journal.name),
-                plain(kind.identity) or f"unknown, settings {plain(kind.settings)}",
+                *([_identity(kind)] if with_device else []),
                 plain(kind.purpose),
                 f"{kind.rows:,}",
                 f"{kind.calls:,}",

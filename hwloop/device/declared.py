@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, get_origin
 
 from hwloop.device.base import Device
 from hwloop.device.settings import flag, one_of, real_number, whole_number
 
 NOTHING: Any = inspect.Parameter.empty
+CLASS_VARIABLE = re.compile(r"""["']?(\w+\.)*(ClassVar|Final)\b""")
 
 
 @dataclass(frozen=True)
@@ -28,17 +30,31 @@ class DeclaredSetting:
         where it is the default.
     quiet
         The value without noise and drift; :data:`NOTHING` where it has no part in them.
+    or_none
+        ``None`` passes unchecked although it is not the default, as the setting of a base class has it.
     """
 
     default: Any
     check: Callable[[str, Any], Any] | None = None
     quiet: Any = NOTHING
+    or_none: bool = False
 
     def checked(self, name: str, value: Any) -> Any:
         """The value that is used."""
-        if self.check is None or (value is None and self.default is None):
+        if self.check is None or (value is None and self._takes_none):
             return value
         return self.check(name, value)
+
+    @property
+    def _takes_none(self) -> bool:
+        return self.or_none or self.default is None
+
+    def over(self, base: DeclaredSetting) -> DeclaredSetting:
+        """The same setting, with the check and the quiet value of ``base`` where it has none of its own."""
+        quiet = base.quiet if self.quiet is NOTHING else self.quiet
+        if self.check is not None:
+            return replace(self, quiet=quiet)
+        return replace(self, check=base.check, quiet=quiet, or_none=base._takes_none)
 
 
 def real(default: Any, low: float = -math.inf, high: float = math.inf, *, quiet: Any = NOTHING) -> Any:
@@ -67,18 +83,69 @@ def noise(default: Any = 0.0, *, quiet: Any = 0.0) -> Any:
     return DeclaredSetting(default, quiet=quiet)
 
 
-def declared_in(cls: type) -> dict[str, Any]:
-    """The settings, and groups of settings, that a class's own body declares, in their order.
+def annotated_in(cls: type, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that a class's own body gives to settings and groups of settings, in their order.
 
-    These are its annotated names with a value, but for class variables and names that begin with ``_``.
+    These are its annotated names with a value, but for class variables, constants, names that begin with ``_``,
+    and what the base classes have as attributes that are no settings.
+
+    Parameters
+    ----------
+    known
+        The settings and groups of the base classes.
     """
-    hints = inspect.get_annotations(cls)
-    names = [n for n, hint in hints.items() if not n.startswith("_") and not str(hint).startswith("ClassVar")]
-    return {name: _as_declared(cls.__dict__[name]) for name in names if name in cls.__dict__}
+    found: dict[str, Any] = {}
+    for name, hint in inspect.get_annotations(cls).items():
+        if name.startswith("_") or name not in cls.__dict__ or _is_class_variable(hint):
+            continue
+        value = cls.__dict__[name]
+        if name in known or not _is_attribute(cls, name):
+            found[name] = value
+        elif _is_declared(value):
+            raise TypeError(
+                f"{cls.__name__} declares a setting {name}, but its base class has an attribute of that name, "
+                "which is no setting; give the setting another name"
+            )
+    return found
 
 
-def _as_declared(value: Any) -> Any:
-    return value if isinstance(value, DeclaredSetting | SettingsGroup) else DeclaredSetting(value)
+def _is_class_variable(hint: Any) -> bool:
+    if isinstance(hint, str):
+        return CLASS_VARIABLE.match(hint) is not None
+    return any(kind is known for kind in (hint, get_origin(hint)) for known in (ClassVar, Final))
+
+
+def _is_attribute(cls: type, name: str) -> bool:
+    """Whether a base class has, or announces, an attribute of that name."""
+    for base in cls.__mro__[1:]:
+        if not issubclass(base, Device | SettingsGroup):
+            continue
+        hint = inspect.get_annotations(base).get(name)
+        announced = hint is not None and (issubclass(DeclaredDevice, base) or _is_class_variable(hint))
+        if announced or name in base.__dict__:
+            return True
+    return False
+
+
+def _is_declared(value: Any) -> bool:
+    return isinstance(value, DeclaredSetting | SettingsGroup)
+
+
+def _declared(cls: type, values: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings and groups of the values that a class gives them; its base has the settings ``known``."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        setting = value if _is_declared(value) else DeclaredSetting(value)
+        if isinstance(setting, DeclaredSetting):
+            if type(setting.default).__hash__ is None:
+                raise TypeError(
+                    f"{cls.__name__}: the default of {name} is a {type(setting.default).__name__}, which all "
+                    "objects would share and could change; declare None or a tuple, and make it in _set_up"
+                )
+            if name in known:
+                setting = setting.over(known[name])
+        found[name] = setting
+    return found
 
 
 class SettingsGroup:
@@ -94,7 +161,7 @@ class SettingsGroup:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        declared = {**cls.declared, **declared_in(cls)}
+        declared = {**cls.declared, **_declared(cls, annotated_in(cls, cls.declared), cls.declared)}
         cls.declared = {name: setting for name, setting in declared.items() if name not in cls.without}
 
     def __init__(self, **given: Any) -> None:
@@ -123,6 +190,8 @@ class Declarations:
         self.settings: dict[str, DeclaredSetting] = {}
         for name, entry in self.entries.items():
             self.settings |= entry.settings() if isinstance(entry, SettingsGroup) else {name: entry}
+        # A setting that stands by itself as well as in a group has the default that it has by itself.
+        self.settings |= {name: entry for name, entry in entries.items() if isinstance(entry, DeclaredSetting)}
         parameters = [_parameter(name, setting.default) for name, setting in self.settings.items()]
         self.signature = inspect.Signature([_parameter("self", NOTHING), *parameters])
 
@@ -160,26 +229,40 @@ class DeclaredDevice(Device):
     one of :func:`real` and its like, or a :class:`SettingsGroup`. The constructor takes them by name, checks them,
     puts them into attributes and calls :meth:`_set_up`; ``_settings`` has them as they were given. The settings of
     a base class come after the class's own where that is ``shared`` by different devices, else before. The
-    signature follows from the declarations.
+    signature follows from the declarations. One of a base class that gets another default keeps its check and its
+    quiet value.
+
+    A subclass may write its constructor instead. It, and what derives from it, declares no settings: nobody would
+    hand them to it.
     """
 
     declarations: ClassVar[Declarations] = Declarations({})
     rows_measured: int
     _shared: ClassVar[bool] = True
+    _generated: ClassVar[bool] = False
     _settings: dict[str, Any]
 
     def __init_subclass__(cls, *, shared: bool = False, **kwargs: Any) -> None:
-        base = cls.__base__
-        assert base is not None
-        assert issubclass(base, DeclaredDevice)
-        own, inherited = declared_in(cls), base.declarations.entries
-        if base._shared:
+        bases = [base for base in cls.__mro__[1:] if issubclass(base, DeclaredDevice)]
+        inherited: dict[str, Any] = {}
+        for base in bases:
+            inherited = {**inherited, **{n: e for n, e in base.declarations.entries.items() if n not in inherited}}
+        known = Declarations(inherited).settings
+        values = annotated_in(cls, {**inherited, **known})
+        writer = _constructor_writer(cls)
+        if writer is None:
+            own = _declared(cls, values, known)
+        else:
+            own = {}
+            _refuse_settings(cls, writer, values, known)
+        if bases[0]._shared:
             inherited = {name: entry for name, entry in inherited.items() if name not in own}
             cls.declarations = Declarations({**own, **inherited})
         else:
             cls.declarations = Declarations({**inherited, **own})
         cls._shared = shared
-        if "__init__" not in cls.__dict__:
+        cls._generated = writer is None
+        if writer is None:
             cls.__init__ = _constructor(cls, cls.declarations)  # type: ignore[method-assign]
         super().__init_subclass__(**kwargs)
 
@@ -200,6 +283,30 @@ class DeclaredDevice(Device):
     @abstractmethod
     def _set_up(self) -> None:
         """Make everything of the settings, which are attributes now, ``spec`` among it."""
+
+
+def _constructor_writer(cls: type[DeclaredDevice]) -> type | None:
+    """The class whose handwritten constructor builds ``cls``; ``None`` where it is to be generated."""
+    for base in cls.__mro__:
+        if base is DeclaredDevice or base.__dict__.get("_generated", False):
+            return None
+        if "__init__" in base.__dict__:
+            return base
+    return None
+
+
+def _refuse_settings(cls: type, writer: type, values: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Refuse the settings of a class that no generated constructor takes.
+
+    Beside a constructor an annotated name with a plain value is an attribute like any other.
+    """
+    lost = [n for n, value in values.items() if writer is not cls or n in known or _is_declared(value)]
+    if lost:
+        raise TypeError(
+            f"{cls.__name__} declares the settings {', '.join(lost)}, but {writer.__name__}.__init__ is written "
+            "by hand and takes no declared settings; let it take them as parameters, annotate what belongs to the "
+            "class as ClassVar, or write _set_up in place of that constructor"
+        )
 
 
 def _constructor(cls: type[DeclaredDevice], declarations: Declarations) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -14,7 +15,7 @@ import numpy as np
 
 from hwloop.device.checks import checked_stimuli, copy_readings
 from hwloop.device.description import ConstructorArguments, DeviceDescription, constructor_arguments
-from hwloop.device.hold import LiveSettings, asking, called, closing, guard, look, opening
+from hwloop.device.hold import LiveSettings, asking, called, closing, guard, look_between_calls, opening
 from hwloop.device.plain_value import UNDESCRIBED, qualified
 from hwloop.device.spec import DeviceSpec, Float64Array, RowHandling
 from hwloop.errors import DeviceDisconnected, DeviceError, DeviceTimeout, HwloopError
@@ -92,6 +93,7 @@ class Device(ABC):
     def _note_arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         object.__setattr__(self, "_built_from_arguments", constructor_arguments(self, type(self), args, kwargs))
         object.__setattr__(self, "_bases_built_from", {})
+        _see_constructors(type(self))
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -199,7 +201,7 @@ class Device(ABC):
             for key, value in made.settings.items()
             if settings.get(key) != value
         }
-        look(self)
+        look_between_calls(self)
         changed = {} if self._live_settings is None else self._live_settings.changed
         return settings | given | {name.lstrip("_"): value for name, value in changed.items()}
 
@@ -393,10 +395,61 @@ def _noting_base(cls: type[Device], constructor: Any) -> Any:
             if made is not None:
                 object.__setattr__(self, "_bases_built_from", {**self._bases_built_from, cls.__name__: made})
         constructor(self, *args, **kwargs)
-        if type(self).__init__ is noting and self._built_from_arguments is not None:
-            object.__setattr__(self, "_live_settings", LiveSettings(self, self._built_from_arguments.names))
+        _constructed(self, noting)
 
+    noting.__dict__[_SEEN] = True
     return noting
+
+
+def _constructed(device: Device, constructor: Any) -> None:
+    """Watch the settings of a device from the end of its own class's constructor on."""
+    if type(device).__init__ is constructor:
+        names = _watched_names(device)
+        object.__setattr__(device, "_live_settings", LiveSettings(device, names, Device.__dict__.keys()))
+
+
+def _watched_names(device: Device) -> list[str]:
+    """The arguments of every constructor that it has, its own and those of base classes, given or by default."""
+    made = [device._built_from_arguments, *device._bases_built_from.values()]
+    names = dict.fromkeys(name for each in made if each is not None for name in each.names)
+    for base in type(device).__mro__:
+        if inspect.isfunction(base.__dict__.get("__init__")):
+            names |= dict.fromkeys(list(inspect.signature(base.__dict__["__init__"]).parameters)[1:])
+    kept = device.all_harmless_settings().keys() | type(device).self_described
+    return [name for name in names if name not in kept]
+
+
+def _see_constructors(cls: type[Device]) -> None:
+    """See the end of constructors that a class got later, as of a dataclass, or from a base that is no device."""
+    for base in cls.__mro__:
+        if base is Device or not issubclass(base, Device):
+            continue
+        own = base.__dict__.get("__init__")
+        home = next(each for each in base.__mro__ if "__init__" in each.__dict__)
+        if own is None and home is not object and not issubclass(home, Device):
+            base.__init__ = _ending(base, home.__dict__["__init__"], of_mixin=True)  # type: ignore[method-assign]
+        elif inspect.isfunction(own) and not _is_seen(own):
+            base.__init__ = _ending(base, own, of_mixin=False)  # type: ignore[method-assign]
+
+
+def _ending(cls: type[Device], constructor: Any, of_mixin: bool) -> Any:
+    @functools.wraps(constructor)
+    def ending(self: Device, *args: Any, **kwargs: Any) -> None:
+        if of_mixin:
+            super(cls, self).__init__(*args, **kwargs)  # another class may stand between the two
+        else:
+            constructor(self, *args, **kwargs)
+        _constructed(self, ending)
+
+    ending.__dict__[_SEEN] = True
+    return ending
+
+
+def _is_seen(constructor: Any) -> bool:
+    return _SEEN in constructor.__dict__
+
+
+_SEEN = "_its_end_is_seen"
 
 
 def _noting_arguments(new: Any) -> Any:

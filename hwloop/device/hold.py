@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 import inspect
 import math
 import os
 import threading
 import time
+import types
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from hwloop.device.plain_value import PlainValues
+from hwloop.device.plain_value import PlainValues, undescribed
 from hwloop.device.spec import DeviceSpec
 from hwloop.errors import BadReading, DeviceChanged, DeviceError
 
@@ -211,11 +214,11 @@ class Hold:
 
 
 class _ThisThread(threading.local):
-    """State of this thread: whom it works for, how many device calls it is in, whether one may change devices."""
+    """State of this thread: whom it works for, how many device calls it is in, which devices they may change."""
 
     holder: Holder | None = None
     calls = 0
-    changing = False
+    changing: set[int] | None = None  # the devices that were looked at since it is in a call; None outside of any
 
 
 _this_thread = _ThisThread()
@@ -261,20 +264,42 @@ def working_for(holder: Holder | None) -> Iterator[None]:
 
 @contextmanager
 def changing_itself(device: HeldDevice, inside: Sequence[HeldDevice]) -> Iterator[list[HeldDevice]]:
-    """A call of a device, within which it may change itself and those ``inside`` of it; gives all of them."""
-    within = _this_thread.changing
+    """A call of a device, within which it may change itself and those ``inside`` of it; gives all of them.
+
+    Each is looked at once, when the first call begins that may change it: what was changed before is noticed,
+    whatever call comes first.
+    """
+    before = _this_thread.changing
+    looked = _this_thread.changing = set() if before is None else before
     every = [device, *_all_inside(inside, (device,))]
-    if not within:
-        for each in every:
-            look(each)
-    _this_thread.changing = True
     try:
+        for each in every:
+            if id(each) not in looked:
+                looked.add(id(each))
+                look(each)
         yield every
     finally:
-        _this_thread.changing = within
+        _this_thread.changing = before
         for each in every:
             if each._live_settings is not None:
                 each._live_settings.settle(each)
+
+
+def changing_in_passing(device: HeldDevice, step: Callable[[], T]) -> T:
+    """Take a step of a device that is no measurement, such as its ``progress()``: what it changes is its state.
+
+    Not while another thread is in a call of the device, which alone knows what has changed.
+    """
+    if device._live_settings is None or id(device) in (_this_thread.changing or ()):
+        return step()
+    lock = hold_of(device).lock
+    if not lock.acquire(blocking=False):
+        return step()
+    try:
+        with changing_itself(device, device.devices_inside):
+            return step()
+    finally:
+        lock.release()
 
 
 def handed_on(step: Callable[[], T]) -> Callable[[], T]:
@@ -369,59 +394,93 @@ class LiveSettings:
     """Notices settings that are changed on a device after it was built, such as ``device.gain = 5.0``.
 
     It compares the attributes that bear the name of a constructor's argument, with or without an underscore:
-    numbers and text by value, arrays by which object they are. What changes them within a call of the device
-    (``open``, ``close``, ``identify``, ``measure``) is its own state. What changes them between two calls has
-    changed a setting, and is part of the device's description from then on.
+    numbers, text and what is made of them by value, arrays by which object they are. What changes them within a
+    call of the device, by whatever method of :class:`hwloop.Device`, is its own state. What changes them between
+    two calls has changed a setting, and is part of the device's description from then on.
 
     Attributes
     ----------
     changed
-        The settings that are others than when the device was built, as plain values by attribute.
+        The settings that were changed and not put back, as plain values by attribute.
     """
 
-    def __init__(self, device: HeldDevice, names: Iterable[str]) -> None:
-        self._names = tuple(place for name in names for place in (name, f"_{name}"))
-        self._built = self._last = self._now(device)
+    def __init__(self, device: HeldDevice, names: Iterable[str], kept: Collection[str] = ()) -> None:
+        places = dict.fromkeys(place for name in names for place in (name, f"_{name}"))
+        self._names = tuple(name for name in places if name not in kept)
+        self._slots = tuple(name for name in self._names if _is_slot(type(device), name))
+        self._last = self._now(device)
+        self._before: dict[str, Any] = {}  # what a changed setting was
+        self._set_to: dict[str, Any] = {}
+        self._times_over: dict[str, int] = {}
         self.changed: dict[str, Any] = {}
 
     def _now(self, device: HeldDevice) -> dict[str, Any]:
         values = vars(device)
+        if self._slots:
+            values = values | {name: getattr(device, name, _ABSENT) for name in self._slots}
         return {name: values[name] for name in self._names if isinstance(values.get(name, _ABSENT), WATCHED)}
 
     def look(self, device: HeldDevice) -> None:
         """Take down what has changed since the last call."""
         now = self._now(device)
         for name in now.keys() | self._last.keys():
-            value = now.get(name, _ABSENT)
-            if _same(value, self._last.get(name, _ABSENT)):
+            value, last = now.get(name, _ABSENT), self._last.get(name, _ABSENT)
+            if _same(value, last):
                 continue
-            if _same(value, self._built.get(name, _ABSENT)):
-                self.changed.pop(name, None)
-            else:
-                self.changed[name] = "deleted" if value is _ABSENT else PlainValues().of(value)
+            if name in self.changed and _same(value, self._before[name]):
+                del self.changed[name], self._before[name]
+                self._times_over.pop(name, None)
+                continue
+            if name in self.changed and not _same(last, self._set_to[name]):  # the device had moved it meanwhile
+                self._times_over[name] = self._times_over.get(name, 0) + 1
+            self._before.setdefault(name, last)
+            self._set_to[name] = value
+            self.changed[name] = "deleted" if value is _ABSENT else PlainValues().of(value)
         self._last = now
+
+    def told_apart(self) -> dict[str, Any]:
+        """What was changed, so that one that is set over the device's own value is told from one that stayed."""
+        over = {name: f"{self.changed[name]}, once more ({times})" for name, times in self._times_over.items()}
+        return self.changed | over
 
     def settle(self, device: HeldDevice) -> None:
         """What a call of the device has changed is its own state."""
         self._last = self._now(device)
 
 
-WATCHED = (bool, int, float, str, type(None), np.generic, np.ndarray)
+PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
+CALLED = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial, np.ufunc, type)
+WATCHED = (*PLAIN, *CALLED, np.ndarray, tuple, list, dict, set, frozenset, enum.Enum, PurePath)
 _ABSENT = object()
 
 
 def _same(value: Any, other: Any) -> bool:
+    if value is other:
+        return True
     if isinstance(value, np.ndarray) or isinstance(other, np.ndarray):
-        return value is other
-    return bool(value == other or (value != value and other != other))  # not-a-number is itself
+        return False
+    if isinstance(value, PLAIN) and isinstance(other, PLAIN):
+        return bool(value == other or (value != value and other != other))  # not-a-number is itself
+    if value is _ABSENT or other is _ABSENT:
+        return False
+    mine, theirs = PlainValues().of(value), PlainValues().of(other)
+    return bool(mine == theirs) and not any(undescribed(mine))
+
+
+def _is_slot(kind: type[Any], name: str) -> bool:
+    return isinstance(inspect.getattr_static(kind, name, None), types.MemberDescriptorType)
 
 
 def look(device: HeldDevice) -> None:
     """Take down what was changed on a device since its last call."""
     if device._live_settings is not None:
         device._live_settings.look(device)
-    elif device._built_from_arguments is not None:  # such as a dataclass's constructor, whose end is not seen
-        object.__setattr__(device, "_live_settings", LiveSettings(device, device._built_from_arguments.names))
+
+
+def look_between_calls(device: HeldDevice) -> None:
+    """Take it down, unless this thread is in a call that changes the device."""
+    if id(device) not in (_this_thread.changing or ()):
+        look(device)
 
 
 def _all_inside(devices: Sequence[HeldDevice], above: tuple[HeldDevice, ...]) -> Iterator[HeldDevice]:
@@ -436,7 +495,7 @@ def _settings_changed(devices: Sequence[HeldDevice]) -> dict[str, Any]:
     for number, each in enumerate(devices):
         if each._live_settings is not None:
             place = f"{type(each).__name__}{number or ''}."
-            found |= {place + name.lstrip("_"): value for name, value in each._live_settings.changed.items()}
+            found |= {place + name.lstrip("_"): value for name, value in each._live_settings.told_apart().items()}
     return found
 
 
@@ -470,19 +529,43 @@ def asking(method: Callable[[Any], str]) -> Callable[[Any], str]:
     def identify(self: HeldDevice, *arguments: Any, **options: Any) -> str:
         hold = hold_of(self)
         refuse_fork(hold.process, type(self).__name__)
-        with hold.lock, changing_itself(self, ()):
+        with hold.lock, changing_itself(self, self.devices_inside if self._live_settings is not None else ()):
             return method(self, *arguments, **options)
 
     return identify
 
 
-GUARDS: dict[str, Callable[[Method], Method]] = {"open": opening, "close": closing, "identify": asking}
+def passing(method: Method) -> Method:
+    """Guard a method that measures nothing: what it changes on the device is the device's own state."""
+
+    @functools.wraps(method)
+    def passing(self: HeldDevice, *arguments: Any, **options: Any) -> Any:
+        return changing_in_passing(self, lambda: method(self, *arguments, **options))
+
+    return passing
+
+
+IN_PASSING = (
+    *("unit", "versions", "described_settings", "position", "pull_back"),
+    *("progress", "resume", "continue_from", "stood"),
+)
+GUARDS: dict[str, Callable[[Method], Method]] = {
+    "open": opening,
+    "close": closing,
+    "identify": asking,
+    **dict.fromkeys(IN_PASSING, passing),
+}
+PROPERTIES = ("spec", "handling", "reproducible", "simulated")
 
 
 def guard(kind: type[Any], guarded_bases: type[Any]) -> None:
     """Put the guards around what a class defines of its own, or takes from a base that is no device."""
     for name, guarded in GUARDS.items():
-        home = next(base for base in kind.__mro__ if name in base.__dict__)
-        method = home.__dict__[name]
+        home = next((base for base in kind.__mro__ if name in base.__dict__), guarded_bases)
+        method = home.__dict__.get(name)
         if inspect.isfunction(method) and (home is kind or not issubclass(home, guarded_bases)):
             setattr(kind, name, guarded(method))
+    for name in PROPERTIES:
+        found = kind.__dict__.get(name)
+        if type(found) is property and found.fget is not None:
+            setattr(kind, name, property(passing(found.fget), found.fset, found.fdel, found.__doc__))

@@ -108,7 +108,9 @@ class IdentityCheck:
         if settings != self._settings:
             names = [name for name in settings | self._settings if settings.get(name) != self._settings.get(name)]
             raise self._changed(
-                "; ".join(f"{name} was set to {settings.get(name, 'what it was built with')}" for name in names)
+                "; ".join(f"{name} was set to {settings.get(name, 'what it was before')}" for name in names)
+                + " (or, if the driver keeps its state in that attribute, give the attribute another name than "
+                "the argument)"
             )
         self.is_in_doubt = False
         if self._asking_seconds <= FROM_MEMORY_SECONDS:

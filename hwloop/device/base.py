@@ -363,6 +363,8 @@ def _copied(device: Device, duplicate: Callable[[Any], Any], memo: dict[int, Any
         restore(state)
     else:
         twin.__dict__.update(state or {})
+    if device._live_settings is not None and twin._live_settings is device._live_settings:
+        object.__setattr__(twin, "_live_settings", device._live_settings.copy())
     return twin
 
 

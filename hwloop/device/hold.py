@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import functools
 import inspect
@@ -442,6 +443,13 @@ class LiveSettings:
         """What was changed, so that one that is set over the device's own value is told from one that stayed."""
         over = {name: f"{self.changed[name]}, once more ({times})" for name, times in self._times_over.items()}
         return self.changed | over
+
+    def copy(self) -> LiveSettings:
+        """The same, for a copy of the device, whose settings are changed apart from now on."""
+        twin = copy.copy(self)
+        for name in ("_before", "_set_to", "_times_over", "changed"):
+            setattr(twin, name, dict(getattr(self, name)))
+        return twin
 
     def settle(self, device: HeldDevice) -> None:
         """What a call of the device has changed is its own state."""

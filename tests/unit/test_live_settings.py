@@ -94,6 +94,21 @@ def test_private_attributes_none_and_copies():
     assert hold_of(device).settings_changed == {}
 
 
+def test_settings_of_a_shallow_copy_are_its_own():
+    class Simulated(Amplifier):
+        simulated = True
+
+    device = Simulated(2.0)
+    copied = copy.copy(device)
+    copied.gain = 5.0
+    with Session(device) as session:
+        for k in range(3):
+            copied.measure(ROWS)
+            session.measure(ROWS / (k + 1))
+    assert hold_of(device).settings_changed == {}
+    assert hold_of(copied).settings_changed == {"Simulated.gain": 5}
+
+
 class Matrix(Device):
     """Holds an array, and turns its own gain up in a call."""
 

@@ -273,11 +273,11 @@ def changing_itself(device: HeldDevice, inside: Sequence[HeldDevice]) -> Iterato
     before = _this_thread.changing
     looked = _this_thread.changing = set() if before is None else before
     every = [device, *_all_inside(inside, (device,))]
+    first = [each for each in every if id(each) not in looked]
+    looked.update(map(id, first))
     try:
-        for each in every:
-            if id(each) not in looked:
-                looked.add(id(each))
-                look(each)
+        for each in first:
+            look(each)
         yield every
     finally:
         _this_thread.changing = before
@@ -419,13 +419,16 @@ class LiveSettings:
         values = vars(device)
         if self._slots:
             values = values | {name: getattr(device, name, _ABSENT) for name in self._slots}
-        return {name: values[name] for name in self._names if isinstance(values.get(name, _ABSENT), WATCHED)}
+        return {name: values[name] for name in self._names if name in values}
 
     def look(self, device: HeldDevice) -> None:
         """Take down what has changed since the last call."""
         now = self._now(device)
         for name in now.keys() | self._last.keys():
             value, last = now.get(name, _ABSENT), self._last.get(name, _ABSENT)
+            if value is last:
+                continue
+            value, last = _if_watched(value), _if_watched(last)
             if _same(value, last):
                 continue
             if name in self.changed and _same(value, self._before[name]):
@@ -460,6 +463,10 @@ PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
 CALLED = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial, np.ufunc, type)
 WATCHED = (*PLAIN, *CALLED, np.ndarray, tuple, list, dict, set, frozenset, enum.Enum, PurePath)
 _ABSENT = object()
+
+
+def _if_watched(value: Any) -> Any:
+    return value if isinstance(value, WATCHED) else _ABSENT
 
 
 def _same(value: Any, other: Any) -> bool:

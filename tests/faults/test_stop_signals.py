@@ -219,10 +219,17 @@ def test_the_first_signal_lets_the_rows_in_flight_finish(lab, number):
 PAIRS = [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGTERM), (signal.SIGHUP, signal.SIGINT)]
 
 
+# Every pair of signals ends a bare device; wrappers take no notice of which it was.
+ENDED = [(pair, kind, "bare") for pair in PAIRS for kind in ("waking", "deaf")]
+ENDED += [(PAIRS[0], kind, "wrapped") for kind in ("waking", "deaf")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("device", ["bare", "wrapped"])
-@pytest.mark.parametrize("kind", ["waking", "deaf"])
-@pytest.mark.parametrize("signals", PAIRS, ids=lambda pair: "-".join(n.name for n in pair))
+@pytest.mark.parametrize(
+    ("signals", "kind", "device"),
+    ENDED,
+    ids=["-".join([*(n.name for n in pair), kind, device]) for pair, kind, device in ENDED],
+)
 def test_the_second_signal_ends_it_within_a_second(lab, whole_runs, device, kind, signals):
     whole = whole_runs(device)
     process = lab.start("run", f"{device}-run.toml", "--out", "stopped", wait=f"{kind}:10")

@@ -69,7 +69,7 @@ def test_its_report_holds_table_plot_and_refusals(small_arena):
     for text in ("Standings", "data:image/png;base64,", "needs 4 rows a sample", "phyll", "linear softmax"):
         assert text in page
     table = (folder / "table.md").read_text(encoding="utf-8")
-    assert table.count("\n| ") == 3 + len(standings.reference_methods)
+    assert table.count("\n| ") == 3 + len(standings.reference_names)
     assert json.loads((folder / "arena-result.json").read_text(encoding="utf-8"))["entries"]
 
 

@@ -87,7 +87,7 @@ def test_a_device_that_dies_in_a_cell_is_asked_for_the_rest_alone(rig, monkeypat
     found = run_arena(settings("arena_rig:Rig"), rig / "stopped")
     assert measured(rig) == rows_kept(rig / "stopped") == needed
     assert [entry.score for entry in found.entries] == [entry.score for entry in whole.entries]
-    for method in whole.reference_methods:
+    for method in whole.reference_names:
         assert found.reference(method) == whole.reference(method)
 
 

@@ -149,6 +149,12 @@ class Score:
     def __getitem__(self, key: str) -> float:
         return self.figures[key]
 
+    def __getattr__(self, key: str) -> float:
+        """A figure by the key of its column, as in ``score.accuracy``."""
+        if key != "figures" and key in self.figures:  # a copy asks before it has any
+            return self.figures[key]
+        raise AttributeError(f"no column {key!r}")
+
     def as_dict(self) -> dict[str, float]:
         """Plain numbers, for a file."""
         return dict(self.figures)

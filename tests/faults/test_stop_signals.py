@@ -219,24 +219,17 @@ def test_the_first_signal_lets_the_rows_in_flight_finish(lab, number):
 PAIRS = [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGTERM), (signal.SIGHUP, signal.SIGINT)]
 
 
-# Every pair of signals ends a bare device; wrappers take no notice of which it was.
-ENDED = [(pair, kind, "bare") for pair in PAIRS for kind in ("waking", "deaf")]
-ENDED += [(PAIRS[0], kind, "wrapped") for kind in ("waking", "deaf")]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("signals", "kind", "device"),
-    ENDED,
-    ids=["-".join([*(n.name for n in pair), kind, device]) for pair, kind, device in ENDED],
-)
+@pytest.mark.parametrize("device", ["bare", "wrapped"])
+@pytest.mark.parametrize("kind", ["waking", "deaf"])
+@pytest.mark.parametrize("signals", PAIRS, ids=lambda pair: "-".join(n.name for n in pair))
 def test_the_second_signal_ends_it_within_a_second(lab, whole_runs, device, kind, signals):
     whole = whole_runs(device)
     process = lab.start("run", f"{device}-run.toml", "--out", "stopped", wait=f"{kind}:10")
     lab.wait_until(process, lambda: "blocked" in lab.said())
     seconds, error = stop(process, *signals)
     assert process.returncode == 130, error
-    assert seconds < 5.0  # a second on an idle machine; the call in flight lasts a minute
+    assert seconds < 1.0
     assert lab.said()[lab.said().index("blocked") + 1] == "safe"
     assert "on" not in lab.said()[2:]  # no wrapper opened it behind our back
     assert RESUME in error
@@ -267,7 +260,7 @@ def test_the_second_signal_waits_for_no_computation(lab):
     time.sleep(0.5)  # it is in the library by now, for a minute
     seconds, error = stop(process, signal.SIGINT, signal.SIGTERM)
     assert process.returncode == 130, error
-    assert seconds < 5.0  # as above
+    assert seconds < 1.0
     assert lab.said()[:3] == ["on", "computing", "safe"]
     assert lab.state("stopped") == "interrupted"
     assert error.splitlines()[-1] == "hwloop: interrupted at once, kept in stopped; " + RESUME

@@ -52,7 +52,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _is_exhaustive(item):
-    return item.get_closest_marker("exhaustive") is not None and item.get_closest_marker("slow") is not None
+    slow = [mark for mark in item.iter_markers("slow") if not mark.kwargs.get("daily")]
+    return item.get_closest_marker("exhaustive") is not None and bool(slow)
 
 
 DEVICE_SETTINGS = "0123456789abcdef"

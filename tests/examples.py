@@ -16,12 +16,18 @@ def examples(count: int, **more: Any) -> settings:
     return settings(max_examples=max(1, round(count * settings().max_examples / OF_A_PROPERTY)), **more)
 
 
-def each_row(table: Iterable[Any], *fast: Any) -> list[Any]:
-    """Parameters for every row of a table, tuples for several; those not in ``fast`` run among the slow tests."""
-    rows = list(table)
+def each_row(table: Iterable[Any], *fast: Any, daily: Iterable[Any] = ()) -> list[Any]:
+    """Parameters for every row of a table, tuples for several; those not in ``fast`` run among the slow tests.
+
+    Of an exhaustive module .ci/run takes the ``daily`` ones every day, not a tenth of them.
+    """
+    rows, daily = list(table), list(daily)
     unknown = [row for row in fast if row not in rows]
     assert not unknown, f"not in the table: {unknown}"
+    marks = {True: pytest.mark.slow(daily=True), False: pytest.mark.slow}
     return [
-        pytest.param(*(row if isinstance(row, tuple) else (row,)), marks=[] if row in fast else pytest.mark.slow)
+        pytest.param(
+            *(row if isinstance(row, tuple) else (row,)), marks=[] if row in fast else marks[row in daily]
+        )
         for row in rows
     ]

@@ -14,9 +14,9 @@ from hwloop.registry import TRAINERS, accepted_settings
 CLASSES = 3
 
 
-def each_trainer(*always: str) -> list[Any]:
-    """Parameters for all registered trainers; those not named run among the slow tests."""
-    return each_row(TRAINERS.entries(), *always)
+def each_trainer(*always: str, daily: bool = False) -> list[Any]:
+    """Parameters for all registered trainers; those not named run among the slow tests, see :func:`each_row`."""
+    return each_row(TRAINERS.entries(), *always, daily=TRAINERS.entries() if daily else ())
 
 
 def options(name: str, **wanted: Any) -> dict[str, Any]:

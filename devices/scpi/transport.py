@@ -210,7 +210,7 @@ class StreamTransport(Transport):
             self._buffer += self._read(1, deadline, "nothing came")
 
     def receive_rest(self, deadline: Deadline) -> NoReturn:
-        """A stream has no end of message: see :func:`hwloop.devices.scpi.messages.read_endless`."""
+        """A stream has no end of message: see :func:`hwloop.devices.scpi.messages.read_blocks`."""
         raise NotImplementedError
 
     def receive_until_quiet(self, deadline: Deadline) -> bytes:

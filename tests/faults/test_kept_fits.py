@@ -91,7 +91,7 @@ def kept_in(error):
 
 
 @pytest.mark.parametrize("journal", [None, "mine"])
-@pytest.mark.parametrize("seed", each_row([1, None], 1))
+@pytest.mark.parametrize("seed", each_row([1, None], 1, daily=[None]))
 def test_a_time_out_loses_no_row(temporary_files, journal, seed):
     journal = journal and temporary_files / journal
     rig = Rig(fails_after=253)
@@ -208,7 +208,7 @@ def test_two_that_are_fitted_into_one_journal_at_once_keep_out_of_each_others_wa
     assert models[0].score(ROWS, LABELS) >= 0
 
 
-@pytest.mark.slow
+@pytest.mark.slow(daily=True)
 def test_copies_of_a_fitted_estimator_write_no_journal(temporary_files):
     model = classifier(Rig(), journal=temporary_files / "mine").fit(ROWS, LABELS)
     twin = copy.deepcopy(model)
@@ -250,7 +250,7 @@ def recurrence(session):
     return DigitalRecurrence(session, feedback_channels=6, seed=3)
 
 
-@pytest.mark.parametrize("same_session", each_row([True, False], False))
+@pytest.mark.parametrize("same_session", each_row([True, False], False, daily=[True]))
 @pytest.mark.parametrize("journal", [None, "mine"])
 @pytest.mark.parametrize(("reservoir", "rows", "steps"), [(loop, 60, 10), (recurrence, 6, 20)])
 def test_an_echo_state_network_loses_no_row_either(temporary_files, reservoir, rows, steps, journal, same_session):

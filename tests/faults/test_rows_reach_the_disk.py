@@ -371,7 +371,7 @@ class FailingDisk:
         return call
 
 
-@pytest.mark.parametrize("seed", each_row(range(300), *range(8)))
+@pytest.mark.parametrize("seed", each_row(range(300), *range(8), daily=range(25)))
 def test_no_acknowledged_row_is_lost_where_the_disk_fails_and_the_session_goes_on(tmp_path, monkeypatch, seed):
     rng = np.random.default_rng(seed)
     disk = FailingDisk(monkeypatch, rng)

@@ -126,8 +126,8 @@ def test_a_step_too_long_for_the_scatterers_is_refused_with_one_that_works(mediu
 def test_a_row_of_time_stepping_is_the_same_in_every_batch(medium):
     places = Places(points(medium, 2), points(medium, 5, seed=1), points(medium, 3, seed=2))
     stepping = ModalStepping(medium, places, Resistor(0.5), 20.0, 2e-5)
-    signals = np.random.default_rng(0).standard_normal((34, 20, 2))
+    signals = np.random.default_rng(0).standard_normal((50, 40, 2))
     together = stepping(signals)
     np.testing.assert_array_equal(
-        np.concatenate([stepping(signals[k : k + 1]) for k in (3, 31, 33)]), together[[3, 31, 33]]
+        np.concatenate([stepping(signals[k : k + 1]) for k in (3, 31, 49)]), together[[3, 31, 49]]
     )

@@ -150,7 +150,7 @@ def test_a_run_is_whole_at_every_moment_of_its_writing(run):
     writer.start()
     try:
         rows = []
-        for _ in range(25):
+        for _ in range(100):
             found = verify_run(run)
             assert found.is_whole, found.problems
             rows.append(found.journals[0].rows)

@@ -111,7 +111,7 @@ def assert_same(found, expected):
 
 @pytest.mark.usefixtures("quick_readouts")
 @every_state
-@pytest.mark.parametrize("name", each_trainer("local", "ff", "phyll", "dfa", "lookahead", "readout"))
+@pytest.mark.parametrize("name", each_trainer("local", "ff", "phyll", "dfa", "lookahead", "readout", daily=True))
 def test_the_same_bits_in_every_state(name, state):
     expected = trained(name, *blobs())
     before = seen_by_torch()
@@ -160,7 +160,9 @@ def substrates():
     return [name for name, entry in DEVICES.entries().items() if entry.value.startswith("hwloop.simulators.")]
 
 
-@pytest.mark.parametrize("name", each_row(substrates(), "optical-fibre", "oscillators", "spiking-lif"))
+@pytest.mark.parametrize(
+    "name", each_row(substrates(), "optical-fibre", "oscillators", "spiking-lif", daily=substrates())
+)
 def test_every_substrate_gives_the_same_bits(name):
     def answers():
         factory = DEVICES.load(name)

@@ -161,7 +161,7 @@ def try_order(order, rng, requests):
     return answered
 
 
-@pytest.mark.parametrize("outer", each_row(LAYERS, "averaged", "retrying", "slew-limited"))
+@pytest.mark.parametrize("outer", each_row(LAYERS, "averaged", "retrying", "slew-limited", daily=LAYERS))
 def test_no_order_breaks_a_promise(outer):
     rng = np.random.default_rng(list(LAYERS).index(outer))
     orders = [(outer,), *(order for order in PAIRS if order[-1] == outer)]

@@ -236,7 +236,7 @@ def load_experiment(path: str | Path, settings: Iterable[str] = ()) -> Experimen
     if any(parse_setting(setting)[0][0] in OF_DEVICES for setting in settings):
         changed.pop("measured_with", None)  # another device is asked for
     _find_device_files(changed, Path())
-    return validated(changed, str(path))
+    return validated(changed, f"{path} with {', '.join(settings)}" if settings else str(path))
 
 
 def validated(table: Mapping[str, Any], where: str) -> ExperimentConfig:

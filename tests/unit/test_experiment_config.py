@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hwloop.errors import ConfigError
 from hwloop.experiment.config import load_experiment, validated
+from hwloop.experiments.shipped import experiment_file
 from hwloop.toml_text import parse_setting, toml_text, with_overrides
 
 TABLE = {
@@ -180,3 +181,8 @@ toml_plain = st.recursive(
 @given(st.dictionaries(text, toml_plain, max_size=4))
 def test_what_is_written_as_toml_reads_back_the_same(table):
     assert tomllib.loads(toml_text(table)) == table
+
+
+def test_a_mistake_in_a_setting_is_said_beside_the_setting():
+    with pytest.raises(ConfigError, match=r"digits-optical\.toml with network\.widht=3: unknown key"):
+        load_experiment(experiment_file("digits-optical"), ["network.widht=3"])

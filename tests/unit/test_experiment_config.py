@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hwloop.errors import ConfigError
 from hwloop.experiment.config import load_experiment, validated
-from hwloop.experiments.shipped import experiment_file
+from hwloop.experiments.datasets import experiment_file
 from hwloop.toml_text import parse_setting, toml_text, with_overrides
 
 TABLE = {

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from hwloop.cli.command import Debug, reporting
+from hwloop.cli.command import BROKEN_PIPE, Debug, reporting
 from hwloop.cli.console import PipedConsole
 
 # The matrices of every command are small: a second thread gains little, and on busy cores it made training six
@@ -74,7 +74,12 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point of the ``hwloop`` command."""
-    app()
+    try:
+        app()
+    except SystemExit as ended:  # help is printed by typer itself, which ends with 1 where nobody reads it
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        raise SystemExit(BROKEN_PIPE) from None
 
 
 def _show_version(asked: bool) -> None:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-from examples import each_row
 
 DEVICE = '''
 import hwloop
@@ -63,7 +62,7 @@ def into_a_closed_pipe(folder, words, broken, lines=0):
     return done.returncode, (done.stdout or "") + (done.stderr or "")
 
 
-@pytest.mark.parametrize("words", each_row(["list", "runs --json", "runs"], "runs"))
+@pytest.mark.parametrize("words", ["list", "runs --json", "runs", "--help", "run --help"])
 def test_a_table_that_nobody_reads_ends_as_a_program_does_that_gets_sigpipe(folder, make_run, words):
     make_run(folder / "runs" / "night")
     assert into_a_closed_pipe(folder, words.split(), ["stdout"]) == (141, "")

@@ -49,6 +49,9 @@ def as_classes(array: NDArray[Any], samples: int, what: str = "labels") -> NDArr
     if array.size and array.min() < 0:
         row = int(np.argmin(array))
         raise DatasetError(f"{what} must be whole numbers from 0, but that of row {row} is {array[row]}; {ENCODE}")
+    if array.size and int(array.max()) > np.iinfo(np.int64).max:
+        row = int(np.argmax(array))
+        raise DatasetError(f"{what} must be class numbers from 0, but that of row {row} is {array[row]}; {ENCODE}")
     return array.astype(np.int64)
 
 

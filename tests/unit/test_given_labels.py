@@ -28,6 +28,7 @@ ODD = {
     "a column": (WHOLE[:, None], r"shape \(24,\)"),
     "too few": (WHOLE[:-1], r"shape \(24,\)"),
     "huge": (np.where(WHOLE == 2, 2**62, WHOLE), "have no training row"),
+    "beyond int64": (WHOLE.astype(np.uint64) + np.uint64(2**63), "row 2 is 9223372036854775810"),
 }
 # Of validation rows, gaps and a single class are fine, but a class that was never trained is not.
 UNKNOWN = {

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hwloop import adapt, twin
     from hwloop.adapt import Adapter, Anchors
     from hwloop.checkpoint import load_network, save_network
+    from hwloop.cli.running import run
     from hwloop.device import Device, DeviceSpec, DeviceWrapper, RowHandling
     from hwloop.devices.averaged import Averaged
     from hwloop.devices.calibrated import Calibrated
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "adapt": ("Adapter", "Anchors"),
     "checkpoint": ("load_network", "save_network"),
+    "cli.running": ("run",),
     "device": ("Device", "DeviceSpec", "DeviceWrapper", "RowHandling"),
     "devices.averaged": ("Averaged",),
     "devices.calibrated": ("Calibrated",),

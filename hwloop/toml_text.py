@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -41,6 +42,20 @@ def parse_setting(setting: str) -> tuple[tuple[str, ...], Any]:
     if not equals or not all(path):
         raise ConfigError(f"--set {setting!r} is no key=value, such as trainer.settings.epochs=50")
     return path, _parse_value(text)
+
+
+def setting_text(key: str, value: Any) -> str:
+    """The ``key=value`` of which :func:`parse_setting` makes this value again.
+
+    Raises
+    ------
+    ConfigError
+        A value that TOML cannot hold.
+    """
+    try:
+        return f"{key}={_value(os.fspath(value) if isinstance(value, os.PathLike) else value)}"
+    except TypeError as error:
+        raise ConfigError(f"the setting {key!r} is {value!r:.100}: {error}") from error
 
 
 def _parse_value(text: str) -> Any:

@@ -15,10 +15,6 @@ from typer.core import TyperGroup
 from hwloop.cli.command import BROKEN_PIPE, Debug, reporting
 from hwloop.cli.console import PipedConsole
 
-# The matrices of every command are small: a second thread gains little, and on busy cores it made training six
-# times slower by waiting for the first. It is read when numpy and torch are first imported; a user's value wins.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 # Every command, in the order of the help, and the module of its function.
 COMMANDS = {
     "run": "run_command",
@@ -74,6 +70,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point of the ``hwloop`` command."""
+    # The matrices of every command are small: a second thread gains little, and on busy cores it made training six
+    # times slower by waiting for the first. Read when numpy and torch are first imported; a user's value wins.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         app()
     except SystemExit as ended:  # help is printed by typer itself, which ends with 1 where nobody reads it

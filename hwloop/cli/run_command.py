@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +13,9 @@ import typer
 
 from hwloop.cli.command import LAST_LINE, ExperimentName, ProgressKept, json_option, reporting, set_option
 from hwloop.cli.console import new_console, shown_warnings
+from hwloop.cli.running import DEFAULT_EXPERIMENT, ConsoleView
 
 if TYPE_CHECKING:
-    from hwloop.events import Listener
     from hwloop.experiment.evidence import Evidence
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the run.")]
@@ -30,7 +29,7 @@ WithEvidence = Annotated[bool, typer.Option("--evidence", help="Compute and comp
 @reporting
 def run(
     kept: ProgressKept,
-    experiment: ExperimentName = "digits-optical",
+    experiment: ExperimentName = DEFAULT_EXPERIMENT,
     settings: Annotated[
         list[str] | None, set_option("Change an entry, such as device.settings.n_outputs=200.")
     ] = None,
@@ -52,27 +51,18 @@ def run(
     ] = False,
 ) -> None:
     """Train a physical network, and show what the physics is worth."""
-    extra = [f"seeds={seeds}"] if seeds is not None else []
-    extra += ["run.tensorboard=true"] if tensorboard else []
-    extra += [f"evidence.floors={str(floors).lower()}"] if floors is not None else []
-    extra += [f"reuse.runs={json.dumps([str(run.absolute()) for run in reuse])}"] if reuse else []
-    from hwloop.experiment.config import check_names, load_experiment
-    from hwloop.experiment.run_folder import run_in_free_folder
-    from hwloop.experiments.datasets import experiment_file
-    from hwloop.runs.layout import require_run
+    from hwloop.cli.running import run as run_experiment
 
-    # A mistake in the configuration shows at once: torch and the rest take seconds to import.
-    config = load_experiment(experiment_file(experiment), [*(settings or []), *extra])
-    check_names(config)
-    for earlier in config.reuse.runs:
-        require_run(Path(earlier))
-    with run_in_free_folder(config.name, out) as folder:
-        from hwloop.experiment.runner import run_experiment
-        from hwloop.experiments.datasets import split
-
-        kept.give_up = _giving_up(folder)
-        with _shown(as_json, kept) as shown:
-            shown.evidence = run_experiment(config, split, out=folder, listeners=shown.listeners)
+    run_experiment(
+        experiment,
+        settings=settings or (),
+        seeds=seeds,
+        out=out,
+        reuse=reuse or (),
+        floors=floors,
+        tensorboard=tensorboard,
+        show=CommandView(as_json, kept),
+    )
 
 
 @reporting
@@ -85,16 +75,17 @@ def resume(
     """Go on with a run that was stopped; nothing is measured or finished twice."""
     from hwloop.experiment.conclusion import concluded
 
-    kept.give_up = _giving_up(folder)
-    with _shown(as_json, kept) as shown:
+    view = CommandView(as_json, kept)
+    view.begun(folder)
+    with view.running() as listeners:
         # Where every seed is finished, only the report is left: torch takes longer to import than that takes.
-        evidence = None if from_start else concluded(folder, shown.listeners)
+        evidence = None if from_start else concluded(folder, listeners)
         if evidence is None:
             from hwloop.experiment.runner import resume_experiment
             from hwloop.experiments.datasets import split
 
-            evidence = resume_experiment(folder, split, shown.listeners, from_start)
-        shown.evidence = evidence
+            evidence = resume_experiment(folder, split, listeners, from_start)
+    view.finished(evidence)
 
 
 @reporting
@@ -139,42 +130,28 @@ def _giving_up(folder: Path) -> Callable[[], None]:
     return give_up
 
 
-@dataclass
-class _Shown:
-    """A run's listeners, and what it gave."""
+class CommandView(ConsoleView):
+    """As in a terminal; what is kept of a run that stops stands in the one line of its error.
 
-    listeners: list[Listener]
-    evidence: Evidence | None = None
-
-
-@contextlib.contextmanager
-def _shown(as_json: bool, kept: ProgressKept) -> Iterator[_Shown]:
-    """Show the progress of what runs inside, and then its evidence.
-
-    Standard output carries the evidence table, or with ``as_json`` nothing but one JSON object; all else goes to
-    standard error.
+    With ``as_json`` standard output carries nothing but one JSON object.
     """
-    from hwloop.cli.run_display import RunProgress, show_evidence
-    from hwloop.errors import TrainingDiverged
-    from hwloop.events import Event
-    from hwloop.experiment.events import RunStopped
-    from hwloop.experiment.report import REPORT
 
-    errors = new_console(stderr=True)
+    def __init__(self, as_json: bool, kept: ProgressKept) -> None:
+        super().__init__()
+        self._as_json, self._kept = as_json, kept
 
-    def note_what_is_kept(event: Event) -> None:
-        if isinstance(event, RunStopped) and Path(event.run_dir).is_dir():
-            kept.note = f"{event.seeds_finished} of {event.n_seeds} seeds finished, kept in {event.run_dir}"
-            if not event.reason.startswith(TrainingDiverged.__name__):  # resuming would only repeat it
-                kept.note += f"; go on with: hwloop resume {event.run_dir}"
+    def begun(self, folder: Path) -> None:
+        self._kept.give_up = _giving_up(folder)
 
-    with shown_warnings(errors), RunProgress(errors) as progress:
-        shown = _Shown([progress, note_what_is_kept])
-        yield shown
-    evidence = shown.evidence
-    assert evidence is not None
-    show_evidence(evidence, errors if as_json else new_console())
-    report = Path(evidence.run_dir) / REPORT
-    errors.print(f"report: {report}", highlight=False, soft_wrap=True)
-    if as_json:
+    def said(self, kept: str) -> None:
+        self._kept.note = kept
+
+    def finished(self, evidence: Evidence) -> None:
+        if not self._as_json:
+            super().finished(evidence)
+            return
+        from hwloop.cli.run_display import show_evidence
+
+        show_evidence(evidence, self.errors)
+        self.named(evidence)
         print(json.dumps(evidence.as_json()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Self
 
@@ -24,12 +25,13 @@ from hwloop.session.account import readable_time
 class RunProgress:
     """Shows rows measured of the forecast, time left and accuracy so far.
 
-    A listener of the run; events may come from any thread. Where standard error is no terminal there is no
-    bar: the forecast and one line a seed are printed.
+    A listener of the run; events may come from any thread. Where standard error is no terminal, nor a notebook
+    that can draw one (ipywidgets), there is no bar: the forecast and one line a seed are printed.
     """
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._moves = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
         self._lock = threading.RLock()
         self._begin = time.perf_counter()
         self._seeds_done = 0
@@ -48,7 +50,7 @@ class RunProgress:
             TextColumn("{task.fields[accuracy]}", style="bold"),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not self._moves,
         )
         self._task: TaskID | None = None
 
@@ -117,7 +119,7 @@ class RunProgress:
         self._seed_measured = 0
         self._seeds_done = event.number
         self._update()
-        if not self._console.is_terminal:
+        if not self._moves:
             test = f"test {100 * self._accuracies[-1]:.1f} %{self._time_left(', ')}"
             self._console.print(f"seed {event.number}/{event.n_seeds}: {test}", highlight=False)
 

@@ -1,6 +1,7 @@
 """One look for all reports: an HTML page that opens from disk without a network, and its plots.
 
-Plots need no display and leave the global state of matplotlib alone.
+Plots need no display and leave the global state of matplotlib alone. Matplotlib and Jinja are imported when a page
+is written: what a notebook shows of a device needs neither.
 """
 
 from __future__ import annotations
@@ -10,13 +11,12 @@ import datetime
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import jinja2
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from hwloop._version import __version__
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PAGE = "page.html.j2"  # what every report's template extends
 INK, QUIET, GRID = "#1d2733", "#6b7785", "#e3e7ec"
@@ -46,6 +46,7 @@ def rendered(
     A name that the template asks for and is not given is an error. Every template knows ``version`` and
     ``written``, the date.
     """
+    import jinja2
 
     def source(name: str) -> str:
         folder = files("hwloop.html_report") if name == PAGE else files(package).joinpath("templates")
@@ -65,6 +66,8 @@ def rendered(
 
 def save_png(figure: Figure, target: Path | BinaryIO) -> None:
     """Write a figure."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     FigureCanvasAgg(figure)
     figure.savefig(target, format="png")
 

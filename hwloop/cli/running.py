@@ -76,7 +76,7 @@ class NotebookView(ConsoleView):
     def finished(self, evidence: Evidence) -> None:
         from hwloop.html_report.summary import framed
 
-        notebook = importlib.import_module("IPython.display")  # in a notebook it is there, and nothing else needs it
+        notebook = importlib.import_module("IPython.display")  # a notebook has it, nobody else needs it
         notebook.display(notebook.HTML(framed(report_of(evidence).read_text(encoding="utf-8"))))
         self.named(evidence)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hwloop.checkpoint import load_network, read_checkpoint
 from hwloop.checkpoint.devices import built_sessions, compare_devices, require_known_entries
-from hwloop.checkpoint.file import ENTRY, SavedClassifier
+from hwloop.checkpoint.estimators import feature_names
 from hwloop.checkpoint.network import stored_fingerprints, warn_of_difference
 from hwloop.device import Device
 from hwloop.device.spec import Float64Array
@@ -89,9 +89,7 @@ class TrainedNetwork:
     @property
     def feature_names(self) -> tuple[str, ...] | None:
         """Of the columns, where they are known."""
-        if ENTRY not in (self.described.get("details") or {}):
-            return None
-        return SavedClassifier.read(self.described, self.path).feature_names
+        return feature_names(self.described, self.path)
 
     def predictions_folder(self) -> Path:
         """Where its predictions' rows are kept by default."""

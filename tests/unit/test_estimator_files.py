@@ -11,7 +11,7 @@ import pytest
 from examples import each_row
 
 import hwloop
-from hwloop.checkpoint.file import SavedClassifier
+from hwloop.checkpoint.estimators import SavedClassifier
 from hwloop.errors import CheckpointError, HwloopWarning
 
 ROWS = np.random.default_rng(0).normal(size=(60, 6)) * [1, 10, 100, 1, 1, 1] + [0, 0, 0, 5, 0, 0]
@@ -157,7 +157,7 @@ def test_what_is_not_understood_is_refused(tmp_path, reseal, change):
 
 
 def test_names_of_columns_are_kept():
-    saved = SavedClassifier({"width": np.int64(3), "device": "x"}, np.array([1, 2]), ("a", "b"))
+    saved = SavedClassifier({"width": np.int64(3), "device": "x"}, ("a", "b"), classes=np.array([1, 2]))
     described = json.loads(json.dumps({"details": saved.details()}))
     again = SavedClassifier.read(described, "file")
     assert (again.options, again.feature_names, again.classes.tolist()) == (

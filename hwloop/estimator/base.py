@@ -1,41 +1,43 @@
-"""A scikit-learn classifier whose nonlinear layers are physical."""
+"""What classifier and regressor share: options, the fit that is kept, saving and loading."""
 
 from __future__ import annotations
 
 import copy
 import os
 import warnings
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hwloop.checkpoint import load_network, read_description, save_network
 from hwloop.checkpoint.devices import built_sessions, require_known_entries
-from hwloop.checkpoint.file import SavedClassifier
+from hwloop.checkpoint.estimators import SavedEstimator
 from hwloop.device import Device
-from hwloop.errors import CheckpointError, ConfigError, DatasetError, HwloopWarning
+from hwloop.errors import CheckpointError, ConfigError, HwloopWarning
+from hwloop.estimator.held_open import HeldOpen
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.fitting_device import open_fitting_device
 from hwloop.layers.rowwise import plain_array
 from hwloop.registry import TRAINERS, accepted_settings
 from hwloop.session import Session
 from hwloop.session.kept_fit import KeptFit, device_request, digest_of_rows
-from hwloop.training import History
+from hwloop.tasks import LearningTask
 from hwloop.training import trainer as make_trainer
 
 DEFAULT_OUTPUTS = 200
+Documented = TypeVar("Documented", bound="PhysicalEstimator")
 
 
-class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Train a network of physical stages on labelled rows, and predict with it.
+class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
+    """A network of physical stages behind scikit-learn's interface.
 
     Parameters
     ----------
@@ -61,28 +63,9 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         options and on the same device goes on from what it finds there, to the last bit as if it had never been
         stopped; a finished one measures nothing (for new measurements give another folder). By default a
         temporary folder, which an error names and from which the next fit goes on; it is removed after a success.
-
-    Attributes
-    ----------
-    classes_, n_features_in_
-        As in scikit-learn.
-    network_ : PhysicalNetwork
-        The trained network.
-    history_ : History
-        Losses and accuracies of the fit; one that was loaded has none.
-    ledger_ : dict
-        Rows measured by purpose, over all devices: ``ledger_["train"]``. Predictions count as ``evaluate``.
-
-    Examples
-    --------
-    >>> import hwloop
-    >>> from sklearn.datasets import load_iris
-    >>> X, y = load_iris(return_X_y=True)
-    >>> classifier = hwloop.PhysicalClassifier(stages=1, random_state=0).fit(X, y)
-    >>> classifier.ledger_["train"]
-    149
     """
 
+    _saved_as: ClassVar[type[SavedEstimator]]
     _kept: KeptFit | None = None  # of a fit with a journal of its own
 
     def __init__(
@@ -112,40 +95,26 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.verbose = verbose
         self.journal = journal
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Train on rows X (rows, features) with class labels y (rows,) of any type.
+    # -- fitting ---------------------------------------------------------------------------------------
 
-        Raises
-        ------
-        DatasetError
-            Fewer than two classes, or masked values.
-        ConfigError, BudgetExceeded
-            Before anything is measured.
-        DeviceError
-            If a device fails.
-        """
-        rows, targets = validate_data(self, _unmasked(X), _unmasked(y), dtype=np.float64)
-        check_classification_targets(targets)
-        classes, labels = np.unique(targets, return_inverse=True)
-        if len(classes) < 2:
-            raise DatasetError(f"y holds {len(classes)} class only; training needs at least two classes")
+    def _fit(self, rows: NDArray[np.float64], targets: NDArray[Any], task: LearningTask) -> PhysicalNetwork:
+        """Train a network; nothing of this estimator changes if it fails."""
         if self._kept is not None:
             self._kept.close()  # the fit before this one: nobody will ask its network any more
         with _put_back_after_an_error(self.random_state):
             drawn = None if self.random_state is None else self._drawn()
             request = {
                 "rows": digest_of_rows(rows),
-                "labels": digest_of_rows(labels),
+                "labels": digest_of_rows(targets),
                 "seed": drawn,
                 **self._options(),
             }
-            with KeptFit(self.journal, "PhysicalClassifier.fit", str(self.device)[:100], request) as kept:
+            with KeptFit(self.journal, f"{type(self).__name__}.fit", str(self.device)[:100], request) as kept:
                 seed = kept.drawn_once("seed", self._drawn) if drawn is None else drawn
-                history, network = self._trained(rows, labels, len(classes), seed, kept)
-        network.class_names = tuple(str(name) for name in classes.tolist())
-        self.history_, self.classes_, self.network_ = history, classes, network
+                history, network = self._trained(rows, targets, task, seed, kept)
+        self.history_, self.network_ = history, network
         self._kept = None if kept.temporary else kept
-        return self
+        return network
 
     def _drawn(self) -> int:
         return int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -161,28 +130,29 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         }
 
     def _trained(
-        self, rows: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int, seed: int, kept: KeptFit
-    ) -> tuple[History, PhysicalNetwork]:
+        self, rows: NDArray[np.float64], targets: NDArray[Any], task: LearningTask, seed: int, kept: KeptFit
+    ) -> tuple[Any, PhysicalNetwork]:
         settings = dict(self.trainer_settings or {})
         if "seed" in (accepted_settings(TRAINERS.load(self.trainer)) or ("seed",)):
             settings.setdefault("seed", seed)
         method = make_trainer(self.trainer, **settings)
-        planned = method.plan.n_features(rows.shape[1], n_classes)
+        planned = method.plan.n_features(rows.shape[1], task.n_outputs)
         sessions = self._sessions(planned, seed)
         stages = [Stage(self.width, self.activation, scaling=self._scaling(i)) for i in range(self.stages)]
         network = PhysicalNetwork(sessions, stages, seed=seed)
         kept.record(network.distinct_sessions)
         if self.verbose:
-            cost = method.cost(len(rows), n_classes, self.stages)
+            cost = method.cost(len(rows), task.n_outputs, self.stages)
             print(f"fit: {sessions[0].forecast(cost)}")
         callbacks = [print] if self.verbose > 1 else []
-        return method.fit(network, rows, labels, callbacks=callbacks), network
+        self._hold(network.distinct_sessions)
+        return method.fit(network, rows, targets, callbacks=callbacks, **task.fit_options()), network
 
     def __sklearn_clone__(self) -> Self:
         """As scikit-learn clones, but for devices: a rig cannot be copied, so clones share it."""
         without_device = copy.copy(self)
         without_device.device = ()
-        clone: Self = super(PhysicalClassifier, without_device).__sklearn_clone__()
+        clone: Self = super(PhysicalEstimator, without_device).__sklearn_clone__()
         clone.device = self.device
         return clone
 
@@ -190,6 +160,8 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _scaling(stage: int) -> str:
         """Data columns may have any units, so each fills its own range; a map's outputs share one."""
         return "channel" if stage == 0 else "global"
+
+    # -- devices ---------------------------------------------------------------------------------------
 
     def _sessions(self, n_features: int, seed: int) -> list[Session]:
         """One session a stage; stages that share a device share its session."""
@@ -216,19 +188,21 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ConfigError("device_settings need a device given by name; set up a Device object yourself")
         return Session(device, budget=self.budget)
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Class probabilities (rows, classes), measured one row a stage and pass unless remembered."""
+    def _fitted_sessions(self) -> list[Session]:
+        return self.network_.distinct_sessions if hasattr(self, "network_") else []
+
+    # -- predicting ------------------------------------------------------------------------------------
+
+    def _answers(self, X: ArrayLike) -> NDArray[np.float64]:
+        """What the network says of each row, measured one row a stage and pass unless remembered."""
         check_is_fitted(self, "network_")
-        rows = validate_data(self, _unmasked(X), dtype=np.float64, reset=False)
+        rows = validate_data(self, unmasked(X), dtype=np.float64, reset=False)
         return self.network_.predict_proba(rows)
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """The most probable class of each row."""
-        most_probable = self.predict_proba(X).argmax(axis=1)
-        return np.asarray(self.classes_[most_probable])
+    # -- on disk ---------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted classifier: options, classes, scaling, weights, and which device it was trained on.
+        """Write the fitted estimator: options, targets, scaling, weights, and which device it was trained on.
 
         Two files, ``path`` (it should end with ``.safetensors``) and the same name with ``.json``; nothing in them
         can execute code. ``hwloop predict`` reads them too. Rows that were measured stay with ``journal``.
@@ -251,8 +225,12 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 stacklevel=2,
             )
         names = getattr(self, "feature_names_in_", None)
-        saved = SavedClassifier(options, self.classes_, None if names is None else tuple(map(str, names)))
+        saved = self._to_be_saved(options, None if names is None else tuple(map(str, names)))
         save_network(self.network_, Path(path), saved.details())
+
+    @abstractmethod
+    def _to_be_saved(self, options: dict[str, Any], names: tuple[str, ...] | None) -> SavedEstimator:
+        """What a file keeps beside the network."""
 
     @classmethod
     def load(
@@ -261,7 +239,7 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         device: Device | Sequence[Device] | None = None,
         device_changed: str = "refuse",
     ) -> Self:
-        """The classifier that :meth:`save` wrote, ready to predict; without noise, the same to the last bit.
+        """The estimator that :meth:`save` wrote, ready to predict; without noise, the same to the last bit.
 
         Its budget counts from here on.
 
@@ -280,11 +258,13 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             be built from the file.
         """
         described = read_description(Path(path))
-        saved = SavedClassifier.read(described, path)
+        saved = cls._saved_as.read(described, path)
         try:
             model = cls(**saved.options)
         except TypeError as error:
-            raise CheckpointError(f"the classifier in {path} has an option that is not known ({error})") from error
+            raise CheckpointError(
+                f"the {saved.entry} in {path} has an option that is not known ({error})"
+            ) from error
         require_known_entries(described, path)
         if device is None:
             sessions = built_sessions(described, model.budget)
@@ -297,26 +277,35 @@ class PhysicalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             by_device = {id(each): Session(each, budget=model.budget) for each in every}
             sessions = [by_device[id(each)] for each in every]
         model.network_ = load_network(Path(path), sessions, device_changed=device_changed)
-        if len(saved.classes) != len(model.network_.class_names):
-            raise CheckpointError(f"{path} names {len(saved.classes)} classes, and its network has others")
-        model.classes_, model.n_features_in_ = saved.classes, model.network_.n_columns
+        model.n_features_in_ = model.network_.n_columns
         if saved.feature_names is not None:
             model.feature_names_in_ = np.array(saved.feature_names, dtype=object)
+        model._take_up(saved, path)
         if device is not None:
             model.device = device
         elif saved.options["device"] is None:
             model.device = [session.device for session in sessions]
         return model
 
-    @property
-    def ledger_(self) -> dict[str, int]:
-        """Rows measured by purpose, over all devices."""
-        check_is_fitted(self, "network_")
-        ledgers = [session.ledger for session in self.network_.distinct_sessions]
-        return {purpose: sum(ledger[purpose] for ledger in ledgers) for purpose in ledgers[0].rows}
+    def _take_up(self, saved: Any, path: object) -> None:
+        """Set what :meth:`_to_be_saved` kept, once the network is there.
+
+        Raises
+        ------
+        CheckpointError
+            It does not belong to the network.
+        """
 
 
-def _unmasked(values: ArrayLike) -> ArrayLike:
+def documented(cls: type[Documented]) -> type[Documented]:
+    """Put the shared parameters in the place of ``{options}`` in the docstring of a class: they are said once."""
+    if cls.__doc__ and PhysicalEstimator.__doc__:  # python -OO has none
+        _, _, shared = PhysicalEstimator.__doc__.partition("----------\n")
+        cls.__doc__ = cls.__doc__.replace("{options}", shared.strip())
+    return cls
+
+
+def unmasked(values: ArrayLike) -> ArrayLike:
     """The same values; scikit-learn would take what lies under a mask for measured, so a mask is refused."""
     if isinstance(values, np.ma.MaskedArray):
         plain_array(values, "data")

@@ -1,0 +1,3 @@
+"""scikit-learn estimators whose nonlinear layers are physical."""
+
+from hwloop.estimator.classifier import PhysicalClassifier as PhysicalClassifier

@@ -23,6 +23,14 @@ from hwloop.checkpoint.estimators import SavedEstimator
 from hwloop.device import Device
 from hwloop.errors import CheckpointError, ConfigError, HwloopWarning
 from hwloop.estimator.held_open import HeldOpen
+from hwloop.input_scaling import (
+    DEFAULT_INPUT_SCALING,
+    INPUT_SCALINGS,
+    ONE_SCALE,
+    SCALE_A_COLUMN,
+    InputScaling,
+    decided,
+)
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.fitting_device import open_fitting_device
 from hwloop.layers.rowwise import plain_array
@@ -48,6 +56,9 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
         Physical stages, and outputs of the digital map after each.
     activation
         ``None`` for a linear interface, where every nonlinearity is physical; ``"relu"``.
+    input_scaling
+        Of the columns that drive the first device: ``"global"``, one scale for all; ``"channel"``, one for each;
+        ``"auto"`` chooses from the training rows (:mod:`hwloop.input_scaling`).
     trainer, trainer_settings
         A trainer of ``hwloop list`` and its options.
     device_settings
@@ -82,6 +93,7 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         journal: str | os.PathLike[str] | None = None,
+        input_scaling: str = DEFAULT_INPUT_SCALING,
     ) -> None:
         self.device = device
         self.stages = stages
@@ -94,6 +106,7 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.verbose = verbose
         self.journal = journal
+        self.input_scaling = input_scaling
 
     # -- fitting ---------------------------------------------------------------------------------------
 
@@ -101,36 +114,54 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
         """Train a network; nothing of this estimator changes if it fails."""
         if self._kept is not None:
             self._kept.close()  # the fit before this one: nobody will ask its network any more
+        if self.input_scaling not in INPUT_SCALINGS:
+            raise ConfigError(
+                f"input_scaling must be one of {', '.join(INPUT_SCALINGS)}, not {self.input_scaling!r}"
+            )
+        scaling = decided(self.input_scaling, rows)
         with _put_back_after_an_error(self.random_state):
             drawn = None if self.random_state is None else self._drawn()
             request = {
                 "rows": digest_of_rows(rows),
                 "labels": digest_of_rows(targets),
                 "seed": drawn,
-                **self._options(),
+                **self._options(scaling.name),
             }
             with KeptFit(self.journal, f"{type(self).__name__}.fit", str(self.device)[:100], request) as kept:
                 seed = kept.drawn_once("seed", self._drawn) if drawn is None else drawn
-                history, network = self._trained(rows, targets, task, seed, kept)
+                history, network = self._trained(rows, targets, task, seed, kept, scaling)
         self.history_, self.network_ = history, network
+        self.input_scaling_ = scaling.name
         self._kept = None if kept.temporary else kept
         return network
 
     def _drawn(self) -> int:
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self, scaling: str) -> dict[str, Any]:
         """What decides, with data and seed, which rows a fit asks for."""
         devices = [self.device] if isinstance(self.device, str | Device) else list(self.device)
         return {
             "device": [device_request(device) for device in devices],
-            "network": [self.stages, self.width, self.activation],
+            # A scale a column is what journals mean that do not say: it was the only one.
+            "network": [
+                self.stages,
+                self.width,
+                self.activation,
+                *([] if scaling == SCALE_A_COLUMN else [scaling]),
+            ],
             "trainer": [self.trainer, dict(self.trainer_settings or {})],
             "device_settings": dict(self.device_settings or {}),
         }
 
     def _trained(
-        self, rows: NDArray[np.float64], targets: NDArray[Any], task: LearningTask, seed: int, kept: KeptFit
+        self,
+        rows: NDArray[np.float64],
+        targets: NDArray[Any],
+        task: LearningTask,
+        seed: int,
+        kept: KeptFit,
+        scaling: InputScaling,
     ) -> tuple[Any, PhysicalNetwork]:
         settings = dict(self.trainer_settings or {})
         if "seed" in (accepted_settings(TRAINERS.load(self.trainer)) or ("seed",)):
@@ -138,12 +169,19 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
         method = make_trainer(self.trainer, **settings)
         planned = method.plan.n_features(rows.shape[1], task.n_outputs)
         sessions = self._sessions(planned, seed)
-        stages = [Stage(self.width, self.activation, scaling=self._scaling(i)) for i in range(self.stages)]
+        scalings = [ONE_SCALE if number else scaling.name for number in range(self.stages)]  # maps' outputs share
+        stages = [Stage(self.width, self.activation, scaling=each) for each in scalings]
         network = PhysicalNetwork(sessions, stages, seed=seed)
         kept.record(network.distinct_sessions)
         if self.verbose:
             cost = method.cost(len(rows), task.n_outputs, self.stages)
             print(f"fit: {sessions[0].forecast(cost)}")
+            if scaling.reason:
+                print(f"input scaling: {scaling.text}")
+            for number, stage in enumerate(stages):
+                encoded = planned if number == 0 else self.width
+                if note := stage.projection_note(sessions[number].device.spec, encoded):
+                    print(f"stage {number + 1}: {note}")
         callbacks = [print] if self.verbose > 1 else []
         self._hold(network.distinct_sessions)
         return method.fit(network, rows, targets, callbacks=callbacks, **task.fit_options()), network
@@ -155,11 +193,6 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
         clone: Self = super(PhysicalEstimator, without_device).__sklearn_clone__()
         clone.device = self.device
         return clone
-
-    @staticmethod
-    def _scaling(stage: int) -> str:
-        """Data columns may have any units, so each fills its own range; a map's outputs share one."""
-        return "channel" if stage == 0 else "global"
 
     # -- devices ---------------------------------------------------------------------------------------
 
@@ -260,7 +293,7 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
         described = read_description(Path(path))
         saved = cls._saved_as.read(described, path)
         try:
-            model = cls(**saved.options)
+            model = cls(**{"input_scaling": SCALE_A_COLUMN, **saved.options})  # older files know nothing else
         except TypeError as error:
             raise CheckpointError(
                 f"the {saved.entry} in {path} has an option that is not known ({error})"
@@ -280,6 +313,7 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
         model.n_features_in_ = model.network_.n_columns
         if saved.feature_names is not None:
             model.feature_names_in_ = np.array(saved.feature_names, dtype=object)
+        model.input_scaling_ = described["stages"][0]["scaling"]
         model._take_up(saved, path)
         if device is not None:
             model.device = device

@@ -30,6 +30,8 @@ class PhysicalClassifier(ClassifierMixin, PhysicalEstimator):  # type: ignore[mi
         As in scikit-learn.
     network_ : PhysicalNetwork
         The trained network.
+    input_scaling_ : str
+        What ``input_scaling`` became.
     history_ : History
         Losses and accuracies of the fit; one that was loaded has none.
     ledger_ : dict

@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from hwloop.errors import ConfigError
 from hwloop.experiment.events import require_tensorboard
+from hwloop.input_scaling import DEFAULT_INPUT_SCALING, ONE_SCALE
 from hwloop.reference import Reference
 from hwloop.registry import DATASETS, DEVICES, TRAINERS, Registry, nearest, paths_beside, read_toml
+from hwloop.runs.layout import CONFIG, METRICS
 from hwloop.toml_text import parse_setting, with_overrides
 
 MAX_SEEDS = 1_000
@@ -52,9 +54,11 @@ class NetworkConfig(Table):
 
     ``activation`` follows the digital map of every stage but a readout: ``"none"`` is the linear interface,
     where every nonlinearity is physical, ``"relu"`` the relu interface. ``input_scaling`` is the first stage's:
-    one scale for all features, or one for each (features of different units). ``weights`` is the precision of the
-    digital maps: ``float``, ``binary``, ``ternary`` or ``dorefa:<bits>``. With ``sequence_steps`` above 1 a row
-    of the dataset is a sequence of so many steps, which the first stage's device takes in order, in one row.
+    ``"global"`` is one scale for all features, ``"channel"`` one for each (features of different units),
+    ``"auto"`` chooses from the training rows (:mod:`hwloop.input_scaling`) and says what. ``weights`` is the
+    precision of the digital maps: ``float``, ``binary``, ``ternary`` or ``dorefa:<bits>``. With ``sequence_steps``
+    above 1 a row of the dataset is a sequence of so many steps, which the first stage's device takes in order, in
+    one row.
     """
 
     stages: Annotated[int, Field(ge=1, le=MAX_STAGES)] = 2
@@ -62,7 +66,7 @@ class NetworkConfig(Table):
     activation: Literal["none", "relu"] = "none"
     bypass: bool = False
     reference_slots: Annotated[int, Field(ge=0)] | None = None
-    input_scaling: Literal["global", "channel"] = "global"
+    input_scaling: Literal["auto", "global", "channel"] = DEFAULT_INPUT_SCALING
     weights: Annotated[str, Field(pattern=WEIGHTS)] = "float"
     sequence_steps: Annotated[int, Field(ge=1, le=MAX_WIDTH)] = 1
 
@@ -230,6 +234,9 @@ def load_experiment(path: str | Path, settings: Iterable[str] = ()) -> Experimen
     path = Path(path)
     table = read_toml(path)
     table.setdefault("name", path.stem)
+    if path.name == CONFIG and (path.parent / METRICS).exists() and isinstance(table.get("network", {}), dict):
+        # A run of a version that knew one scaling, and did not say so.
+        table["network"] = {"input_scaling": ONE_SCALE, **table.get("network", {})}
     _find_device_files(table, path.parent)
     settings = list(settings)
     changed = with_overrides(table, settings)

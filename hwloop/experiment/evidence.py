@@ -115,6 +115,12 @@ class Evidence:
         return (self.rows["train"] + self.reused["train"]) / sum(seed.n_train for seed in self.seeds)
 
     @property
+    def input_scaling(self) -> dict[str, Any]:
+        """What was asked for, and what each seed was trained with."""
+        asked = self.config.network.input_scaling
+        return {"setting": asked, "seeds": [seed.input_scaling or asked for seed in self.seeds]}
+
+    @property
     def duty_cycle(self) -> float | None:
         """Device busy time over wall time of the measuring phases; ``None`` if nothing was measured."""
         phases = [seed for seed in self.seeds if seed.measuring_seconds]
@@ -172,6 +178,7 @@ class Evidence:
             "ceiling": {floor.key: self._summary(floor.key) for floor in FLOORS if floor.ceiling},
             **{column.key: self._plain(column) for column in self.columns[1:] if column.in_json != ()},
             "physics_adds": adds.as_dict() if adds else _UNKNOWN_INTERVAL,
+            "input_scaling": self.input_scaling,
             "rows": self.rows,
             "rows_per_train_sample": self.rows_per_train_sample,
             "duty_cycle": self.duty_cycle,

@@ -60,6 +60,8 @@ class SeedResult:
         What the user should know of data and devices, in words: what of them carries nothing, a loss that rose.
     kind
         Of the task.
+    input_scaling
+        Of the first stage, as it was trained; empty in files of versions that did not say.
     """
 
     seed: int
@@ -84,6 +86,7 @@ class SeedResult:
     uses_model: str = ""
     notes: list[str] = field(default_factory=list)
     kind: type[LearningTask] = Classification
+    input_scaling: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and text, for a metrics file."""

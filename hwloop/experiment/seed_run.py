@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hwloop.device import Device, DeviceDescription
 from hwloop.errors import BudgetExceeded
-from hwloop.events import Event
+from hwloop.events import Event, Noticed
 from hwloop.experiment import results
 from hwloop.experiment.checkpoints import KEEPS_NOTHING, Keeper
 from hwloop.experiment.columns import Score, Trial
@@ -25,6 +25,7 @@ from hwloop.experiment.results import (
     training_responses,
 )
 from hwloop.experiment.rigs import Rig, build_stages, build_trainer, features_of_devices, network_rows
+from hwloop.input_scaling import AUTO, decided
 from hwloop.layers import PhysicalNetwork
 from hwloop.session import Forecast, Session
 from hwloop.session.account import RUN_PURPOSES
@@ -79,7 +80,8 @@ class SeedRun:
     """One seed, ready to run: nothing is measured yet.
 
     ``sessions`` holds one a stage; stages that share a device share its session. ``identified`` is told which
-    device has opened under each number, from 0, before any is asked for a row; it may refuse one.
+    device has opened under each number, from 0, before any is asked for a row; it may refuse one. ``notes`` say
+    in words what was chosen for the user, and are told before the first row.
     """
 
     config: ExperimentConfig
@@ -90,6 +92,7 @@ class SeedRun:
     emit: Emit
     identified: Identified = lambda number, device, description: None
     keep: Keeper = KEEPS_NOTHING
+    notes: list[str] = field(default_factory=list)
 
     @property
     def distinct_sessions(self) -> list[Session]:
@@ -103,6 +106,8 @@ class SeedRun:
         without ``with_references``, or where the configuration asks for none.
         """
         begin = time.perf_counter()
+        for note in self.notes:
+            self.emit(Noticed(note))
         with ExitStack() as stack:
             for session in self.distinct_sessions:
                 stack.callback(session.journal.close)
@@ -136,7 +141,8 @@ class SeedRun:
             losses=[stage.losses for stage in history.stages],
             sparsity=[_sparsity(stage) for stage in history.stages],
             uses_model=history.uses_model,
-            notes=history.notes,
+            notes=[*self.notes, *history.notes],
+            input_scaling=self.config.network.input_scaling,
             validation_scores=[stage.validation_accuracy for stage in history.stages],
             digital_seconds=history.digital_seconds,
             wall_seconds=time.perf_counter() - begin,
@@ -242,11 +248,14 @@ def _summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:
 def prepare_seed(config: ExperimentConfig, data: Partition, rig: Rig, budget: int | None, emit: Emit) -> SeedRun:
     """Build trainer, devices, sessions and network of one seed; nothing is measured.
 
+    What the configuration leaves open is decided from the training rows.
+
     Raises
     ------
     ConfigError
         Unknown trainer, device or setting.
     """
+    config, notes = _with_input_scaling(config, data)
     trainer = build_trainer(config, data.seed)
     planned = trainer.plan.n_features(data.n_features, data.task.n_outputs)
     stages = config.network.stages
@@ -267,4 +276,18 @@ def prepare_seed(config: ExperimentConfig, data: Partition, rig: Rig, budget: in
     sessions = sessions * stages if len(sessions) == 1 else sessions
     network = PhysicalNetwork(sessions, build_stages(config), seed=data.seed)
     network.class_names = data.task.output_names
-    return SeedRun(config, data, trainer, sessions, network, emit)
+    for number, stage, session in network:
+        encoded = planned if number == 0 else config.network.width
+        if note := stage.projection_note(session.device.spec, encoded):
+            notes.append(f"stage {number + 1}: {note}")
+    return SeedRun(config, data, trainer, sessions, network, emit, notes=notes)
+
+
+def _with_input_scaling(config: ExperimentConfig, data: Partition) -> tuple[ExperimentConfig, list[str]]:
+    """The configuration with the scaling that the training rows call for, and what to tell of it."""
+    network = config.network
+    if network.input_scaling != AUTO:
+        return config, []
+    found = decided(network.input_scaling, data.train.inputs, network.sequence_steps)
+    settled = network.model_copy(update={"input_scaling": found.name})
+    return config.model_copy(update={"network": settled}), [f"input scaling: {found.text}"]

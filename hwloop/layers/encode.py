@@ -102,11 +102,7 @@ class Encoder(nn.Module):
         self.register_buffer("projection", torch.empty(0, dtype=torch.float64))
         if not self.is_direct:
             self.projection = orthogonal_projection(n_features, self.n_data, seed)
-            logger.info(
-                "%d features do not fit %d free inputs: a seeded orthogonal projection maps them down",
-                n_features,
-                free,
-            )
+            logger.info(projection_note(n_features, free))
 
     def fit(self, features: Tensor) -> None:
         """Fit mean and gain on training rows, shape (rows, n_features)."""
@@ -171,6 +167,15 @@ class Encoder(nn.Module):
         if self.is_direct:
             return features
         return exact_product(features, self.projection)
+
+
+def projection_note(n_features: int, n_free: int) -> str:
+    """What becomes of features that do not fit the free inputs of a device, in words; empty where they do."""
+    if n_features <= n_free:
+        return ""
+    return (
+        f"{n_features:,} features do not fit {n_free:,} free inputs: a seeded orthogonal projection maps them down"
+    )
 
 
 def check_controls(stimulus: Float64Array, channels: range, spec: DeviceSpec) -> None:

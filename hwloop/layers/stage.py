@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hwloop.device import DeviceSpec
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
-from hwloop.layers.encode import Encoder, SequenceEncoder
+from hwloop.layers.encode import Encoder, SequenceEncoder, default_reference_slots, projection_note, step_spec
 from hwloop.layers.interface import InterfaceMap, new_interface, weight_precision
 from hwloop.layers.rowwise import exact_linear, rows_as_tensor
 from hwloop.layers.standardise import Moments, Standardiser
@@ -129,6 +129,14 @@ class Stage(nn.Module):
         return Encoder(
             spec, n_features, reference_slots=slots, controls=self._controls, scaling_name=scaling, seed=seed
         )
+
+    def projection_note(self, spec: DeviceSpec, n_features: int) -> str:
+        """What becomes of features that do not fit a device, in words, before anything is built; else empty."""
+        slots = self._reference_slots
+        if self.steps > 1:
+            return projection_note(n_features // self.steps, step_spec(spec, self.steps).n_drives - (slots or 0))
+        slots = default_reference_slots(spec) if slots is None else slots
+        return projection_note(n_features, spec.n_drives - slots - len(self._controls))
 
     def reset_map(self, rng: torch.Generator) -> None:
         """Draw the linear map afresh: variance 1/n_features (LeCun), zero bias."""

@@ -17,7 +17,16 @@ from hwloop.tasks.classification import confusion_matrix
 CONFIG = {"name": "small", "dataset": "digits", "device": "optical-fibre", "trainer": "local", "seeds": 3}
 KEYS = [
     *("experiment", "device", "trainer", "dataset", "seeds", "test_accuracy", "floors", "ceiling"),
-    *("multiply_adds", "physics_adds", "rows", "rows_per_train_sample", "duty_cycle", "wall_seconds", "run_dir"),
+    *(
+        "multiply_adds",
+        "physics_adds",
+        "input_scaling",
+        "rows",
+        "rows_per_train_sample",
+        "duty_cycle",
+        "wall_seconds",
+        "run_dir",
+    ),
 ]
 
 

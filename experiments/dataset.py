@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.errors import ConfigError, DatasetError
-from hwloop.tasks import Classification, LearningTask
+from hwloop.tasks import LearningTask, task_of_dataset
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Features and labels, checked when the dataset is made; the arrays are read-only copies.
+    """Features and targets, checked when the dataset is made; the arrays are read-only copies.
 
     Parameters
     ----------
@@ -23,40 +23,50 @@ class Dataset:
     inputs
         Features, shape (rows, features), float64, every value finite.
     labels
-        Class of each row, shape (rows,), int64 from 0 to the number of classes - 1; at least two occur.
+        The targets, by the name that those of a classification have: the class of each row, shape (rows,), int64
+        from 0 to the number of classes - 1; at least two occur.
     class_names
-        One name a class.
+        One name a class; not needed where ``task`` says what is learned.
     description
         What it is, how many rows, and where it comes from.
     groups
         What rows belong together, such as the speaker, shape (rows,): a split keeps a group in one part.
     test_rows
         Row numbers of the dataset's own test set, where its authors chose one.
+    task
+        What is learned, such as ``hwloop.tasks.Regression()``; by default a classification of ``class_names``.
+    targets
+        As the task has them, in place of ``labels``; whichever is given, both names give them.
 
     Raises
     ------
     DatasetError
-        Wrong shapes, a value that is not finite, labels out of range, or fewer than two classes.
+        Wrong shapes, a value that is not finite, or targets that the task cannot learn: labels out of range,
+        fewer than two classes.
     """
 
     name: str
     inputs: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    class_names: tuple[str, ...]
+    labels: NDArray[Any] = None  # type: ignore[assignment]  # targets may be given in its place
+    class_names: tuple[str, ...] = ()
     description: str = ""
     groups: NDArray[Any] | None = None
     test_rows: NDArray[np.int64] | None = None
+    task: LearningTask = None  # type: ignore[assignment]  # a classification of the class names
+    targets: NDArray[Any] = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        self._store("inputs", self.inputs, np.float64)
-        self._store("labels", self.labels, np.int64)
         object.__setattr__(self, "class_names", tuple(self.class_names))
+        object.__setattr__(self, "task", task_of_dataset(self))
+        self._store("inputs", self.inputs, np.float64)
+        self._store_targets()
         rows = len(self.inputs)
-        if self.inputs.ndim != 2 or self.inputs.shape[1] == 0 or self.labels.shape != (rows,):
-            self._refuse(
-                f"needs inputs (rows, features) and labels (rows,), not {self.inputs.shape} and "
-                f"{self.labels.shape}"
-            )
+        dims = self.task.target_dims
+        if self.inputs.ndim != 2 or self.inputs.shape[1] == 0:
+            self._refuse(f"needs inputs (rows, features), not {self.inputs.shape}")
+        if self.labels.ndim not in dims or len(self.labels) != rows:
+            wanted = " or ".join(("(rows,)", "(rows, targets)")[dim - 1] for dim in dims)
+            self._refuse(f"has inputs {self.inputs.shape} and needs targets {wanted}, not {self.labels.shape}")
         bad = np.argwhere(~np.isfinite(self.inputs))
         if len(bad):
             row, feature = (int(i) for i in bad[0])
@@ -64,6 +74,7 @@ class Dataset:
             self._refuse(f"row {row}, feature {feature} is {value}; leave the row out or fill the value in")
         if reason := self.task.reason_against(self.labels):
             self._refuse(reason)
+        object.__setattr__(self, "task", self.task.sized(self.labels))
         if self.groups is not None:
             self._store("groups", self.groups, None)
             if self.groups.shape != (rows,):
@@ -72,10 +83,15 @@ class Dataset:
             self._store("test_rows", self.test_rows, np.int64)
             self._check_test_rows(rows)
 
-    @property
-    def task(self) -> LearningTask:
-        """What is learned from it."""
-        return Classification.named(self.class_names)
+    def _store_targets(self) -> None:
+        # dataclasses.replace gives both, which are the same then.
+        if self.labels is not self.targets and self.labels is not None and self.targets is not None:
+            self._refuse("has labels and targets; the two are one: give either")
+        values = self.targets if self.labels is None else self.labels
+        if values is None:
+            self._refuse("has no targets")
+        self._store("labels", values, self.task.target_dtype)
+        object.__setattr__(self, "targets", self.labels)
 
     def _store(self, field: str, values: Any, dtype: Any) -> None:
         try:

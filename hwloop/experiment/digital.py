@@ -46,7 +46,7 @@ def _validation_scores(candidates: Sequence[Pipeline], data: Partition) -> list[
     if data.validation is not None:
         held_out = data.validation
         return [
-            task.score(held_out.targets, model.fit(train.inputs, train.targets).predict(held_out.inputs))
+            task.merit(held_out.targets, model.fit(train.inputs, train.targets).predict(held_out.inputs))
             for model in candidates
         ]
     parts = task.folds(train.targets, FOLDS, data.seed)
@@ -79,7 +79,7 @@ def backpropagated(
 
     fitted_on, judged_on = (train, validation) if validation is not None else _held_out(train, seed)
     scores = [
-        task.score(judged_on.targets, trained(settings, fitted_on).predict(judged_on.inputs))
+        task.merit(judged_on.targets, trained(settings, fitted_on).predict(judged_on.inputs))
         for settings in CANDIDATES
     ]
     return trained(CANDIDATES[int(np.argmax(scores))], train)
@@ -114,7 +114,7 @@ class DigitalNetwork:
 
     def fit(self, train: Samples, settings: AdamSettings) -> None:
         """Train to convergence: the learning rate ends at zero."""
-        raw, targets = torch.from_numpy(train.inputs), torch.from_numpy(np.array(train.targets))
+        raw, targets = torch.from_numpy(train.inputs), torch.from_numpy(np.array(self.task.numbers(train.targets)))
         std = raw.std(dim=0, correction=0)
         self._mean, self._scale = raw.mean(dim=0), torch.where(std > 0, 1 / std.clamp_min(1e-300), 0.0)
         inputs = self._standardised(train.inputs)
@@ -134,8 +134,7 @@ class DigitalNetwork:
     def predict(self, inputs: Float64Array) -> NDArray[Any]:
         """The predicted target of each row, shape (rows,)."""
         with torch.no_grad():
-            outputs = self.model(self._standardised(inputs)).numpy()
-        return self.task.predictions(outputs)
+            return self.task.predicted(self.model(self._standardised(inputs)))
 
     def _standardised(self, inputs: Float64Array) -> Tensor:
         return ((torch.from_numpy(inputs) - self._mean) * self._scale).to(torch.float32)

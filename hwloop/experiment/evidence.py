@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from hwloop.experiment import results
 from hwloop.experiment.columns import Column, Interval, Summary, columns_of, paired_difference
 from hwloop.experiment.config import ExperimentConfig
@@ -131,10 +129,8 @@ class Evidence:
 
     @property
     def details(self) -> dict[str, Any]:
-        """What the task counts of the test rows of all seeds, such as the confusion matrix."""
-        return {
-            name: np.sum([seed.details[name] for seed in self.seeds], axis=0) for name in self.seeds[0].details
-        }
+        """What the task keeps of the test rows of all seeds, such as the confusion matrix."""
+        return dict(self.kind.pooled([seed.details for seed in self.seeds]))
 
     def lines(self) -> list[EvidenceLine]:
         """The evidence table: the network, its floors, its ceiling."""

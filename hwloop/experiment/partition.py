@@ -96,7 +96,13 @@ def partition(dataset: TableOfRows, seed: int, split: Splitter, test: float, val
     rows = split(dataset, seed, test, validation)
     if len(rows.test) == 0:
         raise DatasetError(f"{dataset.name}: the split leaves no test rows; give split.test a fraction above 0")
+    task = task_of_dataset(dataset)
     every = Samples(dataset.inputs, dataset.labels)
     held_out = every.taken(rows.validation) if len(rows.validation) else None
-    task = task_of_dataset(dataset)
-    return Partition(seed, every.taken(rows.train), held_out, every.taken(rows.test), task)
+    train, test_rows = every.taken(rows.train), every.taken(rows.test)
+    if reason := task.reason_not_to_score(test_rows.targets):
+        raise DatasetError(
+            f"{dataset.name}: the test targets of seed {seed} are {reason} ({len(test_rows)} rows); take a larger "
+            "test part"
+        )
+    return Partition(seed, train, held_out, test_rows, task.fitted_to(train.targets))

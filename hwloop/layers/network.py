@@ -292,28 +292,30 @@ class PhysicalNetwork(nn.Module):
         Raises
         ------
         ConfigError
-            If the network is not trained yet.
+            If the network is not trained yet, or has learned no classes.
         TrainingDiverged
             If its weights give no numbers.
         """
+        if self.task is not None and not self.task.gives_probabilities:
+            raise ConfigError(f"a {self.task.kind} has no probabilities; call predict")
+        return self._answers(as_rows(inputs))[1]
+
+    def _answers(self, rows: Tensor) -> tuple[LearningTask, NDArray[np.float64]]:
+        """What was learned, and what it says of rows, (rows, n_outputs)."""
         if self.readout is None:
             raise ConfigError("the network has no readout yet; train it first (trainer.fit)")
-        rows = as_rows(inputs)
         self._say_what_is_clipped(rows)
         with self.opened(), torch.no_grad():
             outputs = self.readout.log_probabilities(self, rows)
-        answers = self._task_of(outputs).answers(outputs)
+        task = self.task or task_of_outputs(outputs.shape[1])
+        answers = task.answers(outputs)
         if bool(answers.isnan().any()):
             row = int(answers.isnan().any(dim=1).nonzero()[0])
             raise TrainingDiverged(
                 f"the prediction of row {row} is not a number: the training of this network diverged, or its "
                 "weights were changed since; train it again with a lower learning rate"
             )
-        found: NDArray[np.float64] = answers.numpy()
-        return found
-
-    def _task_of(self, outputs: Tensor) -> LearningTask:
-        return self.task or task_of_outputs(outputs.shape[1])
+        return task, answers.numpy()
 
     def _say_what_is_clipped(self, rows: Tensor) -> None:
         encoder = cast(Stage, self.stages[0]).encoder
@@ -322,13 +324,23 @@ class PhysicalNetwork(nn.Module):
                 f"{100 * share:.0f} % of the features of these rows lie beyond the range that the network was "
                 "trained on, and are clipped at the device's limits; are they in the same unit?",
                 HwloopWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
+    @own_torch_state()
     def predict(self, inputs: Any) -> NDArray[Any]:
-        """The predicted target of each row, shape (rows,): the most probable class, as an index from 0."""
-        answers = self.predict_proba(inputs)
-        return (self.task or task_of_outputs(answers.shape[1])).predictions(answers)
+        """The predicted target of each row, as the training targets were.
+
+        The most probable class, as an index from 0, shape (rows,); or values in the unit of the training targets,
+        shape (rows,) or (rows, n_targets). A row's prediction does not depend on the rows beside it.
+
+        Raises
+        ------
+        ConfigError, TrainingDiverged
+            As :meth:`predict_proba`.
+        """
+        task, answers = self._answers(as_rows(inputs))
+        return task.predictions(answers)
 
     @property
     def multiply_adds(self) -> int:

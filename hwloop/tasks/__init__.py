@@ -8,16 +8,31 @@ scikit-learn are imported where a task needs them, so a task is made without eit
 from collections.abc import Mapping
 from typing import Any
 
+from hwloop.errors import DatasetError
 from hwloop.tasks.classification import Classification
+from hwloop.tasks.regression import Regression
 from hwloop.tasks.task import LearningTask, Metric
 
-TASKS: dict[str, type[LearningTask]] = {Classification.kind: Classification}
+TASKS: dict[str, type[LearningTask]] = {task.kind: task for task in (Classification, Regression)}
 
 
 def task_of_dataset(dataset: Any) -> LearningTask:
-    """What a dataset is for: its ``task``; without one its ``class_names`` are those of a classification."""
+    """What a dataset is for: its ``task``; without one its ``class_names`` are those of a classification.
+
+    Raises
+    ------
+    DatasetError
+        It has neither.
+    """
     task = getattr(dataset, "task", None)
-    return task if isinstance(task, LearningTask) else Classification.named(dataset.class_names)
+    if isinstance(task, LearningTask):
+        return task
+    names = getattr(dataset, "class_names", None)
+    if not names:
+        raise DatasetError(
+            f"dataset {dataset.name!r} says neither class_names nor a task such as hwloop.tasks.Regression()"
+        )
+    return Classification.named(names)
 
 
 def kind_of(found: Mapping[str, Any]) -> type[LearningTask]:
@@ -39,4 +54,13 @@ def task_of_outputs(n_outputs: int) -> LearningTask:
     return Classification(n_outputs)
 
 
-__all__ = ["TASKS", "Classification", "LearningTask", "Metric", "kind_of", "task_of_dataset", "task_of_outputs"]
+__all__ = [
+    "TASKS",
+    "Classification",
+    "LearningTask",
+    "Metric",
+    "Regression",
+    "kind_of",
+    "task_of_dataset",
+    "task_of_outputs",
+]

@@ -82,6 +82,11 @@ class Classification(LearningTask):
     )
     validation_key: ClassVar[str] = "validation_accuracies"
     linear_name: ClassVar[str] = "linear softmax"
+    target_dtype: ClassVar[type[Any]] = np.int64
+    has_classes: ClassVar[bool] = True
+    gives_probabilities: ClassVar[bool] = True
+    # A least-squares score s in [-1, 1] estimates 2p - 1; 2 s is the log-odds near s = 0.
+    code_gain: ClassVar[float] = 2.0
 
     n_classes: int
     class_names: tuple[str, ...] = ()
@@ -186,8 +191,8 @@ class Classification(LearningTask):
 
         return torch.softmax(outputs.to(torch.float64), dim=1)
 
-    def predictions(self, outputs: NDArray[Any]) -> NDArray[np.int64]:
-        return np.asarray(outputs.argmax(axis=1), dtype=np.int64)
+    def predictions(self, answers: NDArray[Any]) -> NDArray[np.int64]:
+        return np.asarray(answers.argmax(axis=1), dtype=np.int64)
 
     def doubt(self, targets: NDArray[Any], predicted: NDArray[Any]) -> str:
         """Rows of several classes that are all taken for one."""

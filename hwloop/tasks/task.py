@@ -74,12 +74,26 @@ class LearningTask(ABC):
         What a run's files call the validation scores.
     linear_name
         What its linear models are called in tables.
+    target_dtype, target_dims
+        Of a dataset's targets, and how many axes they may have.
+    has_classes
+        Whether every row belongs to one of several classes: what overlays a label, or lets classes compete, needs
+        them.
+    gives_probabilities
+        Whether what a network says of a row are probabilities of its outputs.
+    code_gain
+        Outputs a unit of what :meth:`encode` gives, for a readout that was fitted to it by least squares.
     """
 
     kind: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
     validation_key: ClassVar[str] = "validation_scores"
     linear_name: ClassVar[str] = "linear model"
+    target_dtype: ClassVar[type[Any]] = np.float64
+    target_dims: ClassVar[tuple[int, ...]] = (1,)
+    has_classes: ClassVar[bool] = False
+    gives_probabilities: ClassVar[bool] = False
+    code_gain: ClassVar[float] = 1.0
 
     @property
     def main(self) -> Metric:
@@ -99,6 +113,22 @@ class LearningTask(ABC):
     @abstractmethod
     def reason_against(self, targets: NDArray[Any]) -> str:
         """What is wrong with the targets of a whole dataset, after its name; empty if nothing is."""
+
+    def sized(self, targets: NDArray[Any]) -> Self:
+        """The task with as many outputs as the targets of a whole dataset call for; nothing else is fitted."""
+        return self
+
+    def fitted_to(self, targets: NDArray[Any]) -> Self:
+        """The task with the scale of these training targets, which :meth:`numbers` and :meth:`answers` use."""
+        return self
+
+    def numbers(self, targets: NDArray[Any]) -> NDArray[Any]:
+        """Targets as :meth:`loss` takes them."""
+        return targets
+
+    def reason_not_to_score(self, targets: NDArray[Any]) -> str:
+        """Why predictions of these test targets could not be scored, such as ``all the same``; or empty."""
+        return ""
 
     @abstractmethod
     def fitted(self, targets: NDArray[Any], samples: int) -> tuple[Self, NDArray[Any]]:
@@ -133,7 +163,7 @@ class LearningTask(ABC):
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-        """What a head minimises: mean over outputs (rows, n_outputs) and targets (rows,)."""
+        """What a head minimises: mean over outputs (rows, n_outputs) and targets."""
 
     @abstractmethod
     def judge(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -143,8 +173,12 @@ class LearningTask(ABC):
     def scores(self, outputs: Tensor) -> Tensor:
         """What a stage's head says of each row, in the form in which those of several heads come together."""
 
-    def together(self, scores: Sequence[Tensor]) -> Tensor:
-        """The outputs of a network whose heads say this; by default their sum."""
+    def together(self, scores: Sequence[Tensor], trust: float | None = None) -> Tensor:
+        """The outputs of a network whose heads say this; by default their sum.
+
+        ``trust`` is the factor on the scores before it that each head has learned to add to; ``None`` where every
+        head has learned the targets by itself.
+        """
         total = scores[0]
         for more in scores[1:]:
             total = total + more
@@ -155,8 +189,12 @@ class LearningTask(ABC):
         """What a network says of each row, float64, from its outputs (rows, n_outputs)."""
 
     @abstractmethod
-    def predictions(self, outputs: NDArray[Any]) -> NDArray[Any]:
-        """Predicted targets (rows,) from outputs or answers (rows, n_outputs)."""
+    def predictions(self, answers: NDArray[Any]) -> NDArray[Any]:
+        """Predicted targets, such as those of a dataset, from answers (rows, n_outputs)."""
+
+    def predicted(self, outputs: Tensor) -> NDArray[Any]:
+        """The same from a network's outputs (rows, n_outputs)."""
+        return self.predictions(self.answers(outputs).numpy())
 
     def doubt(self, targets: NDArray[Any], predicted: NDArray[Any]) -> str:
         """Why nothing seems to be learned, in words, from validation rows; empty mostly."""
@@ -177,7 +215,12 @@ class LearningTask(ABC):
 
     @abstractmethod
     def details(self, targets: NDArray[Any], predicted: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Counts beside the scores, which add up over seeds; by their names in files and figures."""
+        """What is kept of a seed's test rows beside the scores, by its name in files; see :meth:`pooled`."""
+
+    @classmethod
+    def pooled(cls, details: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+        """The details of several seeds together; by default their sums."""
+        return {name: np.sum([each[name] for each in details], axis=0) for name in details[0]}
 
     @abstractmethod
     def linear_models(self) -> Sequence[Any]:
@@ -199,6 +242,11 @@ class LearningTask(ABC):
     def score(self, targets: NDArray[Any], predicted: NDArray[Any]) -> float:
         """The main score."""
         return self.main.of(targets, predicted)
+
+    def merit(self, targets: NDArray[Any], predicted: NDArray[Any]) -> float:
+        """The main score, its sign such that more is better: what settings are chosen by."""
+        score = self.score(targets, predicted)
+        return score if self.main.higher_is_better else -score
 
     @classmethod
     @abstractmethod

@@ -245,7 +245,7 @@ def _score_validation(fit: Fit, validation: Validation) -> None:
         with torch.no_grad():
             outputs = readout.log_probabilities(fit.network, rows)
         require_finite("what the readout says of the validation rows", [outputs])
-        predicted = fit.task.predictions(outputs.numpy())
+        predicted = fit.task.predicted(outputs)
         stage.validation_accuracy = fit.task.score(targets, predicted)
         if readout is last and (doubt := fit.task.doubt(targets, predicted)):
             fit.notice(number, doubt)

@@ -23,7 +23,7 @@ NEVER_SEEN = -1e3  # log-odds of a class without a training row
 
 
 class LinearReadout(Readout):
-    """A linear classifier on what every stage gives, concatenated."""
+    """A linear map of what every stage gives, concatenated, to the outputs."""
 
     kind = "linear"
     weight: Tensor
@@ -112,14 +112,13 @@ class FeaturesBuilder(ReadoutBuilder):
 
 
 class RidgeBuilder(FeaturesBuilder):
-    """Ridge regression onto +-1 targets, its strength by leave-one-out."""
+    """Ridge regression onto the task's code of the targets, its strength by leave-one-out."""
 
     def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
         features = torch.cat(self._features, dim=1).to(torch.float64).numpy()
         ridge = fit_ridge(features, task.encode(labels.numpy()))
         weight, bias = (torch.from_numpy(a).to(torch.float32) for a in (ridge.weight, ridge.bias))
-        # A least-squares score s in [-1, 1] estimates 2p - 1; 2 s is the log-odds near s = 0.
-        return LinearReadout(2 * weight, 2 * bias, measured_features)
+        return LinearReadout(task.code_gain * weight, task.code_gain * bias, measured_features)
 
 
 def fit_softmax(activity: Tensor, labels: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:

@@ -350,7 +350,7 @@ class _Descent:
         # The same for every variant of a sample: a difference between variants is the device's alone.
         noise = self.noise.added_to(torch.zeros_like(features[: len(batch.samples)]))
         noisy = features + noise.repeat(batch.variants, 1)
-        return noisy, self.head.judge(noisy, batch.labels.repeat(batch.variants))
+        return noisy, self.head.judge(noisy, torch.cat([batch.labels] * batch.variants))
 
     def _judge(self, batch: BatchPass) -> BatchPass | None:
         """A second pass, under way, where the rule calls for one."""

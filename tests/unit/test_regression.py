@@ -1,0 +1,116 @@
+"""Regression as a task: values in their own units through a trainer, a dataset and a split."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import RidgeCV
+from small_fits import Mixer, small_network
+
+import hwloop
+from hwloop.errors import ConfigError, DatasetError
+from hwloop.experiments.dataset import Dataset, split
+from hwloop.tasks import Regression, kind_of
+from hwloop.tasks.regression import mean_absolute_error, nrmse, r2
+
+
+def cone(samples=160, seed=0):
+    """Values in their own unit that a plane alone does not give: the height of a tilted cone above five inputs."""
+    X = np.random.default_rng(seed).uniform(-1, 1, size=(samples, 5))
+    return X, 700.0 + 40.0 * (0.3 * X[:, 0] + np.linalg.norm(X, axis=1))
+
+
+@pytest.mark.parametrize("name", ["local", "readout"])
+def test_a_trained_network_predicts_values_in_the_unit_of_the_targets(name):
+    (X, y), (rows, values) = cone(), cone(60, seed=1)
+    network = small_network(Mixer())
+    hwloop.trainer(name).fit(network, X, y, (rows, values), task=Regression("height"))
+    predicted = network.predict(rows)
+    assert predicted.shape == (60,)
+    assert predicted.dtype == np.float64
+    linear = nrmse(values, RidgeCV().fit(X, y).predict(rows))
+    assert linear > 0.7  # the linear floor
+    assert nrmse(values, predicted) < 0.8 * linear
+    np.testing.assert_array_equal(network.predict(rows[:1]), predicted[:1])
+    with pytest.raises(ConfigError, match="no probabilities; call predict"):
+        network.predict_proba(rows)
+
+
+def test_several_targets_come_back_as_columns_each_in_its_unit():
+    X, y = cone()
+    both = np.stack([y, 1e-6 * X[:, 3]], axis=1)
+    network = small_network(Mixer())
+    hwloop.trainer("readout").fit(network, X, both, task=Regression(("height", "slope")))
+    predicted = network.predict(X)
+    assert predicted.shape == both.shape
+    assert all(nrmse(both[:, target], predicted[:, target]) < 0.5 for target in (0, 1))
+    assert network.task.output_names == ("height", "slope")
+
+
+def test_targets_are_standardised_on_the_training_rows_alone():
+    task, numbers = Regression().fitted(np.array([1.0, 3.0, 5.0]), 3)
+    assert (task.mean, task.scale) == ((3.0,), (pytest.approx(np.std([1, 3, 5])),))
+    assert numbers.dtype == np.float32
+    assert numbers.shape == (3, 1)
+    np.testing.assert_allclose(task.numbers(np.array([3.0, 100.0]))[:, 0], [0.0, 97.0 / task.scale[0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (np.full(160, 7.0), "the training rows have the same target in every row .7.; there is nothing to learn"),
+        (np.array([np.nan, *range(159)]), "row 0 is nan; leave the row out"),
+        (np.array([np.inf, *range(159)]), "row 0 is inf"),
+        (np.array([1e200, *range(159)]), "take another unit"),
+        (np.array(["tall"] * 160), "must be numbers"),
+        (np.ones((160, 2, 2)), "must have shape"),
+        (np.ones(3), "must have shape"),
+    ],
+)
+def test_targets_that_cannot_be_learned_are_refused_before_the_first_row(targets, message):
+    device = Mixer()
+    with pytest.raises(DatasetError, match=message):
+        hwloop.trainer("readout").fit(small_network(device), cone()[0], targets, task=Regression())
+    assert device.rows == 0
+
+
+def test_scores_are_those_of_the_textbook():
+    targets, predicted = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 2.0, 3.0, 6.0])
+    assert nrmse(targets, predicted) == pytest.approx(np.sqrt(1.0) / np.sqrt(1.25))
+    assert r2(targets, predicted) == pytest.approx(1 - 1.0 / 1.25)
+    assert mean_absolute_error(targets, predicted) == 0.5
+    assert nrmse(targets, np.full(4, 2.5)) == 1.0
+    pairs = np.stack([targets, 10 * targets], axis=1)
+    assert nrmse(pairs, 1.1 * pairs) == pytest.approx(nrmse(targets, 1.1 * targets))
+
+
+def test_huber_is_the_squared_error_up_to_one_deviation_and_linear_beyond():
+    import torch
+
+    outputs, targets = torch.tensor([[0.5], [3.0]]), torch.zeros(2, 1)
+    losses, slopes = Regression(error="huber").judge(outputs, targets)
+    assert losses.tolist() == [0.125, 2.5]
+    assert slopes.tolist() == [[0.5], [1.0]]
+    assert Regression().judge(outputs, targets)[0].tolist() == [0.125, 4.5]
+    with pytest.raises(ValueError, match="unknown error 'cubic'"):
+        Regression(error="cubic")
+
+
+def test_a_dataset_of_values_splits_by_their_quantiles_and_keeps_them_as_they_are():
+    X, y = cone(200)
+    dataset = Dataset("cone", X, targets=y, task=Regression("height"))
+    assert dataset.targets is dataset.labels
+    assert dataset.task.n_outputs == 1
+    for seed in range(5):
+        parts = split(dataset, seed, test=0.25)
+        assert len(parts.test) == 50
+        assert abs(dataset.targets[parts.test].mean() - y.mean()) < 0.05 * y.std()
+    with pytest.raises(DatasetError, match="'flat' has the same target in every row"):
+        Dataset("flat", X, targets=np.ones(200), task=Regression())
+    with pytest.raises(DatasetError, match=r"needs targets .rows,. or .rows, targets."):
+        Dataset("short", X, targets=y[:3], task=Regression())
+    with pytest.raises(DatasetError, match="says neither class_names nor a task"):
+        Dataset("unsaid", X, y)
+
+
+def test_a_fitted_task_comes_back_from_a_file_to_the_last_bit():
+    task = Regression(("a", "b"), "huber").fitted(np.random.default_rng(0).normal(size=(20, 2)), 20)[0]
+    assert kind_of(task.as_dict()).from_dict(task.as_dict()) == task

@@ -1,4 +1,4 @@
-"""Time of ``import hwloop`` and ``hwloop --help``, warm, beside a Python that does nothing.
+"""Time of ``import hwloop``, ``hwloop --help``, ``list`` and ``info``, warm, beside a Python that does nothing.
 
 python benchmarks/import_time.py
 """
@@ -34,6 +34,9 @@ def main() -> None:
         "python -c 'import numpy'": [sys.executable, "-c", "import numpy"],
         "python -c 'import hwloop'": [sys.executable, "-c", "import hwloop"],
         "hwloop --help": [script, "--help"],
+        "hwloop run --help": [script, "run", "--help"],
+        "hwloop list": [script, "list"],
+        "hwloop info optical-fibre": [script, "info", "optical-fibre"],
     }
     seconds = {name: median_seconds(command) for name, command in commands.items()}
     nothing = seconds["python -c pass"]

@@ -159,7 +159,16 @@ def mnist(folder: str | Path | None = None, rows: int | None = None, seed: int =
 def fashion_mnist(folder: str | Path | None = None, rows: int | None = None, seed: int = 0) -> Dataset:
     """Articles of clothing: 70,000 images of 28 x 28 pixels, 10 classes, 10,000 of them the authors' test set.
 
-    Files, parameters and errors are those of :func:`mnist`; the folder's name is ``fashion-mnist``.
+    Files and errors are those of :func:`mnist`; the folder's name is ``fashion-mnist``.
+
+    Parameters
+    ----------
+    folder
+        Holds the four files; without it, the folder ``fashion-mnist`` in the folder of data.
+    rows
+        So many of the 60,000 rows outside the test set, every class in its share; all of them by default.
+    seed
+        Chooses those rows.
     """
     return _dataset(FASHION_MNIST, folder, rows, seed)
 

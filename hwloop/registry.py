@@ -17,6 +17,7 @@ from typing import Any
 
 from hwloop.device import Device
 from hwloop.device.settings import nearest as nearest
+from hwloop.docstrings import first_lines
 from hwloop.errors import ConfigError, HwloopError
 
 
@@ -83,13 +84,24 @@ class Registry:
 
     def describe(self) -> dict[str, str]:
         """One line a name: the first line of its docstring, or why it cannot be loaded."""
-        lines = {}
-        for name in self.entries():
-            try:
-                lines[name] = (inspect.getdoc(self.load(name)) or "").partition("\n")[0]
-            except ConfigError as error:
-                lines[name] = f"unavailable: {error}"
-        return lines
+        return described(self)[0]
+
+    def _loaded_line(self, name: str) -> str:
+        try:
+            return (inspect.getdoc(self.load(name)) or "").partition("\n")[0]
+        except ConfigError as error:
+            return f"unavailable: {error}"
+
+
+def described(*registries: Registry) -> list[dict[str, str]]:
+    """:meth:`Registry.describe` of each; read from the source where it tells, so nothing is imported for it."""
+    installed = entry_points()  # one look at every package, whatever the number of registries
+    groups = [{entry.name: entry for entry in installed.select(group=each.group)} for each in registries]
+    lines = first_lines(entry for group in groups for entry in group.values())
+    return [
+        {name: lines[group[name].value] or registry._loaded_line(name) for name in sorted(group)}
+        for registry, group in zip(registries, groups, strict=True)
+    ]
 
 
 def accepted_settings(factory: Callable[..., Any]) -> set[str] | None:

@@ -90,6 +90,13 @@ class RecallOutputs(Policy):
     after a change that mixes fields before they are detected, not all.
 
     Needs: anchors.
+
+    Parameters
+    ----------
+    strength
+        How firmly the trained weights are held, in rows of unit features.
+    forgetting
+        Share of what earlier steps said that is kept, in (0, 1].
     """
 
     needs_anchors = True
@@ -122,6 +129,15 @@ class RecursiveHeads(Policy):
     and log(s/K) for the others, less their mean.
 
     Needs: labels, and local heads.
+
+    Parameters
+    ----------
+    strength
+        How firmly the trained weights are held, in rows of unit features.
+    forgetting
+        Share of what earlier steps said that is kept, in (0, 1].
+    label_smoothing
+        The share s that is spread over all classes, in (0, 1).
     """
 
     needs_labels = True
@@ -166,6 +182,15 @@ class Hebbian(Policy):
     follow a drift while most winners are right, and confirms its own errors where they are not.
 
     Needs: rows, no labels; local heads.
+
+    Parameters
+    ----------
+    rate
+        Of learning, positive.
+    sure
+        Probability from which a row counts, 0 to 1.
+    passes
+        How often the rows of a step are learned, at least 1.
     """
 
     def __init__(self, *, rate: float = 0.05, sure: float = 0.5, passes: int = 5) -> None:
@@ -200,6 +225,13 @@ class WarmLocal(Policy):
     """Local heads (Mono-Forward) go on training on each step's labelled rows, from the weights that are there.
 
     Needs: labels, and local heads.
+
+    Parameters
+    ----------
+    steps
+        Steps of Adam in each step of the drift.
+    lr, weight_decay, response_noise
+        See :class:`hwloop.training.optimiser.AdamSettings`.
     """
 
     needs_labels = True

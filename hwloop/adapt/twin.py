@@ -180,6 +180,15 @@ class TwinRetraining(PredictedRetraining):
     The model is :class:`hwloop.adapt.twin.InterferenceTwin`, the rest as in
     :class:`hwloop.adapt.retraining.PredictedRetraining`. For devices in which fields add; one that the twin cannot
     describe is refused before any row.
+
+    Parameters
+    ----------
+    hold
+        What keeps the twin's matrix where it was, see :meth:`InterferenceTwin.follow`; not negative.
+    follow_steps
+        Steps with which the twin follows the device in each step of the drift.
+    train_steps, lr, response_noise
+        Of the network's re-training.
     """
 
     def __init__(

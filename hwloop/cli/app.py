@@ -8,17 +8,15 @@ from typing import Annotated, Any
 
 import typer
 import typer.main
-from rich.table import Table
-from rich.text import Text
 from typer.core import TyperGroup
 
-from hwloop.cli.command import BROKEN_PIPE, Debug, reporting
-from hwloop.cli.console import PipedConsole
+from hwloop.cli.command import BROKEN_PIPE, Debug
 
 # Every command, in the order of the help, and the module of its function.
 COMMANDS = {
     "run": "run_command",
-    "list": "app",
+    "list": "catalogue_command",
+    "info": "catalogue_command",
     "arena": "arena_command",
     "drift": "drift_command",
     "check": "check_command",
@@ -33,6 +31,7 @@ COMMANDS = {
     "export": "runs_command",
     "worker": "worker_command",
 }
+FUNCTIONS = {"list": "list_names"}  # what has another name than its command
 
 
 class Commands(TyperGroup):
@@ -46,7 +45,7 @@ class Commands(TyperGroup):
         """The command of a name; ``None`` if there is none."""
         if cmd_name in COMMANDS and cmd_name not in self.commands:
             module = importlib.import_module(f"hwloop.cli.{COMMANDS[cmd_name]}")
-            found = getattr(module, "list_everything" if cmd_name == "list" else cmd_name)
+            found = getattr(module, FUNCTIONS.get(cmd_name, cmd_name))
             if not isinstance(found, typer.Typer):
                 single = typer.Typer(add_completion=False)
                 single.command(cmd_name)(found)
@@ -99,31 +98,3 @@ def options(
 ) -> None:
     """Options of every command."""
     context.obj = {"debug": debug}
-
-
-@reporting
-def list_everything() -> None:
-    """Experiments, devices, trainers, adaptation policies and datasets, each with a line."""
-    from hwloop.experiments.datasets import shipped_experiments
-    from hwloop.registry import ADAPTERS, DATASETS, DEVICES, SCHEMES, TRAINERS, read_toml
-
-    experiments = {
-        name: str(read_toml(path).get("description", "")) for name, path in shipped_experiments().items()
-    }
-    console = PipedConsole(highlight=False)
-    for title, described in (
-        ("Experiments", experiments),
-        ("Devices", DEVICES.describe()),
-        ("Devices elsewhere", {f"{name}:…": line for name, line in SCHEMES.describe().items()}),
-        ("Trainers", TRAINERS.describe()),
-        ("Adaptation policies", ADAPTERS.describe()),
-        ("Datasets", DATASETS.describe()),
-    ):
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
-        table.add_column(no_wrap=True)
-        table.add_column()
-        for name, line in described.items():
-            table.add_row(Text(name, style="bold"), Text(line))
-        console.print(Text(title, style="bold underline"))
-        console.print(table)
-        console.print()

@@ -32,12 +32,15 @@ class DeclaredSetting:
         The value without noise and drift; :data:`NOTHING` where it has no part in them.
     or_none
         ``None`` passes unchecked although it is not the default, as the setting of a base class has it.
+    takes
+        The values that ``check`` passes, in words.
     """
 
     default: Any
     check: Callable[[str, Any], Any] | None = None
     quiet: Any = NOTHING
     or_none: bool = False
+    takes: str = ""
 
     def checked(self, name: str, value: Any) -> Any:
         """The value that is used."""
@@ -54,28 +57,43 @@ class DeclaredSetting:
         quiet = base.quiet if self.quiet is NOTHING else self.quiet
         if self.check is not None:
             return replace(self, quiet=quiet)
-        return replace(self, check=base.check, quiet=quiet, or_none=base._takes_none)
+        return replace(self, check=base.check, quiet=quiet, or_none=base._takes_none, takes=base.takes)
 
 
 def real(default: Any, low: float = -math.inf, high: float = math.inf, *, quiet: Any = NOTHING) -> Any:
     """Declare a number within [low, high]."""
-    return DeclaredSetting(default, lambda name, value: real_number(name, value, low, high), quiet)
+    takes = _bounds("number", low, high)
+    return DeclaredSetting(default, lambda name, value: real_number(name, value, low, high), quiet, takes=takes)
 
 
 def whole(default: Any, low: int, high: int | None = None, *, quiet: Any = NOTHING) -> Any:
     """Declare a whole number within [low, high]."""
-    return DeclaredSetting(default, lambda name, value: whole_number(name, value, low, high), quiet)
+    takes = _bounds("whole number", low, math.inf if high is None else high)
+    return DeclaredSetting(default, lambda name, value: whole_number(name, value, low, high), quiet, takes=takes)
+
+
+def _bounds(kind: str, low: float, high: float) -> str:
+    """``number, 0 to 1``, as settings are shown."""
+    if math.isinf(low) and math.isinf(high):
+        return kind
+    if math.isinf(high):
+        return f"{kind}, at least {_figure(low)}"
+    return f"{kind}, at most {_figure(high)}" if math.isinf(low) else f"{kind}, {_figure(low)} to {_figure(high)}"
+
+
+def _figure(bound: float) -> str:
+    return f"{int(bound):,}" if bound == int(bound) and abs(bound) < 1e9 else f"{bound:g}"
 
 
 def choice(default: Any, known: Iterable[str]) -> Any:
     """Declare one of several names."""
     names = tuple(known)
-    return DeclaredSetting(default, lambda name, value: one_of(name, value, names))
+    return DeclaredSetting(default, lambda name, value: one_of(name, value, names), takes=" or ".join(names))
 
 
 def switch(default: bool, *, quiet: Any = NOTHING) -> Any:
     """Declare a setting that is true or false."""
-    return DeclaredSetting(default, flag, quiet)
+    return DeclaredSetting(default, flag, quiet, takes="true or false")
 
 
 def noise(default: Any = 0.0, *, quiet: Any = 0.0) -> Any:

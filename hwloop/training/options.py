@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from hwloop.docstrings import parameter_meanings
 from hwloop.errors import ConfigError
 from hwloop.registry import nearest
 
@@ -112,17 +112,10 @@ def option(default: Any, takes: Range = ANY) -> Any:
 
 
 def meanings_of(part: Any) -> dict[str, str]:
-    """What the docstring of a part says of each of its options, in the sections Attributes and Parameters."""
+    """What the docstrings of a part and of its base classes say of each of its options."""
     found: dict[str, str] = {}
     for kind in reversed(type(part).__mro__):
-        names: list[str] = []
-        own: dict[str, str] = {}
-        for line in inspect.cleandoc(kind.__doc__ or "").splitlines():
-            if line and not line.startswith(" "):
-                names = line.split(", ")
-            elif line:
-                own |= {name: f"{own.get(name, '')} {line.strip()}".strip() for name in names}
-        found |= own
+        found |= parameter_meanings(kind.__doc__ or "")
     return found
 
 

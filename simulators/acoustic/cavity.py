@@ -74,6 +74,8 @@ class AcousticCavity(TorchSubstrate):
         Harmonics of the fundamental that are read; ``None`` for the tones and their second harmonics.
     readout
         ``"magnitude"``, ``"power"``, ``"iq"``, or ``"waveform"`` (of these lines, ``n_samples`` a period).
+    n_samples
+        Readings a period of a waveform.
     fundamental, first_tone, tone_spacing
         The tones are harmonics first_tone, first_tone + tone_spacing, ... of the fundamental, in Hz; ``None`` for
         the one that takes the highest tone's second harmonic to the highest mode.

@@ -70,6 +70,8 @@ class NonlinearFibre(BlockSubstrate):
         Rate of decorrelation, 0 to 1 a row.
     phase_walk
         Standard deviation of the step of each mode group's phase, in rad a row.
+    exposure
+        Mean signal of a typical stimulus, in units of the camera's full scale.
     """
 
     stream_prefix: ClassVar = "multimode-fibre-nonlinear"

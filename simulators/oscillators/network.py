@@ -114,6 +114,8 @@ class Oscillators(BlockSubstrate):
         Of the integrator; refused where the fastest motion would be near its limit of stability.
     full_scale
         Reading of 1, in rad, omega_0 rad or omega_0^2 rad^2.
+    drift_per_row
+        Rate at which the disorder goes over into another, 0 to 1 a row.
     """
 
     stream_prefix: ClassVar = "oscillators"

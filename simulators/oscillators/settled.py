@@ -166,6 +166,8 @@ class SettledOscillators(Substrate):
         and as encoders centre what they send, no bias could come from anywhere else.
     full_scale
         Reading of 1, in rad.
+    drift_per_row
+        Rate at which the disorder goes over into another, 0 to 1 a row.
     """
 
     stream_prefix: ClassVar = "settled-oscillators"

@@ -73,6 +73,7 @@ class _Options:
         self.own: list[str] = []
         self.defaults: dict[str, Any] = {}
         self.meanings: dict[str, str] = {}
+        self.takes: dict[str, str] = {}
         for name, parameter in inspect.signature(compose).parameters.items():
             part = parameter.default
             offer = part if isinstance(part, _Offer) else _Offer(part, {n: n for n in _declared_options(part)})
@@ -92,6 +93,8 @@ class _Options:
             if self.defaults.setdefault(option, value) != value:
                 raise TypeError(f"two parts of {trainer} have {option} with different defaults")
             must = known[of_part].metadata["takes"].must
+            values = must.removeprefix("be ").removeprefix("lie ").replace("not be ", "not ")
+            self.takes[option] = values or str(known[of_part].type).replace(" | ", " or ")
             self.meanings[option] = meanings.get(of_part, "") + (f" It must {must}." if must else "")
 
     def parts(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,10 +144,11 @@ def declared(
             signature.bind(**given)
             trainer = compose(**options.parts(given))
             trainer.seed = given.get("seed", trainer.seed)
+            trainer.__doc__ = build.__doc__  # what help() shows of it
             return trainer
 
         build.__doc__ = _documented(compose, declaration, options)
-        for name, value in (("__signature__", signature), ("declaration", declaration)):
+        for name, value in (("__signature__", signature), ("declaration", declaration), ("takes", options.takes)):
             setattr(build, name, value)
         return tunable(fills_budget=fills_budget, **tuned or {})(build)
 

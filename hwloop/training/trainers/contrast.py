@@ -84,6 +84,10 @@ def phyll(
         ``"signed"`` as published, or ``"nonnegative"``.
     readout
         ``"label-scan"`` as published, or ``"softmax"``.
+    theta
+        Slope of the loss, positive.
+    inner_steps
+        Adam steps a batch, of the online schedule.
     epochs, batch_samples, lr
         ``None`` for the schedule's own: online 200 epochs of 256 samples at 1e-3, cached 100 of 128 at 0.01.
     weight_decay, response_noise, min_steps
@@ -137,6 +141,11 @@ def symba(wrong: WrongLabels = WrongLabels(), settings: AdamSettings = CONTRAST,
 
     Source: Lee and Song, "SymBa: symmetric backpropagation-free contrastive learning with forward-forward
     algorithm for optimizing convergence" (2023).
+
+    Parameters
+    ----------
+    alpha
+        Slope of the loss, positive.
     """
     rule = GradientRule(GoodnessContrast(squared_activity, alpha), settings)
     overlay = wrong.overlay()
@@ -161,6 +170,11 @@ def collaboration(
 
     Source: Lorberbom, Gat, Adi, Schwing and Hazan, "Layer collaboration in the forward-forward algorithm",
     AAAI 2024.
+
+    Parameters
+    ----------
+    trust
+        What the log-odds of the stages before are multiplied with; 0 ignores them.
     """
     contrast = Collaborative(threshold.contrast(), trust)
     overlay = wrong.overlay()
@@ -184,6 +198,13 @@ def all_labels(
     Needs room for the label.
 
     Source: goodness of Hinton (2022) and of Momeni et al., Science 382, 1297 (2023), with every label shown.
+
+    Parameters
+    ----------
+    goodness
+        ``"squared"`` or ``"cosine"``.
+    slope
+        Of the loss; ``None`` for 4 with squared activity, 16 with the cosine.
     """
     measure = chosen("goodness", goodness, MEASURES)
     contrast = GoodnessContrast(measure, SLOPES[goodness] if slope is None else slope, among_all)

@@ -59,6 +59,11 @@ def collab(
 
     Source: Friedman, Hastie and Tibshirani, Ann. Statist. 28, 337 (2000); Huang et al., "Learning deep ResNet
     blocks sequentially using boosting theory", ICML 2018.
+
+    Parameters
+    ----------
+    trust
+        What the predictions of the stages before are multiplied with; 0 ignores them.
     """
     rule = GradientRule(Collaborative(heads, trust), settings)
     return Trainer(PlainRows(), StageByStage(rule, streaming.map_share), HeadSumBuilder)

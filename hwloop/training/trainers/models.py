@@ -112,5 +112,10 @@ def lookahead(settings: RehearsalSettings = RehearsalSettings(), *, twin: str = 
 
     Source: physics-aware training, Wright et al., Nature 601, 549 (2022), whose forward pass is measured in
     every epoch; here it is the twin's too, and one map at a time looks no further than the next device.
+
+    Parameters
+    ----------
+    twin
+        ``"intensity"``, ``"linear"`` or ``"mlp"``, as for ``physics-aware``.
     """
     return Trainer(PlainRows(), Rehearsal(twin, settings), FeatureSoftmaxBuilder)

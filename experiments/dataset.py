@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.errors import ConfigError, DatasetError
 from hwloop.tasks import LearningTask, task_of_dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hwloop.experiments.own_data.prepared import Preparation
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +42,13 @@ class Dataset:
         What is learned, such as ``hwloop.tasks.Regression()``; by default a classification of ``class_names``.
     targets
         As the task has them, in place of ``labels``; whichever is given, both names give them.
+    preparation
+        What makes features of ``inputs``, fitted on training rows; then a value may be missing (NaN). Without it
+        ``inputs`` are the features.
+    notes
+        What was chosen for the user when the data were read, in words: shown before the first row and reported.
+    source
+        The same for the entries of ``[dataset]``: target, task, checksums.
 
     Raises
     ------
@@ -54,6 +66,9 @@ class Dataset:
     test_rows: NDArray[np.int64] | None = None
     task: LearningTask = None  # type: ignore[assignment]  # a classification of the class names
     targets: NDArray[Any] = None  # type: ignore[assignment]
+    preparation: Preparation | None = None
+    notes: tuple[str, ...] = ()
+    source: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", tuple(self.class_names))
@@ -67,7 +82,7 @@ class Dataset:
         if self.labels.ndim not in dims or len(self.labels) != rows:
             wanted = " or ".join(("(rows,)", "(rows, targets)")[dim - 1] for dim in dims)
             self._refuse(f"has inputs {self.inputs.shape} and needs targets {wanted}, not {self.labels.shape}")
-        bad = np.argwhere(~np.isfinite(self.inputs))
+        bad = np.argwhere(np.isinf(self.inputs) if self.preparation else ~np.isfinite(self.inputs))
         if len(bad):
             row, feature = (int(i) for i in bad[0])
             value = self.inputs[row, feature]

@@ -126,6 +126,7 @@ WRAPPERS = Registry("wrapper", "hwloop.wrappers")
 TRAINERS = Registry("trainer", "hwloop.trainers")
 ADAPTERS = Registry("adaptation policy", "hwloop.adapters")
 DATASETS = Registry("dataset", "hwloop.datasets")
+DATASET_READERS = Registry("reader of data", "hwloop.dataset_readers")
 BENCHES = Registry("bench", "hwloop.benches")
 
 

@@ -20,7 +20,7 @@ from hwloop.experiment.rigs import PlannedRig, Rig, build_trainer
 from hwloop.experiment.seed_run import prepare_seed, seed_rows
 from hwloop.experiments.arena.settings import arena_partition, judged_on_validation, without_validation
 from hwloop.experiments.campaign import KeptRig
-from hwloop.registry import DATASETS, TRAINERS
+from hwloop.registry import TRAINERS
 from hwloop.tasks import Classification, LearningTask, kind_of
 from hwloop.training import trainer as make_trainer
 from hwloop.training.tuning import Tuning, largest_that_fits, tuning_of
@@ -246,8 +246,7 @@ def cell_config(experiment: Mapping[str, Any], cell: Cell) -> ExperimentConfig:
 
 def cell_data(config: ExperimentConfig, cell: Cell) -> Partition:
     """The rows that a cell trains and is judged on."""
-    dataset = DATASETS.build(config.dataset.name, **config.dataset.settings)
-    data = arena_partition(dataset, cell.seed, config.split.test, config.split.validation)
+    data = arena_partition(config.dataset.build(), cell.seed, config.split.test, config.split.validation)
     return judged_on_validation(data) if cell.judged_on == VALIDATION else without_validation(data)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from hwloop.errors import ConfigError
 from hwloop.experiment.config import ExperimentConfig
-from hwloop.experiment.partition import Partition, Samples
+from hwloop.experiment.partition import Partition
 from hwloop.experiments.dataset import Dataset, split
 from hwloop.registry import TRAINERS, nearest
 
@@ -99,18 +99,19 @@ def arena_partition(dataset: Dataset, seed: int, test: float, validation: float)
         Fractions of all rows; validation above 0.
     """
     outer = split(dataset, TEST_SEED, test, 0.0)
+    labels = dataset.labels[outer.train]
     rest = replace(
         dataset,
         inputs=dataset.inputs[outer.train],
-        labels=dataset.labels[outer.train],
+        labels=labels,
+        targets=labels,
         groups=None if dataset.groups is None else dataset.groups[outer.train],
         test_rows=None,
     )
     share = validation * len(dataset.labels) / len(outer.train)
     inner = split(rest, seed, 0.0, min(share, 0.5))
-    parts = [outer.train[inner.train], outer.train[inner.validation], outer.test]
-    train, held_out, tested = (Samples(dataset.inputs[rows], dataset.labels[rows]) for rows in parts)
-    return Partition(seed, train, held_out, tested, dataset.task)
+    parts = (outer.train[inner.train], outer.train[inner.validation], outer.test)
+    return Partition.of_rows(dataset, seed, *parts)
 
 
 def judged_on_validation(data: Partition) -> Partition:

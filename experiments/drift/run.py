@@ -22,7 +22,7 @@ from hwloop.experiments.campaign import DEVICES, Campaign, Progress, no_progress
 from hwloop.experiments.dataset import split
 from hwloop.experiments.drift.moving import Moving, MovingRig
 from hwloop.layers import PhysicalNetwork
-from hwloop.registry import ADAPTERS, DATASETS, nearest
+from hwloop.registry import ADAPTERS, nearest
 from hwloop.tasks import Classification, LearningTask, Metric, kind_of
 from hwloop.toml_text import with_overrides
 
@@ -206,9 +206,7 @@ class _Seed:
     def __init__(self, settings: DriftSettings, seed: int) -> None:
         self.settings, self.seed, config = settings, seed, settings.experiment
         fractions = config.split
-        self.data = partition(
-            DATASETS.build(config.dataset.name, **config.dataset.settings), seed, split, fractions.test, 0.0
-        )
+        self.data = partition(config.dataset.build(), seed, split, fractions.test, 0.0)
         # What is unusable is refused before anything runs.
         run = prepare_seed(config, self.data, self._rig(), None, lambda event: None)
         #: What the devices are, as far as they can say while they are closed.

@@ -30,6 +30,28 @@ WithEvidence = Annotated[bool, typer.Option("--evidence", help="Compute and comp
 def run(
     kept: ProgressKept,
     experiment: ExperimentName = DEFAULT_EXPERIMENT,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Learn from your own table, arrays or folder of images.", metavar="FILE|module:function"
+        ),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="Column to learn; several times for several.", metavar="NAME", show_default="the last"),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="classification|regression", help="What is learned.", show_default="as it looks"),
+    ] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(help="Column to leave out; may be repeated.", metavar="NAME")
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(help="Column whose rows of one value stay on one side of the split.", metavar="NAME"),
+    ] = None,
+    test_file: Annotated[Path | None, typer.Option(help="A file of test rows.", metavar="FILE")] = None,
     settings: Annotated[
         list[str] | None, set_option("Change an entry, such as device.settings.n_outputs=200.")
     ] = None,
@@ -53,8 +75,10 @@ def run(
     """Train a physical network, and show what the physics is worth."""
     from hwloop.cli.running import run as run_experiment
 
+    said = {"file": data, "target": target, "task": task, "drop": drop, "group": group}
     run_experiment(
         experiment,
+        data=said | {"test_file": None if test_file is None else str(test_file.absolute())},
         settings=settings or (),
         seeds=seeds,
         out=out,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,6 +105,7 @@ def report_of(evidence: Evidence) -> Path:
 def run(
     experiment: str | os.PathLike[str] = DEFAULT_EXPERIMENT,
     *,
+    data: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | Sequence[str] = (),
     seeds: int | Sequence[int] | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -119,6 +121,9 @@ def run(
     ----------
     experiment
         A name of ``hwloop list``, or a TOML file.
+    data
+        A file, or ``module:function``, to learn from in the place of the experiment's dataset; or the entries of
+        ``[dataset]``, such as ``{"file": "wine.csv", "target": "quality"}``.
     settings
         Entries to change, ``{"device.settings.n_outputs": 200}``; or text as ``--set`` takes it,
         ``["device.settings.n_outputs=200"]``.
@@ -156,7 +161,7 @@ def run(
     """
     from hwloop.experiment.run_folder import run_in_free_folder
 
-    config = configured(experiment, settings, seeds, reuse, floors, tensorboard)
+    config = configured(experiment, settings, seeds, reuse, floors, tensorboard, data)
     view = show if isinstance(show, RunView) else _view() if show else RunView()
     with run_in_free_folder(config.name, None if out is None else Path(out)) as folder:
         from hwloop.experiment.runner import run_experiment
@@ -176,6 +181,7 @@ def configured(
     reuse: Paths = (),
     floors: bool | None = None,
     tensorboard: bool = False,
+    data: str | os.PathLike[str] | Mapping[str, Any] | None = None,
 ) -> ExperimentConfig:
     """The configuration that :func:`run` takes; a mistake shows at once, for torch and the rest take seconds.
 
@@ -196,11 +202,43 @@ def configured(
     options += ["run.tensorboard=true"] if tensorboard else []
     options += [f"evidence.floors={str(floors).lower()}"] if floors is not None else []
     options += [setting_text("reuse.runs", [str(Path(run).absolute()) for run in reuse])] if reuse else []
-    config = load_experiment(experiment_file(os.fspath(experiment)), [*given, *options])
+    own = [] if data is None else data_settings({"file": data} if not isinstance(data, Mapping) else data)
+    config = load_experiment(experiment_file(os.fspath(experiment)), [*own, *given, *options])
     check_names(config)
     for earlier in config.reuse.runs:
         require_run(Path(earlier))
     return config
+
+
+def data_settings(said: Mapping[str, Any]) -> list[str]:
+    """The settings that put data of the user's own into an experiment, which is called after them.
+
+    Parameters
+    ----------
+    said
+        Entries of ``[dataset]``; without a file those that change the experiment's own. ``None`` and empty ones
+        are left out.
+    """
+    from hwloop.toml_text import setting_text
+
+    entries = {key: value for key, value in said.items() if value not in (None, (), [])}
+    if "file" not in entries and "name" not in entries:
+        return [setting_text(f"dataset.{key}", value) for key, value in entries.items()]
+    source = os.fspath(entries.get("file") or entries["name"])
+    path = Path(source)
+    if ":" in source and not path.exists():
+        entries = {"name": source} | {key: value for key, value in entries.items() if key != "file"}
+    else:
+        entries["file"] = os.path.abspath(path.expanduser())
+    called = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem.rpartition(":")[2]).strip("-._")[:100] or "data"
+    target = entries.get("target")
+    target = [target] if isinstance(target, str) else target
+    description = path.name + (f", target {', '.join(target)}" if target else "")
+    return [
+        setting_text("dataset", entries),
+        setting_text("name", called),
+        setting_text("description", description),
+    ]
 
 
 def _view() -> RunView:

@@ -34,6 +34,7 @@ from hwloop.session.account import Place
 from hwloop.training import Trainer
 from hwloop.training.state import Checkpoint, SavedState, TrainingState, keep_no_checkpoint
 
+PREPARATION = "preparation"  # of a checkpoint's details: what makes features of a table
 FINAL = "final.safetensors"  # of the last seed
 KEPT = 2
 LOST_ROWS = "it was made of more rows than the journal holds; those are measured again"
@@ -72,6 +73,8 @@ class Checkpoints:
         What the run's bits depend on, see :func:`hwloop.experiment.provenance.made_with`.
     from_start
         Go on from none.
+    about
+        What else a checkpoint says of itself, such as how its table was prepared.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Checkpoints:
         emit: Callable[[Event], None],
         made: Mapping[str, Any],
         from_start: bool = False,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = run / CHECKPOINTS
         self.seed = seed
@@ -91,6 +95,7 @@ class Checkpoints:
         self.emit = emit
         self._rows_recorded = self._rows()
         self._made = dict(made)
+        self._about = dict(about or {})
         self._from_start = from_start
         self._saved_seconds = time.monotonic()
         self._look_round()
@@ -162,7 +167,7 @@ class Checkpoints:
 
     def finish(self) -> None:
         """Save the trained network of this seed as the final one."""
-        details = {"seed": self.seed}
+        details = {"seed": self.seed, **self._about}
         save_network(self.network, self.folder / final_of_seed(self.seed), details)
         save_network(self.network, self.folder / FINAL, details)
 
@@ -177,6 +182,7 @@ class Checkpoints:
             "point": state.point,
             "rows": self._rows(),
             "made_with": self._made,
+            **self._about,
         }
         save_network(self.network, path, details, state)
         for old in sorted(self._places())[:-KEPT]:

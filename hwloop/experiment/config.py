@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,16 @@ from hwloop.errors import ConfigError
 from hwloop.experiment.events import require_tensorboard
 from hwloop.input_scaling import DEFAULT_INPUT_SCALING, ONE_SCALE
 from hwloop.reference import Reference
-from hwloop.registry import DATASETS, DEVICES, TRAINERS, Registry, nearest, paths_beside, read_toml
+from hwloop.registry import (
+    DATASET_READERS,
+    DATASETS,
+    DEVICES,
+    TRAINERS,
+    Registry,
+    nearest,
+    paths_beside,
+    read_toml,
+)
 from hwloop.runs.layout import CONFIG, METRICS
 from hwloop.toml_text import parse_setting, with_overrides
 
@@ -32,7 +42,7 @@ class Table(BaseModel):
 
 
 class Part(Table):
-    """A dataset, device or trainer: its name and the settings that it takes; a bare name will do."""
+    """A device or trainer: its name and the settings that it takes; a bare name will do."""
 
     name: Annotated[str, Field(min_length=1)]
     settings: dict[str, JsonValue] = {}
@@ -41,6 +51,81 @@ class Part(Table):
     @classmethod
     def _bare_name(cls, given: Any) -> Any:
         return {"name": given} if isinstance(given, str) else given
+
+
+class DatasetPart(Table):
+    """What is learned from: a dataset's name with the settings that it takes, or a file; a bare name will do.
+
+    ``file`` is a table, arrays or a folder of images (docs/your-data.md), ``test_file`` another whose rows are the
+    test rows. ``target`` names the column that is learned, or several; by default it is the last. ``task`` is
+    ``classification`` or ``regression``; by default what the target looks like. ``drop`` are columns to leave out;
+    rows of one value in the column ``group`` stay on one side of the split. ``name = "module:function"`` takes
+    these four too, where the function returns a table. A run fills in what was left open, and writes checksums of
+    the files beside them: they are refused if they were edited since.
+    """
+
+    name: Annotated[str, Field(min_length=1)] | None = None
+    settings: dict[str, JsonValue] | None = None
+    file: Annotated[str, Field(min_length=1)] | None = None
+    test_file: Annotated[str, Field(min_length=1)] | None = None
+    target: Annotated[str, Field(min_length=1)] | list[Annotated[str, Field(min_length=1)]] | None = None
+    task: str | None = None
+    drop: list[str] | None = None
+    group: str | None = None
+    sha256: str | None = None
+    test_sha256: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            given = {"name": given}
+        if isinstance(given, dict) and "name" in given and "settings" not in given:
+            return given | {"settings": {}}  # as it has always been written
+        return given
+
+    @model_validator(mode="after")
+    def _name_or_file(self) -> Self:
+        if (self.name is None) == (self.file is None):
+            raise ValueError("give a dataset a name (see hwloop list) or a file, one of them")
+        if self.file is None and (self.test_file is not None or self.sha256 is not None):
+            raise ValueError("test_file and sha256 belong to a dataset with a file")
+        if self.file is not None and self.settings is not None:
+            raise ValueError("a file takes no settings; see docs/your-data.md")
+        if self.name is not None and ":" not in self.name and self._said():
+            raise ValueError(
+                f"the dataset {self.name!r} has a target of its own; {', '.join(self._said())} belong to "
+                "files and functions"
+            )
+        return self
+
+    @property
+    def title(self) -> str:
+        """Its name, or its file's."""
+        return self.name or Path(self.file or "").name
+
+    def _said(self) -> dict[str, Any]:
+        """What was said about a table."""
+        return self.model_dump(exclude_none=True, include={"target", "task", "drop", "group"})
+
+    def build(self) -> Any:
+        """The dataset; what a function of the user's returned becomes one.
+
+        Raises
+        ------
+        ConfigError
+            Unknown name or setting.
+        DatasetError
+            The data cannot be read, or nothing can be learned from them.
+        """
+        if self.file is not None:
+            return DATASET_READERS.build("file", **self.model_dump(exclude_none=True))
+        found = DATASETS.build(self.title, **(self.settings or {}))
+        return DATASET_READERS.build("object", found, name=self.title, **self._said())
+
+    def as_read(self, dataset: Any) -> Self:
+        """With what was chosen when it was read, so that it is read alike another time."""
+        return self.model_copy(update=getattr(dataset, "source", None) or {})
 
 
 class DevicePart(Part):
@@ -155,7 +240,7 @@ class ExperimentConfig(Table):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
     description: str = ""
-    dataset: Part
+    dataset: DatasetPart
     device: list[DevicePart]
     trainer: Part
     network: NetworkConfig = NetworkConfig()
@@ -237,12 +322,12 @@ def load_experiment(path: str | Path, settings: Iterable[str] = ()) -> Experimen
     if path.name == CONFIG and (path.parent / METRICS).exists() and isinstance(table.get("network", {}), dict):
         # A run of a version that knew one scaling, and did not say so.
         table["network"] = {"input_scaling": ONE_SCALE, **table.get("network", {})}
-    _find_device_files(table, path.parent)
+    _find_files(table, path.parent)
     settings = list(settings)
     changed = with_overrides(table, settings)
     if any(parse_setting(setting)[0][0] in OF_DEVICES for setting in settings):
         changed.pop("measured_with", None)  # another device is asked for
-    _find_device_files(changed, Path())
+    _find_files(changed, Path())
     return validated(changed, f"{path} with {', '.join(settings)}" if settings else str(path))
 
 
@@ -264,7 +349,14 @@ def check_names(config: ExperimentConfig) -> None:
     ConfigError
         The name is unknown; the nearest is named. ``package.module:Name`` and device files are looked at later.
     """
-    named: list[tuple[Registry, str]] = [(DATASETS, config.dataset.name), (TRAINERS, config.trainer.name)]
+    named: list[tuple[Registry, str]] = [(TRAINERS, config.trainer.name)]
+    if config.dataset.name is not None:
+        named.append((DATASETS, config.dataset.name))
+    for file in (config.dataset.file, config.dataset.test_file):
+        if file is not None and not Path(file).exists():
+            raise ConfigError(
+                f"the data file {file} does not exist; check the name, and the folder that it lies in"
+            )
     named += [(DEVICES, part.name) for part in config.device if not part.name.endswith(".toml")]
     if config.run.tensorboard:
         require_tensorboard()
@@ -273,8 +365,16 @@ def check_names(config: ExperimentConfig) -> None:
             raise ConfigError(f"unknown {registry.kind} {name!r}: {nearest(name, registry.entries())}")
 
 
-def _find_device_files(table: dict[str, Any], folder: Path) -> None:
-    """Make paths of device files, and paths in devices' settings, absolute where what they name is in a folder."""
+def _find_files(table: dict[str, Any], folder: Path) -> None:
+    """Make paths of data and device files, and those in devices' settings, absolute.
+
+    Those of devices where what they name is in the folder.
+    """
+    data = table.get("dataset")
+    if isinstance(data, dict):
+        for key in ("file", "test_file"):
+            if isinstance(data.get(key), str) and data[key]:
+                data[key] = os.path.abspath(folder / Path(data[key]).expanduser())
 
     def found(part: Any) -> Any:
         if isinstance(part, dict) and "name" in part:

@@ -167,7 +167,7 @@ class Evidence:
             "experiment": config.name,
             "device": ", ".join(part.name for part in config.device),
             "trainer": config.trainer.name,
-            "dataset": config.dataset.name,
+            "dataset": config.dataset.title,
             "seeds": [seed.seed for seed in self.seeds],
             f"test_{self.metric.key}": self._summary(results.NETWORK),
             "floors": {floor.key: self._summary(floor.key) for floor in FLOORS if not floor.ceiling},

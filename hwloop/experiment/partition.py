@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ class TableOfRows(Protocol):
     """What an experiment needs of a dataset; :class:`hwloop.experiments.dataset.Dataset` is one.
 
     A ``task`` (:class:`hwloop.tasks.LearningTask`) says what its labels are; without one they are classes, with a
-    name each in ``class_names``.
+    name each in ``class_names``. It may have a ``preparation``, ``notes`` and a ``source``.
     """
 
     @property
@@ -32,6 +32,19 @@ class TableOfRows(Protocol):
     @property
     def labels(self) -> NDArray[Any]:
         """Targets as the task has them, shape (rows,)."""
+
+
+class Preparation(Protocol):
+    """What makes features of a table's columns (:class:`hwloop.experiments.own_data.prepared.Preparation`)."""
+
+    def fitted(self, table: Float64Array) -> Self:
+        """As the training rows (rows, columns) show it."""
+
+    def features(self, table: Float64Array) -> Float64Array:
+        """Features (rows, n_features), all finite."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values, for a checkpoint."""
 
 
 class SplitRows(Protocol):
@@ -71,13 +84,49 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """A dataset as one seed splits it."""
+    """A dataset as one seed splits it.
+
+    Attributes
+    ----------
+    preparation
+        What made the features, as the training rows fitted it; ``None`` where the dataset holds features.
+    notes
+        What was chosen for the user when the data were read, in words.
+    """
 
     seed: int
     train: Samples
     validation: Samples | None
     test: Samples
     task: LearningTask
+    preparation: Preparation | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of_rows(
+        cls,
+        dataset: TableOfRows,
+        seed: int,
+        train: NDArray[np.int64],
+        validation: NDArray[np.int64],
+        test: NDArray[np.int64],
+    ) -> Self:
+        """The parts of a dataset by row numbers; whatever is fitted to prepare them sees training rows alone."""
+        preparation: Preparation | None = getattr(dataset, "preparation", None)
+        inputs = dataset.inputs
+        if preparation is not None:
+            preparation = preparation.fitted(inputs[train])
+            inputs = preparation.features(inputs)
+        every = Samples(inputs, dataset.labels)
+        return cls(
+            seed,
+            every.taken(train),
+            every.taken(validation) if len(validation) else None,
+            every.taken(test),
+            task_of_dataset(dataset).fitted_to(dataset.labels[train]),
+            preparation,
+            tuple(getattr(dataset, "notes", ())),
+        )
 
     @property
     def n_features(self) -> int:
@@ -96,13 +145,10 @@ def partition(dataset: TableOfRows, seed: int, split: Splitter, test: float, val
     rows = split(dataset, seed, test, validation)
     if len(rows.test) == 0:
         raise DatasetError(f"{dataset.name}: the split leaves no test rows; give split.test a fraction above 0")
-    task = task_of_dataset(dataset)
-    every = Samples(dataset.inputs, dataset.labels)
-    held_out = every.taken(rows.validation) if len(rows.validation) else None
-    train, test_rows = every.taken(rows.train), every.taken(rows.test)
-    if reason := task.reason_not_to_score(test_rows.targets):
+    data = Partition.of_rows(dataset, seed, rows.train, rows.validation, rows.test)
+    if reason := data.task.reason_not_to_score(data.test.targets):
         raise DatasetError(
-            f"{dataset.name}: the test targets of seed {seed} are {reason} ({len(test_rows)} rows); take a larger "
+            f"{dataset.name}: the test targets of seed {seed} are {reason} ({len(data.test)} rows); take a larger "
             "test part"
         )
-    return Partition(seed, train, held_out, test_rows, task.fitted_to(train.targets))
+    return data

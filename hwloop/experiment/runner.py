@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hwloop.events import Event, Listener
-from hwloop.experiment.checkpoints import Checkpoints, SeedKeeper
+from hwloop.events import Event, Listener, Noticed
+from hwloop.experiment.checkpoints import PREPARATION, Checkpoints, SeedKeeper
 from hwloop.experiment.conclusion import ReplayComparison, conclude, concluded, differences, ended, finished_result
 from hwloop.experiment.config import ExperimentConfig, load_experiment
 from hwloop.experiment.events import RunForecast, SeedFinished, SeedStarted
@@ -27,7 +27,6 @@ from hwloop.experiment.run_folder import (
     unfinished_run,
 )
 from hwloop.experiment.seed_run import SeedRun, prepare_seed, require_budget, run_forecast, seed_rows
-from hwloop.registry import DATASETS
 from hwloop.runs.layout import CONFIG
 from hwloop.session import Forecast
 from hwloop.tasks import task_of_dataset
@@ -127,15 +126,15 @@ class _Run:
         path: Path,
         from_start: bool = False,
     ) -> None:
-        self.config = config
         self._begin = time.perf_counter()
         self._listeners = list(listeners)
         self._path = path
         self._from_start = from_start
         self._folder: RunFolder | None = None
-        self._work = FinishedWork(path, config)
         self._announced: dict[str, Any] = {}
-        dataset: TableOfRows = DATASETS.build(config.dataset.name, **config.dataset.settings)
+        dataset: TableOfRows = config.dataset.build()
+        self.config = config = config.model_copy(update={"dataset": config.dataset.as_read(dataset)})
+        self._work = FinishedWork(path, config)
         self._task = task_of_dataset(dataset)
         parts = config.split
         self._data = [partition(dataset, seed, split, parts.test, parts.validation) for seed in config.seeds]
@@ -150,6 +149,8 @@ class _Run:
         self._folder = folder
         self._listeners[:0] = [folder, *folder.extra_listeners]
         with ended(folder, self._emit, lambda: len(self.results), len(self._data)):
+            for note in self._data[0].notes:
+                self._emit(Noticed(note))
             take_earlier_rows(self._path, self.config.reuse)
             announced = RunForecast(forecast.rows, forecast.seconds, len(rows), str(forecast))
             self._announced = asdict(announced)
@@ -207,8 +208,16 @@ class _Run:
         else:
             seed = self._prepared(rig, number, rows)
             seed.identified = partial(folder.identified, name)
+            prepared = seed.data.preparation
             checkpoints = Checkpoints(
-                self._path, name, number, seed.network, self._emit, made_with(self.config), self._from_start
+                self._path,
+                name,
+                number,
+                seed.network,
+                self._emit,
+                made_with(self.config),
+                self._from_start,
+                {} if prepared is None else {PREPARATION: prepared.as_dict()},
             )
             seed.keep = SeedKeeper(checkpoints, self._work, finished)
             finished.result, finished.responses = seed.run(self._sweep_rows(number))

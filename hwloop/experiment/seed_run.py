@@ -141,7 +141,7 @@ class SeedRun:
             losses=[stage.losses for stage in history.stages],
             sparsity=[_sparsity(stage) for stage in history.stages],
             uses_model=history.uses_model,
-            notes=[*self.notes, *history.notes],
+            notes=[*self.data.notes, *self.notes, *history.notes],
             input_scaling=self.config.network.input_scaling,
             validation_scores=[stage.validation_accuracy for stage in history.stages],
             digital_seconds=history.digital_seconds,

@@ -1,0 +1,95 @@
+"""What a reader gives: a table of named columns as it was found, and how large it may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hwloop.errors import DatasetError
+from hwloop.registry import nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_BYTES = 1 << 30  # of a file
+MOST_VALUES = 100_000_000  # of a table: 0.8 GB as float64
+SHOWN = 5  # names that a message lists
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A table before anything is chosen or changed.
+
+    Attributes
+    ----------
+    where
+        The file or object that it came from, for messages.
+    frame
+        The columns, with different names.
+    named
+        Whether the names are the table's own; else they are made up (``x1``, ``x2``, ...).
+    targets
+        The columns that the reader knows for the target; empty if it knows of none.
+    alike
+        Whether all columns but the target are one quantity, such as the pixels of an image.
+    lines
+        The line of each row in its file, for messages; ``None`` where there are none.
+    notes
+        What the reader chose, in words.
+    test
+        A test set that came with it.
+    """
+
+    where: str
+    frame: pd.DataFrame
+    named: bool = True
+    targets: tuple[str, ...] = ()
+    alike: bool = False
+    lines: Sequence[int] | None = None
+    notes: tuple[str, ...] = ()
+    test: RawTable | None = field(default=None, repr=False)
+
+    def row(self, number: int) -> str:
+        """A row in words."""
+        return f"row {number + 1}" if self.lines is None else f"line {self.lines[number]}"
+
+    def require(self, names: Iterable[str], what: str) -> None:
+        """Refuse names that are no columns.
+
+        Raises
+        ------
+        DatasetError
+            The nearest is named.
+        """
+        for name in names:
+            if name not in self.frame.columns:
+                raise DatasetError(
+                    f"{self.where} has no column {name!r} ({what}): {nearest(name, map(str, self.frame.columns))}"
+                )
+
+
+def made_up_names(count: int, letter: str = "x") -> list[str]:
+    """``x1``, ``x2``, ... for columns without names."""
+    return [f"{letter}{number + 1}" for number in range(count)]
+
+
+def listed(names: Iterable[object]) -> str:
+    """Some names in words: ``'a', 'b' and 3 more``."""
+    every = list(names)
+    shown = ", ".join(repr(str(name)[:60]) for name in every[:SHOWN])
+    return shown if len(every) <= SHOWN else f"{shown} and {len(every) - SHOWN:,} more"
+
+
+def require_size(where: str, rows: int, columns: int) -> None:
+    """Refuse a table that would fill the memory.
+
+    Raises
+    ------
+    DatasetError
+    """
+    if rows * columns > MOST_VALUES:
+        raise DatasetError(
+            f"{where} has {rows:,} rows of {columns:,} values; at most {MOST_VALUES:,} values are read. Take "
+            "fewer rows or columns"
+        )

@@ -147,7 +147,10 @@ class Split:
 
 
 def split(dataset: Dataset, seed: int, test: float = 0.25, validation: float = 0.0) -> Split:
-    """Split a dataset at random: by class, or by group where it has groups.
+    """Split a dataset at random: by class, or by group where it has groups; one in time into stretches.
+
+    Rows that are stretches of one series (``task.in_time``) stay in their order: training rows come first, then
+    validation rows, then test rows. The washout of a part's first row lies between it and the part before.
 
     Parameters
     ----------
@@ -193,6 +196,8 @@ def _choose(dataset: Dataset, rows: Rows, count: float, rng: np.random.Generator
     if count <= 0:
         return np.empty(0, dtype=np.int64)
     wanted = int(np.ceil(count))
+    if dataset.task.in_time:
+        return rows[-min(wanted, len(rows) - 1) :]
     strata = dataset.task.strata(dataset.labels[rows])
     if dataset.groups is None:
         return np.sort(rows[stratified(strata, wanted, rng)])

@@ -186,7 +186,7 @@ def _network(
 ) -> PhysicalNetwork:
     """The network that a description and its tensors hold; whatever of them is not understood is an error."""
     _require_known(described)
-    stages = [Stage(**{**settings, "controls": tuple(settings["controls"])}) for settings in described["stages"]]
+    stages = [_kind(settings).from_settings(settings) for settings in described["stages"]]
     network = PhysicalNetwork(sessions, stages, seed=described["seed"])
     _require_sizes_of(tensors, described)
     network.build(described["n_features"])
@@ -202,6 +202,11 @@ def _network(
     _require_same_settings(described, network)
     network.class_names = _class_names(described)
     return network
+
+
+def _kind(settings: Mapping[str, Any]) -> type[Stage]:
+    """Which stage the settings are of; one that names no kind is a plain one."""
+    return Stage.of_kind(settings.get("kind", Stage.kind))
 
 
 def _require_known(described: Mapping[str, Any]) -> None:
@@ -327,10 +332,8 @@ def _require_sizes_of(tensors: Mapping[str, Tensor], described: Mapping[str, Any
     ------
     ValueError, KeyError, TypeError
     """
-    encoder = "stages.0.encoder."
-    held = len(tensors[encoder + "projection"]) or len(tensors[encoder + "mean"])
-    steps = described["stages"][0].get("steps", 1)  # an encoder of sequences holds one step
-    sizes = [(described["n_features"], held * steps)]
+    first = described["stages"][0]
+    sizes = [(described["n_features"], _kind(first).features_held(first, tensors, "stages.0."))]
     for number, stage in enumerate(described["stages"]):
         sizes.append((stage["width"], len(tensors[f"stages.{number}.linear.weight"])))
     readout = described["readout"] or {}

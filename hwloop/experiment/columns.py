@@ -210,7 +210,7 @@ class Column:
         return cls(
             metric.key,
             f"test {metric.title}",
-            lambda trial: metric.of(trial.targets, trial.predicted),
+            lambda trial: metric.of(*trial.task.scored(trial.targets, trial.predicted)),
             lambda summary: shown(metric, summary),
             lambda values, weights: Summary(tuple(values)),
             unit=metric.unit,

@@ -109,11 +109,13 @@ class NullPhysics(Floor):
 
         trainer = build_trainer(config, data.seed)
         nulls = {session: Session(self.replace(session.device, data.seed)) for session in dict.fromkeys(sessions)}
-        network = PhysicalNetwork([nulls[session] for session in sessions], build_stages(config), seed=data.seed)
+        network = PhysicalNetwork(
+            [nulls[session] for session in sessions], build_stages(config, trainer, data.task), seed=data.seed
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", HwloopWarning)  # that zeros never vary is what they are for
             trainer.fit(network, data.train.inputs, data.train.targets, **data.task.fit_options())
-        passes = trainer.predict_cost(1, data.task.n_outputs, 1)
+        passes = trainer.predict_cost(1, data.task.n_outputs, 1, **data.task.cost_options())
         computed = passes * sum(self.multiply_adds(session.device) for session in sessions)
         return network_trial(network, data, network.multiply_adds + computed)
 
@@ -138,7 +140,7 @@ class RidgeReadoutFloor(Floor):
 
         seed = config.trainer.settings.get("seed", data.seed)
         trainer = make_trainer("readout", seed=seed)
-        network = PhysicalNetwork(sessions[0], build_stages(config, count=1), seed=data.seed)
+        network = PhysicalNetwork(sessions[0], build_stages(config, trainer, data.task, 1), seed=data.seed)
         rows = trainer.cost(len(data.train), data.task.n_outputs, 1)
         with sessions[0].counting_on_memory(0 if self._measures(config, data) else rows):
             trainer.fit(network, data.train.inputs, data.train.targets, **data.task.fit_options())

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from hwloop.registry import DEVICES
 from hwloop.runs.layout import REUSED, journal_folder, journal_folders, require_run
 from hwloop.session.known_rows import fresh
 from hwloop.session.reference_monitor import RESTANDARDISED
+from hwloop.tasks import LearningTask
 from hwloop.training import Trainer
 from hwloop.training import trainer as make_trainer
 
@@ -242,21 +243,25 @@ def _fresh(journals: Sequence[Path], max_age_seconds: float | None) -> Iterator[
             journal.close()
 
 
-def build_stages(config: ExperimentConfig, count: int | None = None) -> list[Stage]:
-    """The first ``count`` stages of an experiment's network, by default all."""
+def build_stages(
+    config: ExperimentConfig, trainer: Trainer, task: LearningTask, count: int | None = None
+) -> list[Stage]:
+    """The first ``count`` stages of an experiment's network, by default all, as the trainer has them."""
     network = config.network
-    return [
-        Stage(
-            network.width,
-            None if network.activation == "none" else network.activation,
-            bypass=network.bypass,
-            reference_slots=network.reference_slots,
-            scaling=network.input_scaling if number == 0 else "global",
-            weights=network.weights,
-            steps=network.sequence_steps if number == 0 else 1,
-        )
-        for number in range(network.stages if count is None else count)
-    ]
+
+    def settings(number: int) -> dict[str, Any]:
+        return {
+            "width": network.width,
+            "activation": None if network.activation == "none" else network.activation,
+            "bypass": network.bypass,
+            "reference_slots": network.reference_slots,
+            "scaling": network.input_scaling if number == 0 else "global",
+            "weights": network.weights,
+            "steps": network.sequence_steps if number == 0 else 1,
+        }
+
+    stages = range(network.stages if count is None else count)
+    return [trainer.new_stage(settings(number), number, task) for number in stages]
 
 
 def build_trainer(config: ExperimentConfig, seed: int) -> Trainer:
@@ -267,6 +272,7 @@ def build_trainer(config: ExperimentConfig, seed: int) -> Trainer:
 def network_rows(trainer: Trainer, data: Partition, n_layers: int) -> int:
     """Rows that training and testing a network through ``n_layers`` stages needs at most."""
     held_out = len(data.test) + (len(data.validation) if data.validation else 0)
-    return trainer.cost(len(data.train), data.task.n_outputs, n_layers) + trainer.predict_cost(
-        held_out, data.task.n_outputs, n_layers
+    n_outputs, of_task = data.task.n_outputs, data.task.cost_options()
+    return trainer.cost(len(data.train), n_outputs, n_layers, **of_task) + trainer.predict_cost(
+        held_out, n_outputs, n_layers, **of_task
     )

@@ -187,7 +187,7 @@ class SeedRun:
             predicted,
             network.multiply_adds,
             trained / len(train),
-            self.trainer.predict_cost(1, data.task.n_outputs, len(network)),
+            self.trainer.predict_cost(1, data.task.n_outputs, len(network), **data.task.cost_options()),
         )
         return history, trial
 
@@ -274,7 +274,7 @@ def prepare_seed(config: ExperimentConfig, data: Partition, rig: Rig, budget: in
             )
         )
     sessions = sessions * stages if len(sessions) == 1 else sessions
-    network = PhysicalNetwork(sessions, build_stages(config), seed=data.seed)
+    network = PhysicalNetwork(sessions, build_stages(config, trainer, data.task), seed=data.seed)
     network.class_names = data.task.output_names
     for number, stage, session in network:
         encoded = planned if number == 0 else config.network.width
@@ -288,6 +288,6 @@ def _with_input_scaling(config: ExperimentConfig, data: Partition) -> tuple[Expe
     network = config.network
     if network.input_scaling != AUTO:
         return config, []
-    found = decided(network.input_scaling, data.train.inputs, network.sequence_steps)
+    found = decided(network.input_scaling, data.train.inputs, max(network.sequence_steps, data.task.steps))
     settled = network.model_copy(update={"input_scaling": found.name})
     return config.model_copy(update={"network": settled}), [f"input scaling: {found.text}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, cast
 
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hwloop.errors import ConfigError, HwloopWarning, StimulusError, TrainingDiverged
+from hwloop.layers.of_kind import OfKind
 from hwloop.layers.rowwise import as_float64
 from hwloop.layers.stage import Stage
-from hwloop.registry import TRAINERS
 from hwloop.session import Measurement, Session
 from hwloop.session.measurement import rows_a_call
 from hwloop.tasks import LearningTask, task_of_outputs
@@ -82,41 +82,6 @@ def _received(stage: Stage, passed: list[_Passed], pieces: Sequence[Tensor], num
     each.features.append(features)
     each.z.append(stage.map(features))
     return each.z[piece]
-
-
-class OfKind:
-    """Base of what a checkpoint names by its kind and makes again.
-
-    Attributes
-    ----------
-    kind
-        Its name in a checkpoint, which no other one derived from the same base has.
-    """
-
-    kind: ClassVar[str]
-
-    @classmethod
-    def of_kind(cls, kind: str) -> type[Self]:
-        """The class of a kind among those derived from this one, in hwloop and in installed trainers' packages.
-
-        Raises
-        ------
-        KeyError
-            There is none: the package that defines it is not installed.
-        """
-        if kind not in (known := cls._kinds()):
-            for name in TRAINERS.entries():
-                with suppress(ConfigError):
-                    TRAINERS.load(name)  # what a third party trains with stands beside its trainer
-            known = cls._kinds()
-        return known[kind]
-
-    @classmethod
-    def _kinds(cls) -> dict[str, type[Self]]:
-        found = {cls.kind: cls} if "kind" in cls.__dict__ else {}
-        for derived in cls.__subclasses__():
-            found |= derived._kinds()
-        return found
 
 
 class Readout(OfKind, nn.Module):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
 from hwloop.layers.encode import Encoder, SequenceEncoder, default_reference_slots, projection_note, step_spec
 from hwloop.layers.interface import InterfaceMap, new_interface, weight_precision
+from hwloop.layers.of_kind import OfKind
 from hwloop.layers.rowwise import exact_linear, rows_as_tensor
 from hwloop.layers.standardise import Moments, Standardiser
 from hwloop.registry import nearest
@@ -41,7 +42,7 @@ class StageMoments:
             self.inputs.add(inputs.detach())
 
 
-class Stage(nn.Module):
+class Stage(OfKind, nn.Module):
     """Encode, measure, standardise, trainable linear map, activation.
 
     The map's output before the activation, z = W f + b, is what the next stage encodes; the activation serves
@@ -64,6 +65,7 @@ class Stage(nn.Module):
         More than 1: a row is a sequence of so many, see :class:`hwloop.layers.encode.SequenceEncoder`.
     """
 
+    kind: ClassVar[str] = "stage"
     encoder: Encoder
     standardiser: Standardiser
     linear: InterfaceMap
@@ -109,6 +111,18 @@ class Stage(nn.Module):
             "weights": self.weights,
             "steps": self.steps,
         }
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """A stage from :meth:`settings`; a file that names no kind means this one."""
+        return cls(**{**settings, "controls": tuple(settings["controls"])})
+
+    @classmethod
+    def features_held(cls, settings: Mapping[str, Any], tensors: Mapping[str, Tensor], prefix: str) -> int:
+        """Features of a row for which such a stage's tensors, their names behind ``prefix``, were made."""
+        encoder = f"{prefix}encoder."
+        held = len(tensors[encoder + "projection"]) or len(tensors[encoder + "mean"])
+        return held * int(settings.get("steps", 1))  # an encoder of sequences holds one step
 
     def build(self, spec: DeviceSpec, n_features: int, seed: int) -> None:
         """Create encoder, standardiser and linear map for a device and an input width."""

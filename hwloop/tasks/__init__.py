@@ -11,9 +11,12 @@ from typing import Any
 from hwloop.errors import DatasetError
 from hwloop.tasks.classification import Classification
 from hwloop.tasks.regression import Regression
+from hwloop.tasks.sequence import SequenceOfSymbols, SequenceOfValues
 from hwloop.tasks.task import LearningTask, Metric
 
-TASKS: dict[str, type[LearningTask]] = {task.kind: task for task in (Classification, Regression)}
+TASKS: dict[str, type[LearningTask]] = {
+    task.kind: task for task in (Classification, Regression, SequenceOfValues, SequenceOfSymbols)
+}
 
 
 def task_of_dataset(dataset: Any) -> LearningTask:
@@ -60,6 +63,8 @@ __all__ = [
     "LearningTask",
     "Metric",
     "Regression",
+    "SequenceOfSymbols",
+    "SequenceOfValues",
     "kind_of",
     "task_of_dataset",
     "task_of_outputs",

@@ -74,6 +74,10 @@ class LearningTask(ABC):
         What a run's files call the validation scores.
     linear_name
         What its linear models are called in tables.
+    steps
+        Steps of a row that have a target each; 1 where a row has one.
+    in_time
+        Whether the rows follow one another in time: parts of a split are then contiguous stretches.
     target_dtype, target_dims
         Of a dataset's targets, and how many axes they may have.
     has_classes
@@ -89,6 +93,8 @@ class LearningTask(ABC):
     metrics: ClassVar[tuple[Metric, ...]]
     validation_key: ClassVar[str] = "validation_scores"
     linear_name: ClassVar[str] = "linear model"
+    steps: int = 1
+    in_time: bool = False
     target_dtype: ClassVar[type[Any]] = np.float64
     target_dims: ClassVar[tuple[int, ...]] = (1,)
     has_classes: ClassVar[bool] = False
@@ -204,6 +210,10 @@ class LearningTask(ABC):
         """What a trainer's ``fit`` must be told beside the targets."""
         return {"task": self}
 
+    def cost_options(self) -> dict[str, Any]:
+        """What a trainer's ``cost`` and ``predict_cost`` must be told beside rows, outputs and stages."""
+        return {}
+
     @abstractmethod
     def sizes(self) -> dict[str, Any]:
         """What a readout's settings in a checkpoint hold of the task; :meth:`of_sizes` gives a task back."""
@@ -239,9 +249,13 @@ class LearningTask(ABC):
     def from_dict(cls, found: Mapping[str, Any]) -> Self:
         """From the entries of a file; raises ``KeyError``, ``TypeError`` or ``ValueError``."""
 
+    def scored(self, targets: NDArray[Any], predicted: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """What of targets and predictions is scored; by default all of it."""
+        return targets, predicted
+
     def score(self, targets: NDArray[Any], predicted: NDArray[Any]) -> float:
         """The main score."""
-        return self.main.of(targets, predicted)
+        return self.main.of(*self.scored(targets, predicted))
 
     def merit(self, targets: NDArray[Any], predicted: NDArray[Any]) -> float:
         """The main score, its sign such that more is better: what settings are chosen by."""

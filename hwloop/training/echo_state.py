@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -17,6 +19,44 @@ from hwloop.training.optimiser import fit_ridge
 from hwloop.training.reservoir import Reservoir
 
 STRENGTHS = np.logspace(-9, 4, 40)  # of standardised states; a quiet reservoir needs next to nothing
+
+
+@dataclass(frozen=True)
+class StateReadout:
+    """A ridge readout from a reservoir's states to the values of a step.
+
+    Attributes
+    ----------
+    mean, gain
+        Of each node, shape (nodes,): what is taken off a state, and what it is then multiplied by.
+    weight, bias
+        From standardised states (nodes, values), (values,).
+    """
+
+    mean: Float64Array
+    gain: Float64Array
+    weight: Float64Array
+    bias: Float64Array
+
+    @classmethod
+    def fitted(cls, states: Float64Array, aims: Float64Array) -> StateReadout:
+        """Fit to states (n, nodes), standardised on themselves, and aims (n, values); strength by leave-one-out.
+
+        A node that never varied, but for rounding, carries nothing.
+        """
+        mean, spread = states.mean(axis=0), states.std(axis=0)
+        varies = spread > RESOLUTION * np.abs(states).max(axis=0)
+        gain = np.divide(1.0, spread, out=np.zeros_like(spread), where=varies)
+        ridge = fit_ridge((states - mean) * gain, aims, STRENGTHS)
+        return cls(mean, gain, ridge.weight, ridge.bias)
+
+    def __call__(self, states: Float64Array) -> Float64Array:
+        """Values (n, values) of states (n, nodes); those of a state do not depend on the states beside it."""
+        return np.asarray(self._product((states - self.mean) * self.gain)) + self.bias
+
+    @cached_property
+    def _product(self) -> ExactProduct:
+        return ExactProduct(self.weight)
 
 
 class EchoState:
@@ -50,7 +90,7 @@ class EchoState:
         self.washout = washout
         self.journal = journal
         self._kept: KeptFit | None = None
-        self._readout: ExactProduct | None = None
+        self._readout: StateReadout | None = None
 
     @own_torch_state()
     def fit(self, sequences: Float64Array, targets: Float64Array) -> EchoState:
@@ -88,15 +128,9 @@ class EchoState:
         with self.reservoir.session:
             self.reservoir.fit(sequences)
             states = self.reservoir.states(sequences, "train")[:, self.washout :]
-        flat = states.reshape(-1, states.shape[2])
-        self._shape = sequences.shape[2]
-        self._mean, spread = flat.mean(axis=0), flat.std(axis=0)
-        self._gain = np.divide(
-            1.0, spread, out=np.zeros_like(spread), where=spread > RESOLUTION * np.abs(flat).max(axis=0)
-        )
         aims = targets[:, self.washout :].reshape(-1, targets.shape[2])
-        ridge = fit_ridge((flat - self._mean) * self._gain, aims, STRENGTHS)
-        self._readout, self._bias = ExactProduct(ridge.weight), ridge.bias
+        self._shape = sequences.shape[2]
+        self._readout = StateReadout.fitted(states.reshape(-1, states.shape[2]), aims)
 
     @own_torch_state()
     def predict(self, sequences: Float64Array) -> Float64Array:
@@ -114,6 +148,4 @@ class EchoState:
             raise ConfigError(f"trained on {self._shape} features a step, not {sequences.shape[2]}")
         with self.reservoir.session:
             states = self.reservoir.states(sequences, "evaluate")
-        flat = (states.reshape(-1, states.shape[2]) - self._mean) * self._gain
-        found = np.asarray(self._readout(flat)) + self._bias
-        return found.reshape(*sequences.shape[:2], -1)
+        return self._readout(states.reshape(-1, states.shape[2])).reshape(*sequences.shape[:2], -1)

@@ -3,47 +3,316 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hwloop.blocks import ExactProduct
-from hwloop.device.spec import Float64Array
+from hwloop.device.spec import DeviceSpec, Float64Array
 from hwloop.errors import ConfigError
 from hwloop.layers.encode import Encoder, SequenceEncoder, default_reference_slots
 from hwloop.session import Session
 
 PROBE_AMPLITUDE = 0.1  # of half the range: near the rest, and far above the converters' steps
 
+Measure = Callable[[Float64Array, str], Float64Array]  # stimuli (rows, n_inputs) and their purpose to answers
 
-class Reservoir(ABC):
+
+class Memory(nn.Module, ABC):
+    """How a device is driven through a sequence, and what it remembers by: its fitted values are buffers.
+
+    Attributes
+    ----------
+    encoder
+        Of the features of a step or of all steps; made by :meth:`build`.
+    nodes
+        Numbers that the device answers at every step.
+    """
+
+    name: ClassVar[str]
+    encoder: Encoder
+    nodes: int
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What decides, beside the sequences, which rows are measured; as plain values."""
+
+    @abstractmethod
+    def build(self, spec: DeviceSpec, steps: int, features: int, scaling: str = "global") -> None:
+        """Make what is fitted, for sequences of so many steps and features a step.
+
+        Raises
+        ------
+        ConfigError
+            The device has no room for them.
+        """
+
+    @classmethod
+    @abstractmethod
+    def features_held(cls, tensors: Mapping[str, Tensor], prefix: str) -> int:
+        """Features a step for which such tensors, their names behind ``prefix``, were made."""
+
+    @abstractmethod
+    def rows_a_sequence(self, steps: int) -> int:
+        """Device rows that the states of one sequence cost."""
+
+    @property
+    def rows_to_fit(self) -> int:
+        """Device rows that :meth:`fit` costs."""
+        return 0
+
+    @abstractmethod
+    def fit(self, sequences: Float64Array, measure: Measure) -> None:
+        """Fit to training sequences (rows, steps, features)."""
+
+    def finish(self) -> None:
+        """A fit has ended well: the next one measures anew what is always measured."""
+
+    @abstractmethod
+    def states(self, sequences: Float64Array, purpose: str, measure: Measure) -> Float64Array:
+        """Measure the states (rows, steps, nodes) at the end of every step; every sequence begins from rest."""
+
+    @property
+    @abstractmethod
+    def multiply_adds_a_step(self) -> int:
+        """Digital multiply-adds that drive the device through one step."""
+
+
+class RowMemory(Memory):
+    """A device that remembers within a row and answers with its nodes after every step: one row a sequence."""
+
+    name = "physical"
+    encoder: SequenceEncoder
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def build(self, spec: DeviceSpec, steps: int, features: int, scaling: str = "global") -> None:
+        """A device whose outputs are a whole number a step."""
+        if spec.n_outputs % steps:
+            raise ConfigError(
+                f"the device answers {spec.n_outputs} numbers a row, no whole number for each of {steps} steps; "
+                "have it read its nodes after every step"
+            )
+        self.nodes = spec.n_outputs // steps
+        self.encoder = SequenceEncoder(spec, steps * features, steps, scaling_name=scaling)
+
+    @classmethod
+    def features_held(cls, tensors: Mapping[str, Tensor], prefix: str) -> int:
+        return len(tensors[f"{prefix}encoder.projection"]) or len(tensors[f"{prefix}encoder.mean"])
+
+    def rows_a_sequence(self, steps: int) -> int:
+        return 1
+
+    def fit(self, sequences: Float64Array, measure: Measure) -> None:
+        self.encoder.fit(torch.from_numpy(sequences.reshape(len(sequences), -1)))
+
+    def states(self, sequences: Float64Array, purpose: str, measure: Measure) -> Float64Array:
+        rows, steps, _ = sequences.shape
+        stimuli = self.encoder(torch.from_numpy(sequences.reshape(rows, -1)))
+        return measure(stimuli, purpose).reshape(rows, steps, -1)
+
+    @property
+    def multiply_adds_a_step(self) -> int:
+        """Scaling, and a projection where the features do not fit the channels."""
+        encoder = self.encoder
+        return encoder.n_data + (0 if encoder.is_direct else encoder.n_features * encoder.n_data)
+
+
+class FeedbackMemory(Memory):
+    """A device without memory, whose answer is fed back digitally: see :class:`DigitalRecurrence`."""
+
+    name = "digital"
+    encoder: Encoder
+    matrix_buffer: Tensor
+    rest: Tensor
+    feature_mean: Tensor
+
+    def __init__(
+        self,
+        *,
+        feedback_channels: int,
+        spectral_radius: float = 0.9,
+        input_gain: float = 0.05,
+        probe_pairs: int | None = None,
+        seed: int = 0,
+        reference_slots: int | None = None,
+    ) -> None:
+        if not 0 < spectral_radius < np.inf or not 0 < input_gain <= 1:
+            raise ConfigError("spectral_radius must be positive and finite, and input_gain within (0, 1]")
+        super().__init__()
+        self.spectral_radius = spectral_radius
+        self._feedback = feedback_channels
+        self._input_gain = input_gain
+        self._pairs = 2 * feedback_channels if probe_pairs is None else probe_pairs
+        self._seed = seed
+        self._slots = reference_slots
+        self._probed: tuple[Float64Array, Float64Array] | None = None
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "feedback_channels": self._feedback,
+            "spectral_radius": self.spectral_radius,
+            "input_gain": self._input_gain,
+            "probe_pairs": self._pairs,
+            "seed": self._seed,
+            "reference_slots": self._slots,
+        }
+
+    def attach(self, spec: DeviceSpec) -> None:
+        """Lay out a device's channels.
+
+        Raises
+        ------
+        ConfigError
+            They do not hold the feedback and one feature.
+        """
+        self._slots = default_reference_slots(spec) if self._slots is None else self._slots
+        most = spec.n_drives - self._slots - 1
+        if not 1 <= self._feedback <= most:
+            raise ConfigError(f"feedback_channels must be 1 to {most}, not {self._feedback}")
+        self._spec = spec
+        self._middle, self._half = (spec.low + spec.high) / 2, (spec.high - spec.low) / 2
+        end = spec.n_drives - self._slots
+        self._data, self._fed = slice(0, end - self._feedback), slice(end - self._feedback, end)
+        self.nodes = spec.n_outputs
+        self._set("matrix_buffer", np.zeros((spec.n_outputs, self._feedback)))
+        self._set("rest", np.zeros(spec.n_outputs))
+
+    def _set(self, name: str, values: Float64Array) -> None:
+        self.register_buffer(name, torch.from_numpy(np.array(values, dtype=np.float64)))
+
+    @property
+    def matrix(self) -> Float64Array:
+        """The feedback P, shape (nodes, feedback_channels)."""
+        return self.matrix_buffer.numpy()
+
+    def build(self, spec: DeviceSpec, steps: int, features: int, scaling: str = "global") -> None:
+        """A device with room for the feedback and for a feature."""
+        self.attach(spec)
+        self._copies = max(1, self._data.stop // features)
+        # Controls take the place of the feedback, so that the features get all other channels.
+        rest, n_features = tuple(self._middle[self._fed]), features * self._copies
+        self.encoder = Encoder(
+            spec,
+            n_features,
+            reference_slots=self._slots,
+            controls=rest,
+            scaling_name=scaling,
+            seed=self._seed,
+        )
+        self._set("feature_mean", np.zeros(features))
+
+    @classmethod
+    def features_held(cls, tensors: Mapping[str, Tensor], prefix: str) -> int:
+        return len(tensors[f"{prefix}feature_mean"])
+
+    def rows_a_sequence(self, steps: int) -> int:
+        return steps
+
+    @property
+    def rows_to_fit(self) -> int:
+        return 2 * self._pairs + 1
+
+    def fit(self, sequences: Float64Array, measure: Measure) -> None:
+        """Fit the encoder, and measure the slopes at rest: features at their mean, feedback at mid-range."""
+        repeated = self._repeated(sequences.reshape(-1, sequences.shape[2]))
+        self.encoder.fit(repeated)
+        self._set("feature_mean", repeated.mean(dim=0).numpy()[:: self._copies])
+        rng = np.random.default_rng(self._seed)
+        rest, slopes = self._measured_slopes(rng, measure)
+        matrix = rng.standard_normal(self.matrix.shape) / np.sqrt(len(self.matrix))
+        radius = float(np.abs(np.linalg.eigvals(slopes @ matrix)).max())
+        if not radius > 0:
+            raise ConfigError("the device does not answer to its feedback channels; no loop can be closed there")
+        self._set("matrix_buffer", matrix * (self.spectral_radius / radius))
+        self._set("rest", rest)
+
+    def finish(self) -> None:
+        self._probed = None
+
+    def _repeated(self, features: Float64Array) -> Tensor:
+        return torch.from_numpy(np.repeat(features, self._copies, axis=1))
+
+    def _measured_slopes(self, rng: np.random.Generator, measure: Measure) -> tuple[Float64Array, Float64Array]:
+        """The answer at rest, and its slopes with respect to the feedback, shape (feedback, n_outputs)."""
+        drive = rng.choice([-PROBE_AMPLITUDE, PROBE_AMPLITUDE], (self._pairs, self._feedback))
+        every = np.concatenate([np.zeros((1, self._feedback)), drive, -drive])
+        encoded = self.encoder(self._repeated(np.tile(self.feature_mean.numpy(), (len(every), 1))))
+        answers = self._probe_answers(self._stimuli(encoded, every), measure)
+        # The odd part alone: what is even in the drive, such as a detector's square, has no slope at rest.
+        odd = (answers[1 : self._pairs + 1] - answers[self._pairs + 1 :]) / 2
+        return answers[0], np.linalg.lstsq(drive, odd)[0]
+
+    def _probe_answers(self, stimuli: Float64Array, measure: Measure) -> Float64Array:
+        """Measured, or known from a fit that failed after it had measured them."""
+        if self._probed is None or not np.array_equal(self._probed[0], stimuli):
+            self._probed = (stimuli, measure(stimuli, "calibrate"))
+        return self._probed[1]
+
+    def _stimuli(self, encoded: Float64Array, drive: Float64Array) -> Float64Array:
+        """Encoded features with the feedback on the last channels; ``drive`` in half ranges."""
+        encoded = encoded.copy()
+        data, fed = self._data, self._fed
+        encoded[:, data] = self._middle[data] + self._input_gain * (encoded[:, data] - self._middle[data])
+        encoded[:, fed] = self._middle[fed] + self._half[fed] * np.clip(drive, -1.0, 1.0)
+        return encoded
+
+    def states(self, sequences: Float64Array, purpose: str, measure: Measure) -> Float64Array:
+        """One row a step of a sequence; all sequences take a step together."""
+        rows, steps, _ = sequences.shape
+        feed_back, drive, states = ExactProduct(self.matrix), np.zeros((rows, self._feedback)), []
+        rest = self.rest.numpy()
+        for step in range(steps):
+            encoded = self.encoder(self._repeated(sequences[:, step]))
+            answer = measure(self._stimuli(encoded, drive), purpose)
+            drive = feed_back(answer - rest)
+            states.append(answer)
+        return np.stack(states, axis=1)
+
+    @property
+    def multiply_adds_a_step(self) -> int:
+        """Scaling and the product with the feedback matrix."""
+        return self.encoder.n_data + self.matrix_buffer.numel()
+
+
+MEMORIES: dict[str, type[Memory]] = {kind.name: kind for kind in (RowMemory, FeedbackMemory)}
+
+
+class Reservoir:
     """Turns sequences (rows, steps, features) into states (rows, steps, nodes).
 
     Parameters
     ----------
     session
         Of the device that is driven.
+    memory
+        How it is driven.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, memory: Memory) -> None:
         self.session = session
+        self.memory = memory
 
     def settings(self) -> dict[str, Any]:
         """What decides, beside the sequences, which rows are measured; as plain values."""
-        return {"reservoir": type(self).__name__}
+        return {"reservoir": type(self).__name__, **self.memory.settings()}
 
-    @abstractmethod
     def fit(self, sequences: Float64Array) -> None:
         """Fit the encoder, and what else the reservoir needs, on training sequences."""
+        self.memory.build(self.session.device.spec, sequences.shape[1], sequences.shape[2])
+        self.memory.fit(sequences, self.session.measure)
 
     def finish(self) -> None:
         """A fit has ended well: the next one measures anew what is always measured."""
+        self.memory.finish()
 
-    @abstractmethod
     def states(self, sequences: Float64Array, purpose: str) -> Float64Array:
         """Measure the states at the end of every step; every sequence begins from rest."""
+        return self.memory.states(sequences, purpose, self.session.measure)
 
 
 class PhysicalMemory(Reservoir):
@@ -57,23 +326,8 @@ class PhysicalMemory(Reservoir):
         Of a device whose inputs and outputs are ordered by step.
     """
 
-    _encoder: SequenceEncoder
-
-    def fit(self, sequences: Float64Array) -> None:
-        rows, steps, features = sequences.shape
-        spec = self.session.device.spec
-        if spec.n_outputs % steps:
-            raise ConfigError(
-                f"the device answers {spec.n_outputs} numbers a row, no whole number for each of {steps} steps; "
-                "have it read its nodes after every step"
-            )
-        self._encoder = SequenceEncoder(spec, steps * features, steps)
-        self._encoder.fit(torch.from_numpy(sequences.reshape(rows, -1)))
-
-    def states(self, sequences: Float64Array, purpose: str) -> Float64Array:
-        rows, steps, _ = sequences.shape
-        stimuli = self._encoder(torch.from_numpy(sequences.reshape(rows, -1)))
-        return self.session.measure(stimuli, purpose).reshape(rows, steps, -1)
+    def __init__(self, session: Session) -> None:
+        super().__init__(session, RowMemory())
 
 
 class DigitalRecurrence(Reservoir):
@@ -105,6 +359,8 @@ class DigitalRecurrence(Reservoir):
         Channels held constant, the last; ``None`` for what the device needs.
     """
 
+    memory: FeedbackMemory
+
     def __init__(
         self,
         session: Session,
@@ -116,92 +372,23 @@ class DigitalRecurrence(Reservoir):
         seed: int = 0,
         reference_slots: int | None = None,
     ) -> None:
-        spec = session.device.spec
-        self._slots = default_reference_slots(spec) if reference_slots is None else reference_slots
-        most = spec.n_drives - self._slots - 1
-        if not 1 <= feedback_channels <= most:
-            raise ConfigError(f"feedback_channels must be 1 to {most}, not {feedback_channels}")
-        if not 0 < spectral_radius < np.inf or not 0 < input_gain <= 1:
-            raise ConfigError("spectral_radius must be positive and finite, and input_gain within (0, 1]")
-        super().__init__(session)
-        self.spectral_radius = spectral_radius
-        self._feedback = feedback_channels
-        self._input_gain = input_gain
-        self._pairs = 2 * feedback_channels if probe_pairs is None else probe_pairs
-        self._seed = seed
-        self._middle, self._half = (spec.low + spec.high) / 2, (spec.high - spec.low) / 2
-        end = spec.n_drives - self._slots
-        self._data, self._fed = slice(0, end - feedback_channels), slice(end - feedback_channels, end)
-        self.matrix: Float64Array = np.zeros((spec.n_outputs, feedback_channels))
-        self._probed: tuple[Float64Array, Float64Array] | None = None
+        memory = FeedbackMemory(
+            feedback_channels=feedback_channels,
+            spectral_radius=spectral_radius,
+            input_gain=input_gain,
+            probe_pairs=probe_pairs,
+            seed=seed,
+            reference_slots=reference_slots,
+        )
+        memory.attach(session.device.spec)
+        super().__init__(session, memory)
 
-    def settings(self) -> dict[str, Any]:
-        return {
-            **super().settings(),
-            "feedback_channels": self._feedback,
-            "spectral_radius": self.spectral_radius,
-            "input_gain": self._input_gain,
-            "probe_pairs": self._pairs,
-            "seed": self._seed,
-            "reference_slots": self._slots,
-        }
+    @property
+    def spectral_radius(self) -> float:
+        """Of the linearised loop, as it was asked for."""
+        return self.memory.spectral_radius
 
-    def finish(self) -> None:
-        self._probed = None
-
-    def fit(self, sequences: Float64Array) -> None:
-        """Fit the encoder, and measure the slopes at rest: features at their mean, feedback at mid-range."""
-        spec, features = self.session.device.spec, sequences.shape[2]
-        self._copies = max(1, self._data.stop // features)
-        # Controls take the place of the feedback, so that the features get all other channels.
-        rest = tuple(self._middle[self._fed])
-        n_features = features * self._copies
-        self._encoder = Encoder(spec, n_features, reference_slots=self._slots, controls=rest, seed=self._seed)
-        repeated = self._repeated(sequences.reshape(-1, features))
-        self._encoder.fit(repeated)
-        self._mean = repeated.mean(dim=0).numpy()
-        rng = np.random.default_rng(self._seed)
-        self._rest, slopes = self._measured_slopes(rng)
-        self.matrix = rng.standard_normal(self.matrix.shape) / np.sqrt(len(self.matrix))
-        radius = float(np.abs(np.linalg.eigvals(slopes @ self.matrix)).max())
-        if not radius > 0:
-            raise ConfigError("the device does not answer to its feedback channels; no loop can be closed there")
-        self.matrix *= self.spectral_radius / radius
-
-    def _repeated(self, features: Float64Array) -> Tensor:
-        return torch.from_numpy(np.repeat(features, self._copies, axis=1))
-
-    def _measured_slopes(self, rng: np.random.Generator) -> tuple[Float64Array, Float64Array]:
-        """The answer at rest, and its slopes with respect to the feedback, shape (feedback, n_outputs)."""
-        drive = rng.choice([-PROBE_AMPLITUDE, PROBE_AMPLITUDE], (self._pairs, self._feedback))
-        every = np.concatenate([np.zeros((1, self._feedback)), drive, -drive])
-        encoded = self._encoder(torch.from_numpy(np.tile(self._mean, (len(every), 1))))
-        answers = self._probe_answers(self._stimuli(encoded, every))
-        # The odd part alone: what is even in the drive, such as a detector's square, has no slope at rest.
-        odd = (answers[1 : self._pairs + 1] - answers[self._pairs + 1 :]) / 2
-        return answers[0], np.linalg.lstsq(drive, odd)[0]
-
-    def _probe_answers(self, stimuli: Float64Array) -> Float64Array:
-        """Measured, or known from a fit that failed after it had measured them."""
-        if self._probed is None or not np.array_equal(self._probed[0], stimuli):
-            self._probed = (stimuli, self.session.measure(stimuli, "calibrate"))
-        return self._probed[1]
-
-    def _stimuli(self, encoded: Float64Array, drive: Float64Array) -> Float64Array:
-        """Encoded features with the feedback on the last channels; ``drive`` in half ranges."""
-        encoded = encoded.copy()
-        data, fed = self._data, self._fed
-        encoded[:, data] = self._middle[data] + self._input_gain * (encoded[:, data] - self._middle[data])
-        encoded[:, fed] = self._middle[fed] + self._half[fed] * np.clip(drive, -1.0, 1.0)
-        return encoded
-
-    def states(self, sequences: Float64Array, purpose: str) -> Float64Array:
-        """One row a step of a sequence; all sequences take a step together."""
-        rows, steps, _ = sequences.shape
-        feed_back, drive, states = ExactProduct(self.matrix), np.zeros((rows, self._feedback)), []
-        for step in range(steps):
-            encoded = self._encoder(self._repeated(sequences[:, step]))
-            answer = self.session.measure(self._stimuli(encoded, drive), purpose)
-            drive = feed_back(answer - self._rest)
-            states.append(answer)
-        return np.stack(states, axis=1)
+    @property
+    def matrix(self) -> Float64Array:
+        """The feedback P, shape (n_outputs, feedback_channels); zeros before a fit."""
+        return self.memory.matrix

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hwloop.errors import ConfigError, DatasetError
 from hwloop.events import Listener, ValidationScored
-from hwloop.layers import PhysicalNetwork
+from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.network import as_rows
 from hwloop.layers.rowwise import plain_array
 from hwloop.registry import TRAINERS
@@ -75,18 +75,22 @@ class Trainer:
         """Whether a fit can go on from a checkpoint; if not, it is executed again and its journal answers."""
         return type(self).fit is Trainer.fit and self.schedule.resumable
 
-    def cost(self, n_rows: int, n_classes: int, n_layers: int) -> int:
-        """Device rows that a fit on ``n_rows`` samples will need, at most."""
-        return sum(self.stage_cost(n_rows, n_classes, stage, n_layers) for stage in range(n_layers))
+    def new_stage(self, settings: Mapping[str, Any], number: int, task: LearningTask) -> Stage:
+        """The stage ``number``, from 0, of an experiment's network, from what :class:`hwloop.Stage` takes."""
+        return Stage(**settings)
 
-    def stage_cost(self, n_rows: int, n_classes: int, stage: int, n_layers: int) -> int:
+    def cost(self, n_rows: int, n_classes: int, n_layers: int, steps: int = 1) -> int:
+        """Device rows that a fit on ``n_rows`` samples will need, at most; of sequences of so many steps."""
+        return sum(self.stage_cost(n_rows, n_classes, stage, n_layers, steps) for stage in range(n_layers))
+
+    def stage_cost(self, n_rows: int, n_classes: int, stage: int, n_layers: int, steps: int = 1) -> int:
         """Device rows of one stage of ``n_layers``, from 0, in a fit on ``n_rows`` samples, at most."""
         planned = self.plan.rows_a_sample(n_classes) * self.schedule.measurements(stage, n_layers)
         scouting = self.plan.scouting_rows_a_sample() if stage == 0 else 0
         return n_rows * (planned + scouting + self.new_readout().rows_a_sample())
 
-    def predict_cost(self, n_rows: int, n_classes: int, n_layers: int) -> int:
-        """Device rows that predicting ``n_rows`` samples will need, at most."""
+    def predict_cost(self, n_rows: int, n_classes: int, n_layers: int, steps: int = 1) -> int:
+        """Device rows that predicting ``n_rows`` samples will need, at most; of sequences of so many steps."""
         return n_rows * n_layers * self.new_readout().passes(n_classes)
 
     @own_torch_state()
@@ -211,8 +215,9 @@ class Trainer:
             if clients := network.clients:  # they measure for every stage, each for its samples
                 samples = -(-samples // len(clients))
                 trained = list(range(n_layers)) if session in clients else []
-            rows = sum(self.stage_cost(samples, fit.task.n_outputs, number, n_layers) for number in trained)
-            session.require(rows + self.predict_cost(held_out, fit.task.n_outputs, len(served)))
+            n_outputs, of_task = fit.task.n_outputs, fit.task.cost_options()
+            rows = sum(self.stage_cost(samples, n_outputs, number, n_layers, **of_task) for number in trained)
+            session.require(rows + self.predict_cost(held_out, n_outputs, len(served), **of_task))
 
 
 def _as_validation(validation: Any, n_features: int, task: LearningTask) -> Validation:

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from hwloop.errors import ConfigError
 from hwloop.layers import Stage
-from hwloop.layers.network import OfKind
+from hwloop.layers.of_kind import OfKind
 from hwloop.layers.rowwise import exact_linear, exact_product, rowwise
 from hwloop.tasks import Classification, LearningTask
 from hwloop.training.objectives import LocalObjective, StageObjective

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hwloop.layers import Stage
-from hwloop.layers.network import OfKind
+from hwloop.layers.of_kind import OfKind
 from hwloop.layers.rowwise import rowwise
 from hwloop.tasks import LearningTask
 from hwloop.training.objectives import LocalObjective, StageObjective

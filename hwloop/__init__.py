@@ -16,7 +16,7 @@ from hwloop._version import __version__
 os.environ.setdefault("MKL_CBWR", "AUTO")
 
 if TYPE_CHECKING:
-    from hwloop import adapt, twin
+    from hwloop import adapt, nn, twin
     from hwloop.adapt import Adapter, Anchors
     from hwloop.checkpoint import load_network, save_network
     from hwloop.cli.running import run
@@ -99,7 +99,7 @@ _HOMES = {
     "training": ("Trainer", "trainer"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_SUBMODULES = ("adapt", "twin")
+_SUBMODULES = ("adapt", "nn", "twin")
 
 __all__ = [*_HOME_OF, *_SUBMODULES, "__version__"]
 

@@ -86,6 +86,7 @@ class Encoder(nn.Module):
                 f"{spec.n_drives} inputs for data; give fewer"
             )
         self.n_features = n_features
+        self.n_free = free
         self.n_data = min(n_features, free)
         self.is_direct = n_features <= free
         self._scaling = scaling(scaling_name)

@@ -1,0 +1,159 @@
+"""What a physical layer makes of its inputs: the affine map into the device's limits, and what it says of it."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hwloop.device import DeviceSpec
+from hwloop.errors import ConfigError, HwloopWarning, StimulusError
+from hwloop.layers.encode import Encoder
+
+MOST_CLIPPED = 0.1  # of the values of a batch; of those that it was fitted to it is three in a thousand
+LEAST_RANGE = 3.0  # root mean squares of the first batch that the device's half range holds
+
+
+class InputMap(nn.Module):
+    """An :class:`hwloop.layers.Encoder` that is fitted to the first training batch, or to a given range.
+
+    Parameters
+    ----------
+    spec
+        The device's channels and limits.
+    n_features
+        ``None`` for as many as there are inputs free for data.
+    reference_slots, scaling, seed
+        As an Encoder takes them.
+
+    Attributes
+    ----------
+    clipped_share
+        Of the values of the last batch, those beyond the limits.
+    """
+
+    is_fitted: Tensor
+
+    def __init__(
+        self, spec: DeviceSpec, n_features: int | None, reference_slots: int | None, scaling: str, seed: int
+    ) -> None:
+        super().__init__()
+        free = Encoder(spec, 1, reference_slots=reference_slots).n_free
+        n_features = free if n_features is None else n_features
+        if isinstance(n_features, bool) or not isinstance(n_features, int) or n_features < 1:
+            raise ConfigError(f"in_features must be a whole number of at least 1, not {n_features!r}")
+        self.encoder = Encoder(spec, n_features, reference_slots=reference_slots, scaling_name=scaling, seed=seed)
+        self._spec, self._is_global = spec, scaling == "global"
+        self.register_buffer("is_fitted", torch.zeros((), dtype=torch.bool))
+        self.clipped_share = 0.0
+        self._told = False
+        if not self.encoder.is_direct:
+            warnings.warn(
+                f"{n_features} features do not fit the {free} inputs of the device that are free for data: a "
+                "seeded orthogonal projection mixes them",
+                HwloopWarning,
+                stacklevel=4,
+            )
+
+    def fit_to_range(self, low: Any, high: Any) -> None:
+        """Map ``low`` and ``high``, one number or one a feature, to the device's limits.
+
+        Raises
+        ------
+        ConfigError
+            That is no range, or features are mixed.
+        """
+        n_data = self.encoder.n_features
+        lowest, highest = (np.broadcast_to(np.asarray(end, np.float64), (n_data,)) for end in (low, high))
+        if not (np.isfinite(lowest).all() and np.isfinite(highest).all() and (lowest < highest).all()):
+            raise ConfigError(f"input_range must be two finite numbers, the lower first, not {low!r}, {high!r}")
+        if not self.encoder.is_direct:
+            raise ConfigError(
+                "input_range holds for features that have an input each; give the device more inputs, the layer "
+                "fewer features, or leave the range to the first batch"
+            )
+        half_range = torch.from_numpy((self._spec.high - self._spec.low)[:n_data] / 2)
+        self.encoder.mean = torch.from_numpy((lowest + highest) / 2)
+        self.encoder.gain = half_range / torch.from_numpy((highest - lowest) / 2)
+        self.is_fitted = torch.ones((), dtype=torch.bool)
+
+    def fit(self, rows: Tensor) -> None:
+        """Fit to training rows (rows, n_features), whatever it was fitted to before."""
+        self._fit(self.encoder, rows)
+        self.is_fitted, self._told = torch.ones((), dtype=torch.bool), False
+
+    def _fit(self, encoder: Encoder, rows: Tensor) -> None:
+        encoder.fit(rows)
+        driven = encoder.gain > 0
+        if len(rows) < 2 or not bool(driven.any()):
+            raise ConfigError(
+                f"the {len(rows)} rows that a physical layer was to be scaled by are all alike: nothing would "
+                "reach the device. Give it a batch that varies, or input_range"
+            )
+        # A small batch hardly shows the range of the others: it spans three root mean squares at least.
+        squares = encoder.excursions(rows).square().mean(dim=0)
+        if self._is_global:  # one scale for all, also for a feature that rests in these few rows
+            squares = squares[driven].mean().expand_as(squares)
+            encoder.gain = torch.where(driven, encoder.gain, encoder.gain.max())
+        encoder.gain = encoder.gain / (LEAST_RANGE * squares.sqrt()).clamp_min(1.0)
+
+    def encoder_for(self, rows: Tensor) -> Encoder:
+        """The encoder for a batch; the first training batch fits it, and what it will clip is said."""
+        if self.training and not self.is_fitted:
+            self.fit(rows)
+        encoder = self.encoder if self.is_fitted else self._for_this_once(rows)
+        self._say_what_is_clipped(encoder, rows)
+        return encoder
+
+    def _for_this_once(self, rows: Tensor) -> Encoder:
+        warnings.warn(
+            "a physical layer is evaluated before it has seen a training batch, and nothing was loaded: it is "
+            "scaled by this batch, for this once",
+            HwloopWarning,
+            stacklevel=5,
+        )
+        encoder = copy.deepcopy(self.encoder)
+        self._fit(encoder, rows)
+        return encoder
+
+    def _say_what_is_clipped(self, encoder: Encoder, rows: Tensor) -> None:
+        self.clipped_share = float((encoder.excursions(rows) > 1).double().mean())
+        if self.clipped_share > MOST_CLIPPED and not self._told:
+            self._told = True
+            warnings.warn(
+                f"{100 * self.clipped_share:.0f} % of the values that enter a physical layer lie beyond the range "
+                "that it was fitted to; they are clipped at the device's limits, and no gradient passes them. "
+                "Keep them in range (BatchNorm1d or Tanh before the layer, and input_range), or fit it anew: "
+                "layer.fit(x)",
+                HwloopWarning,
+                stacklevel=5,
+            )
+
+    def rows_of(self, inputs: Any) -> Tensor:
+        """A copy of inputs (..., n_features) as rows (rows, n_features), float64 on the CPU.
+
+        Raises
+        ------
+        StimulusError
+            Another shape or type, or a value that is not finite.
+        """
+        n_features = self.encoder.n_features
+        if not (isinstance(inputs, Tensor) and inputs.is_floating_point()):
+            kind = inputs.dtype if isinstance(inputs, Tensor) else type(inputs).__name__
+            raise StimulusError(f"a physical layer takes a tensor of floating point numbers, not {kind}")
+        if inputs.ndim == 0 or inputs.shape[-1] != n_features:
+            raise StimulusError(
+                f"this physical layer takes inputs of shape (..., {n_features}), not {tuple(inputs.shape)}"
+            )
+        values = np.array(inputs.detach().to("cpu", torch.float64).numpy()).reshape(-1, n_features)
+        if not np.isfinite(values).all():
+            row, feature = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
+            raise StimulusError(
+                f"row {row}, feature {feature} of a physical layer's inputs is {values[row, feature]}; training "
+                "has diverged before it, or the data hold it"
+            )
+        return torch.from_numpy(values)

@@ -1,0 +1,188 @@
+"""The gradients of a physical layer, against what autograd says of the same arithmetic."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import hwloop
+from hwloop.errors import BudgetExceeded, ConfigError
+from hwloop.nn import FeedbackGradient, PerturbationGradient, PhysicalLayer, TwinGradient
+from hwloop.simulators.optical_fibre import OpticalFibre
+from hwloop.simulators.relu_layer import ReluLayer
+
+ROWS, IN, OUT = 6, 5, 8
+RANGE = (-4.0, 4.0)
+
+
+def inputs(seed=0, rows=ROWS):
+    return torch.randn(
+        rows, IN, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    ).requires_grad_()
+
+
+def weights():
+    return torch.randn(ROWS, OUT, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def relu_layer(gradient, **options):
+    device = ReluLayer(n_inputs=IN, n_outputs=OUT)
+    return PhysicalLayer(device, gradient=gradient, reference_slots=0, input_range=RANGE, **options)
+
+
+def by_autograd(standardise="none"):
+    """The same loss's gradient, where the device is arithmetic that torch differentiates."""
+    device, rows = ReluLayer(n_inputs=IN, n_outputs=OUT), inputs()
+    answered = torch.relu((rows / 4) @ torch.from_numpy(device.weight).T + torch.from_numpy(device.bias))
+    if standardise == "batch":
+        answered = nn.functional.batch_norm(answered, None, None, training=True, eps=1e-14)
+    (answered * weights()).sum().backward()
+    return rows.grad
+
+
+def of(layer):
+    rows = inputs()
+    (layer(rows) * weights()).sum().backward()
+    return rows.grad
+
+
+@pytest.mark.parametrize("standardise", ["none", "batch"])
+def test_exact_is_autograds(standardise):
+    found = of(relu_layer("exact", standardise=standardise))
+    torch.testing.assert_close(found, by_autograd(standardise), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("standardise", ["none", "batch"])
+def test_perturbation_has_no_bias_beyond_its_standard_error(standardise):
+    """Every pass draws afresh: the mean of many lies within four standard errors of what autograd says."""
+    layer = relu_layer(PerturbationGradient(size=1e-3), standardise=standardise)
+    drawn = torch.stack([of(layer) for _ in range(60)])
+    error = drawn.std(dim=0) / len(drawn) ** 0.5
+    z = (drawn.mean(dim=0) - by_autograd(standardise)) / error
+    assert float(z.abs().max()) < 4.0
+    assert 0.5 < float(z.square().mean()) < 1.7  # and the errors are as large as they are said to be
+
+
+def test_more_pairs_know_it_better():
+    true = by_autograd()
+    errors = {}
+    for pairs in (1, 16):
+        layer = relu_layer(PerturbationGradient(size=1e-3, pairs=pairs), standardise="none")
+        errors[pairs] = float((of(layer) - true).square().mean())
+    assert errors[16] < errors[1] / 4
+
+
+def test_perturbations_stay_within_the_limits_and_move_data_alone():
+    seen = []
+
+    class Watched(hwloop.Device):
+        simulated = True
+        spec = hwloop.DeviceSpec(6, 3, -1.0, 1.0, deterministic=True)
+
+        def _measure(self, rows):
+            seen.append(rows)
+            return rows[:, :3]
+
+    layer = PhysicalLayer(
+        Watched(),
+        4,
+        gradient=PerturbationGradient(size=0.3),
+        reference_slots=2,
+        input_range=(-1, 1),
+        standardise="none",
+    )
+    rows = torch.tensor([[-1.0, 1.0, 0.0, 0.5]], requires_grad=True)
+    layer(rows).sum().backward()
+    driven = np.concatenate(seen)
+    assert len(driven) == 3
+    assert np.abs(driven).max() <= 1.0
+    np.testing.assert_array_equal(driven[:, 4:], 1.0)
+    np.testing.assert_allclose(np.abs(np.diff(driven[1:, :4], axis=0)), 0.6)
+    assert rows.grad.tolist()[0][:2] == [0.0, 0.0]  # at a limit nothing passes
+
+
+def fibre(gradient, **options):
+    device = OpticalFibre(n_inputs=IN, n_outputs=OUT, read_noise=0.0, dac_bits=None, adc_bits=None)
+    return PhysicalLayer(
+        device, gradient=gradient, reference_slots=0, input_range=RANGE, standardise="none", **options
+    )
+
+
+def agreement(one, other):
+    return float(nn.functional.cosine_similarity(one.flatten(), other.flatten(), dim=0))
+
+
+def test_a_twins_gradient_is_close():
+    layer = fibre(TwinGradient(rows=200, twin="intensity"))
+    assert agreement(of(layer), of(fibre("exact"))) > 0.99
+    assert layer.ledger["calibrate"] == 200
+    assert "twin" in layer.gradient.uses_model
+
+
+def test_a_twin_is_fitted_again_to_where_the_stimuli_have_gone_and_measures_nothing_for_it():
+    layer = fibre(TwinGradient(rows=40, twin="linear"))
+    twins = []
+    for _ in range(17):
+        of(layer)
+        twins.append(layer.gradient.fitted)
+    changed = [number for number in range(1, 17) if twins[number] is not twins[number - 1]]
+    assert changed == [3, 15]  # passes 4 and 16
+    assert layer.ledger["calibrate"] == 40
+    assert layer.ledger["train"] == ROWS
+
+
+def test_none_says_what_to_do_when_it_is_asked_and_trains_what_is_behind():
+    head = nn.Linear(OUT, 2).double()
+    layer = relu_layer("none")
+    head(layer(inputs().detach())).sum().backward()
+    assert head.weight.grad is not None
+    with pytest.raises(ConfigError, match=r"detach\(\)"):
+        head(layer(inputs())).sum().backward()
+
+
+def test_a_gradient_that_the_budget_does_not_cover_is_not_measured():
+    layer = relu_layer("perturbation", budget=ROWS + 3)
+    with pytest.raises(BudgetExceeded):
+        of(layer)
+    assert layer.ledger.total == ROWS
+
+
+class TestFeedback:
+    def model(self, seed=0):
+        torch.manual_seed(seed)
+        head = nn.Linear(OUT, 3).double()
+        layer = fibre(FeedbackGradient(output=head), seed=seed)
+        return nn.Sequential(nn.Linear(IN, IN).double(), layer, head)
+
+    def test_it_is_the_error_at_the_output_through_a_fixed_matrix(self):
+        model = self.model()
+        handed = []
+        model[1].register_full_backward_hook(lambda module, into, out: handed.append(into[0].clone()))
+        losses = [model(inputs()).square().sum(), 3.0 * model(inputs()).square().sum()]
+        for loss in losses:
+            loss.backward()
+        torch.testing.assert_close(handed[1], 3.0 * handed[0])
+        errors = 2.0 * model(inputs()).detach()
+        found, *_ = torch.linalg.lstsq(errors, handed[0])
+        torch.testing.assert_close(errors @ found, handed[0])  # linear in the error, with one matrix for all rows
+
+    def test_it_measures_nothing_more(self):
+        model = self.model()
+        model(inputs()).sum().backward()
+        assert model[1].ledger.total == ROWS
+
+    def test_an_output_that_was_not_called_is_said(self):
+        layer = fibre(FeedbackGradient(output=nn.Linear(2, 2)))
+        with pytest.raises(ConfigError, match="found no error"):
+            of(layer)
+
+    def test_a_copied_model_hears_its_own_output(self):
+        import copy
+
+        model = self.model()
+        copied = copy.deepcopy(model)
+        copied(inputs()).sum().backward()
+        assert copied[0].weight.grad is not None
+        assert model[1].gradient._error is None

@@ -176,7 +176,6 @@ class SeedRun:
             [self.emit],
             self.keep.checkpoint,
             **extra,
-            **data.task.fit_options(),
         )
         predicted = network.predict(data.test.inputs)
         # A row costs what it costs, whichever run paid for it.

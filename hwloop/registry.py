@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -19,6 +20,24 @@ from hwloop.device import Device
 from hwloop.device.settings import nearest as nearest
 from hwloop.docstrings import first_lines
 from hwloop.errors import ConfigError, HwloopError
+
+
+def installed(group: str) -> tuple[EntryPoint, ...]:
+    """The entry points of a group. Folders are read again when ``sys.path`` or what stands in it has changed."""
+    return _read(group, tuple((place, _changed(place)) for place in sys.path))
+
+
+@functools.lru_cache(maxsize=64)
+def _read(group: str, places: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=group))
+
+
+def _changed(place: str) -> int:
+    """When an entry of ``sys.path`` was last changed, in ns; 0 for what does not exist."""
+    try:
+        return os.stat(place or os.curdir).st_mtime_ns
+    except OSError:
+        return 0
 
 
 class Registry:
@@ -42,7 +61,7 @@ class Registry:
 
     def entries(self) -> dict[str, EntryPoint]:
         """Entry points by name, sorted."""
-        return {entry.name: entry for entry in sorted(entry_points(group=self.group), key=lambda e: e.name)}
+        return {entry.name: entry for entry in sorted(installed(self.group), key=lambda e: e.name)}
 
     def load(self, name: str) -> Any:
         """The object behind a name, behind ``scheme:rest``, or behind ``package.module:Name``.
@@ -58,7 +77,7 @@ class Registry:
         if ":" not in name:
             raise ConfigError(f"unknown {self.kind} {name!r}: {nearest(name, self.entries())}")
         scheme, _, rest = name.partition(":")
-        for known in entry_points(group=self.schemes, name=scheme) if self.schemes else ():
+        for known in (entry for entry in installed(self.schemes) if entry.name == scheme):
             return functools.partial(self._loaded(known), rest)
         return self._loaded(EntryPoint(name=name, value=name, group=self.group))
 

@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch are loaded
+os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])  # numba would set OpenMP's, and torch's
 
 # Modes that a cavity's simulation computes once are kept apart from the user's.
 os.environ.setdefault("HWLOOP_CACHE", os.path.join(tempfile.gettempdir(), f"hwloop-tests-{os.getuid()}"))

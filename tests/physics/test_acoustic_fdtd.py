@@ -48,6 +48,7 @@ class GridModes:
         return scale * np.cos(np.pi * m * x) * np.cos(np.pi * n * y)
 
 
+@pytest.mark.slow  # numba compiles
 def test_the_leapfrog_s_energy_is_kept_without_loss():
     grid = Grid(40, 30, 0.01, 343.0, 0.0, 0.01 / 343 * 0.7)
     before, now = np.random.default_rng(0).standard_normal((2, 2, 30, 40))
@@ -100,6 +101,7 @@ def test_a_step_beyond_courant_s_limit_is_refused_with_the_nearest_that_is_not()
         Grid(8, 8, 0.01, 343.0, -1.0, 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drive", [1e-3, 0.3])
 def test_nonlinear_scatterers_give_the_field_that_modes_give(drive):
     grid = Grid(16, 12, 0.05, 343.0, 60.0, 2e-6)

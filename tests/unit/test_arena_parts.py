@@ -68,7 +68,9 @@ def test_a_device_that_nobody_could_train_on_is_refused_and_leaves_no_folder(set
     assert not (tmp_path / "arena").exists()
 
 
-@pytest.mark.parametrize("load", [digits, mnist1d], ids=["split by us", "its own test rows"])
+@pytest.mark.parametrize(
+    "load", [digits, pytest.param(mnist1d, marks=pytest.mark.slow)], ids=["split by us", "its own test rows"]
+)
 def test_no_row_that_anything_is_chosen_on_is_ever_tested_on(load):
     dataset = load()
     parts = [arena_partition(dataset, seed, 0.25, 0.2) for seed in (0, 1)]

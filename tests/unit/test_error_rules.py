@@ -159,7 +159,7 @@ def test_input_modulation_teaches_no_channel_that_is_idle_in_both_passes(bench):
     ("rule", "repeats", "alike"),
     [
         (NodePerturbation("random", 0.02), 200, 0.97),
-        (WeightPerturbation(Signs(), 0.02), 300, 0.75),
+        pytest.param(WeightPerturbation(Signs(), 0.02), 300, 0.75, marks=pytest.mark.slow),
         pytest.param(WeightPerturbation(Gaussians(), 0.02, pairs=3, groups=4), 100, 0.6, marks=pytest.mark.slow),
         pytest.param(WeightPerturbation(Signs(), 0.02, groups=0), 100, 0.6, marks=pytest.mark.slow),
         pytest.param(ClientPerturbation(Gaussians(), 0.02, pairs=2, clients=3), 150, 0.75, marks=pytest.mark.slow),

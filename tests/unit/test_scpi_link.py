@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from examples import each_row
 
 from hwloop import BadReading, ConfigError, DeviceDisconnected, DeviceError, DeviceTimeout
 from hwloop.devices.scpi import ScpiLink
@@ -224,7 +225,9 @@ def test_blocks_of_both_kinds_hold_any_byte(link_to, header):
         np.testing.assert_array_equal(link.query_block("DATA?", "<i4"), points)
 
 
-@pytest.mark.parametrize("reply", [b"12345\n", b"#15abcdeXX\n", b"#13abc\n", b"#3\n120000\n"])
+@pytest.mark.parametrize(
+    "reply", each_row([b"12345\n", b"#15abcdeXX\n", b"#13abc\n", b"#3\n120000\n"], b"#13abc\n")
+)
 def test_what_is_no_block_is_refused(link_to, reply):
     link, _ = link_to(lambda line: reply)
     with pytest.raises(BadReading):

@@ -184,7 +184,8 @@ AS_THEY_ARE = ()
 OWN = {}
 
 
-def test_twin_checkpoint_adapter_and_echo_state(tmp_path):
+def test_twin_checkpoint_adapter_and_echo_state(tmp_path, monkeypatch):
+    monkeypatch.setattr("hwloop.twin.mlp.STEPS", 40)
     inputs, labels = blobs()
 
     def figures(path):

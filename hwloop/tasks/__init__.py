@@ -12,7 +12,7 @@ from hwloop.errors import DatasetError
 from hwloop.tasks.classification import Classification
 from hwloop.tasks.regression import Regression
 from hwloop.tasks.sequence import SequenceOfSymbols, SequenceOfValues
-from hwloop.tasks.task import LearningTask, Metric
+from hwloop.tasks.task import UNSAID, LearningTask, Metric
 
 TASKS: dict[str, type[LearningTask]] = {
     task.kind: task for task in (Classification, Regression, SequenceOfValues, SequenceOfSymbols)
@@ -59,6 +59,7 @@ def task_of_outputs(n_outputs: int) -> LearningTask:
 
 __all__ = [
     "TASKS",
+    "UNSAID",
     "Classification",
     "LearningTask",
     "Metric",

@@ -155,6 +155,10 @@ class Regression(LearningTask):
     def output_names(self) -> tuple[str, ...]:
         return self.target_names
 
+    @property
+    def least_squares(self) -> bool:
+        return self.error == "squared"
+
     def named(self, target: int) -> str:
         """What a target, from 0, is called in messages and figures."""
         if self.target_names:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+# Why a part of a trainer serves classifications alone, where it has not said anything.
+UNSAID = "a part of it has not said that it serves other targets than classes (needs_classes)"
+
+
 @dataclass(frozen=True)
 class Metric:
     """A score of predictions against targets.
@@ -85,6 +89,8 @@ class LearningTask(ABC):
         them.
     gives_probabilities
         Whether what a network says of a row are probabilities of its outputs.
+    least_squares
+        Whether a head minimises the squared error: then a linear readout is found in closed form.
     code_gain
         Outputs a unit of what :meth:`encode` gives, for a readout that was fitted to it by least squares.
     """
@@ -100,6 +106,10 @@ class LearningTask(ABC):
     has_classes: ClassVar[bool] = False
     gives_probabilities: ClassVar[bool] = False
     code_gain: ClassVar[float] = 1.0
+
+    @property
+    def least_squares(self) -> bool:
+        return False
 
     @property
     def main(self) -> Metric:

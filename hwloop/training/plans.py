@@ -14,6 +14,7 @@ from hwloop.errors import ConfigError, DatasetError
 from hwloop.layers import Stage
 from hwloop.layers.encode import Encoder
 from hwloop.session import Session
+from hwloop.tasks import UNSAID
 from hwloop.training.optimiser import fit_ridge
 from hwloop.training.options import Range, WithOptions, one_of, option
 
@@ -42,7 +43,15 @@ def typical_deviation(inputs: Tensor) -> float:
 
 
 class StimulusPlan(ABC):
-    """Turns training samples into the input rows of the first stage, sample after sample."""
+    """Turns training samples into the input rows of the first stage, sample after sample.
+
+    Attributes
+    ----------
+    needs_classes
+        Why it serves classifications alone, in words; empty where it serves other targets too.
+    """
+
+    needs_classes: str = UNSAID
 
     @abstractmethod
     def rows_a_sample(self, n_classes: int) -> int:
@@ -80,6 +89,8 @@ class StimulusPlan(ABC):
 class PlainRows(StimulusPlan):
     """Every sample once, as it is."""
 
+    needs_classes = ""
+
     def rows_a_sample(self, n_classes: int) -> int:
         return 1
 
@@ -99,6 +110,8 @@ class LabelOverlay(StimulusPlan):
     wrong_labels
         Wrong labels a sample, 1 to K - 1; ``None`` for all of them.
     """
+
+    needs_classes = "it overlays right and wrong classes on the stimuli, and values are no classes"
 
     def __init__(self, wrong_labels: int | None = 1) -> None:
         if wrong_labels is not None and (not isinstance(wrong_labels, int) or wrong_labels < 1):
@@ -229,6 +242,8 @@ class WrongLabels(WithOptions):
 
 class UnlabelledContrast(StimulusPlan):
     """Every sample as it is, then a negative made of it and of another one, drawn anew each time."""
+
+    needs_classes = ""
 
     def rows_a_sample(self, n_classes: int) -> int:
         return 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.network import as_rows
 from hwloop.layers.rowwise import plain_array
 from hwloop.registry import TRAINERS
-from hwloop.tasks import Classification, LearningTask
+from hwloop.tasks import TASKS, Classification, LearningTask
 from hwloop.torch_state import own_torch_state
 from hwloop.training.history import FitProgress, History, require_finite
 from hwloop.training.plans import StimulusPlan
@@ -70,6 +71,36 @@ class Trainer:
         """What the trainer knows of the device beyond its measured rows, in words; empty, but for yardsticks."""
         return self.schedule.uses_model
 
+    def reason_against(self, task: LearningTask | type[LearningTask]) -> str:
+        """Why it cannot learn such a task, in words; empty if it can.
+
+        A plan, a schedule with its rule and objective, and a readout each say whether they need classes.
+        """
+        if task.has_classes:
+            return ""
+        if "task" not in inspect.signature(self.fit).parameters:
+            return "its fit is told of no task, so it knows classes alone"
+        parts = (self.plan, self.schedule, self.new_readout())
+        return next((part.needs_classes for part in parts if part.needs_classes), "")
+
+    @property
+    def serves(self) -> frozenset[str]:
+        """The kinds of :data:`hwloop.tasks.TASKS` that it can learn."""
+        return frozenset(kind for kind, task in TASKS.items() if not self.reason_against(task))
+
+    def require_serves(self, task: LearningTask) -> None:
+        """Refuse a task that it cannot learn.
+
+        Raises
+        ------
+        ConfigError
+        """
+        if reason := self.reason_against(task):
+            raise ConfigError(
+                f"this trainer cannot learn a {task.kind}: {reason}. Take one that can, such as local, greedy or "
+                "readout"
+            )
+
     @property
     def resumable(self) -> bool:
         """Whether a fit can go on from a checkpoint; if not, it is executed again and its journal answers."""
@@ -110,8 +141,8 @@ class Trainer:
         Parameters
         ----------
         inputs, labels
-            Training rows (samples, n_features), real and finite; their targets (samples,) as the task has them:
-            classes as whole numbers from 0, unless ``task`` says something else.
+            Training rows (samples, n_features), real and finite; their targets as the task has them: classes as
+            whole numbers from 0, shape (samples,), unless ``task`` says something else.
         validation
             Rows and labels that are never trained on. Every trainer scores them, after its last training row: the
             weights are those of a fit without them, on a device with noise and memory too.
@@ -128,19 +159,22 @@ class Trainer:
         Raises
         ------
         DatasetError
-            Fewer than two classes, or labels that are no classes, of training or validation rows.
+            Targets of training or validation rows that the task cannot learn, such as fewer than two classes, or
+            labels that are no classes.
         TrainingDiverged
             If losses or weights leave the finite numbers; the network has no readout then.
         ConfigError
-            If the device or the network has no room for what the trainer needs, before anything is measured; or if
-            the trainer cannot go on from where ``saved`` says.
+            If the trainer cannot learn the task, or the device or the network has no room for what it needs, both
+            before anything is measured; or if the trainer cannot go on from where ``saved`` says.
         BudgetExceeded
             If a session's budget does not cover the fit, before anything is measured.
         DeviceError
             If a device fails; what was measured is kept in the session.
         """
         rows = as_rows(inputs)
-        task, fitted = (task or Classification(0)).fitted(plain_array(labels, "labels"), len(rows))
+        task = task or Classification(0)
+        self.require_serves(task)
+        task, fitted = task.fitted(plain_array(labels, "labels"), len(rows))
         targets = torch.from_numpy(fitted)
         if saved is not None and not (self.resumable and saved.resumable):
             raise ConfigError(

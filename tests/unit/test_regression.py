@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import RidgeCV
-from small_fits import Mixer, small_network
+from small_fits import Mixer, each_trainer, options, small_network
 
 import hwloop
 from hwloop.errors import ConfigError, DatasetError
@@ -32,6 +32,39 @@ def test_a_trained_network_predicts_values_in_the_unit_of_the_targets(name):
     np.testing.assert_array_equal(network.predict(rows[:1]), predicted[:1])
     with pytest.raises(ConfigError, match="no probabilities; call predict"):
         network.predict_proba(rows)
+
+
+NOT_SERVED = {
+    "all-labels": "overlays right and wrong classes",
+    "channel-competition": "compete for a class each",
+    "collaboration": "overlays right and wrong classes",
+    "ff": "overlays right and wrong classes",
+    "ff-unsupervised": "readout is a softmax",
+    "phyll": "overlays right and wrong classes",
+    "prototypes": "a fixed vector for each class",
+    "scff": "readout is a softmax",
+    "symba": "overlays right and wrong classes",
+}
+QUICK = {"epochs": 4, "min_steps": 100, "twin": "linear"}
+
+
+@pytest.mark.parametrize("name", each_trainer("collab", "block", "greedy", "lookahead", "dfa", *NOT_SERVED))
+def test_every_trainer_learns_values_or_says_before_the_first_row_why_it_cannot(name):
+    (X, y), (rows, values), device = cone(), cone(60, seed=1), Mixer()
+    trainer, network = hwloop.trainer(name, **options(name, **QUICK)), small_network(device)
+    assert ("regression" in trainer.serves) == (name not in NOT_SERVED)
+    if name in NOT_SERVED:
+        with pytest.raises(
+            ConfigError, match=f"cannot learn a regression: .*{NOT_SERVED[name]}.*Take one that can"
+        ):
+            trainer.fit(network, X, y, task=Regression())
+        assert device.rows == 0
+        return
+    linear = RidgeCV().fit(X, y).score(rows, values)
+    assert linear < 0.15  # the linear floor, R2; the mean of the rows has 0
+    history = trainer.fit(network, X, y, (rows, values), task=Regression())
+    assert r2(values, network.predict(rows)) > 0.35
+    assert nrmse(values, network.predict(rows)) == history.stages[-1].validation_accuracy
 
 
 def test_several_targets_come_back_as_columns_each_in_its_unit():

@@ -89,7 +89,8 @@ def test_a_process_that_never_heard_of_its_head_loads_it_by_the_entry_point(fold
 def test_tables_and_docstrings_come_from_the_declarations(name):
     factory = TRAINERS.load(name)
     said = factory.declaration
-    row = [f"`{name}`", said.learns, said.rows, *([said.later] if said.later else [said.predict])]
+    values = "yes" if "regression" in TRAINERS.build(name).serves else "no"
+    row = [f"`{name}`", said.learns, said.rows, said.later or said.predict, values]
     page = "output-error.md" if said.later else "trainers.md"
     assert f"| {' | '.join(row)} |" in (DOCS / page).read_text(encoding="utf-8")
     text = inspect.getdoc(factory)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hwloop.layers import Stage
-from hwloop.tasks import LearningTask
+from hwloop.tasks import UNSAID, LearningTask
 from hwloop.training.options import SHARE
 
 
@@ -38,7 +38,14 @@ class LocalObjective(ABC):
     resumable
         Promises that all that training changes in a stage's objective are its parameters and buffers, so that one
         made afresh and given these is the same again.
+    needs_classes
+        Why it serves classifications alone, in words; empty for one that minimises :meth:`LearningTask.loss`.
     """
+
+    @property
+    def needs_classes(self) -> str:
+        """By default nothing is known of it."""
+        return UNSAID
 
     @property
     def resumable(self) -> bool:
@@ -88,6 +95,10 @@ class Collaborative(LocalObjective):
     @property
     def resumable(self) -> bool:
         return self.objective.resumable
+
+    @property
+    def needs_classes(self) -> str:
+        return self.objective.needs_classes
 
     def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> StageObjective:
         return self.objective.for_stage(stage, task, rng)

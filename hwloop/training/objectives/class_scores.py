@@ -113,6 +113,8 @@ class LocalHeads(SmoothedObjective):
     Mono-Forward (Gong et al., 2025) and deeply supervised nets (Lee et al., AISTATS 2015).
     """
 
+    needs_classes = ""
+
     def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> Head:
         return Head(stage.width, task, self.label_smoothing, rng)
 
@@ -161,6 +163,8 @@ class ChannelCompetition(SmoothedObjective):
     """
 
     slope: float = option(1.0, POSITIVE)
+
+    needs_classes = "its groups of channels compete for a class each"
 
     def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> ChannelGroups:
         """Groups of equal size, to within one channel."""
@@ -219,6 +223,8 @@ class Prototypes(SmoothedObjective):
 
     slope: float = option(8.0, POSITIVE)
 
+    needs_classes = "it has a fixed vector for each class"
+
     def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> ClassPrototypes:
         """Vectors of its own for every stage."""
         vectors = torch.randn(task.n_outputs, stage.width, generator=rng, dtype=torch.float32)
@@ -264,6 +270,8 @@ class AuxiliaryHeads(SmoothedObjective):
 
     hidden: int = option(200, COUNT)
 
+    needs_classes = ""
+
     def for_stage(self, stage: Stage, task: LearningTask, rng: torch.Generator) -> AuxiliaryHead:
         return AuxiliaryHead(stage.width, self.hidden, task, self.label_smoothing, rng)
 
@@ -292,6 +300,8 @@ class BlockHead(StageObjective):
 
 class BlockHeads(LocalObjective):
     """A head over a block; ``others`` is the width of the block's other stages that are known already."""
+
+    needs_classes = ""
 
     def __init__(self, label_smoothing: float, others: int = 0) -> None:
         self.label_smoothing = label_smoothing

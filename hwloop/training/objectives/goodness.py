@@ -165,6 +165,7 @@ class GoodnessContrast(LocalObjective):
     """A goodness a stage, with what it draws at random of its own."""
 
     resumable = True
+    needs_classes = ""  # the plan says which rows are right and which are wrong
 
     def __init__(
         self, new_measure: NewMeasure, slope: float, contrast: Contrast = pairwise, threshold: float = 0.0

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hwloop.layers import PhysicalNetwork
 from hwloop.layers.network import Readout
 from hwloop.layers.rowwise import exact_linear, rowwise
-from hwloop.tasks import LearningTask, kind_of
+from hwloop.tasks import UNSAID, LearningTask, kind_of
 from hwloop.training.objectives.class_scores import BlockHead, ClassScores, Head
 from hwloop.training.objectives.goodness import Goodness
 from hwloop.training.plans import LabelOverlay
@@ -26,9 +26,12 @@ class ReadoutBuilder(ABC):
     ----------
     seed
         Of every random choice; the fit enters its own.
+    needs_classes
+        Why it serves classifications alone, in words; empty where it serves other targets too.
     """
 
     seed: int = 0
+    needs_classes: str = UNSAID
 
     def rows_a_sample(self) -> int:
         """Rows that building it costs a training sample in each stage, beyond those of training."""
@@ -52,25 +55,34 @@ class ReadoutBuilder(ABC):
 
 
 class HeadSum(Readout):
-    """The sum of every stage's local log-probabilities, whatever scores its classes."""
+    """What the local heads of all stages say together: their log-probabilities add up, values are averaged.
+
+    Parameters
+    ----------
+    trust
+        Factor on the scores of the stages before that each head has learned to add to; ``None`` where every head
+        has learned by itself.
+    """
 
     kind = "head-sum"
 
-    def __init__(self, heads: Sequence[ClassScores]) -> None:
+    def __init__(self, heads: Sequence[ClassScores], trust: float | None = None) -> None:
         super().__init__()
         self.heads = nn.ModuleList(heads)
+        self.trust = trust
 
     def log_probabilities(self, network: PhysicalNetwork, inputs: Tensor) -> Tensor:
-        """Sum over the stages; one row a stage."""
+        """All stages together; one row a stage."""
         # Where not all stages are trained yet, no more are measured than have a head.
         passes = zip(self.heads, network.passes(inputs, stages=len(self.heads)), strict=True)
         scores = [cast(ClassScores, head).scores(stage, z) for head, (stage, _, z) in passes]
-        return cast(ClassScores, self.heads[0]).task.together(scores)
+        return cast(ClassScores, self.heads[0]).task.together(scores, self.trust)
 
     def settings(self) -> dict[str, Any]:
-        """Kind, classes, and what each stage's scores are."""
+        """Kind, sizes, what each stage's scores are, and the trust where there is one."""
         heads = [cast(ClassScores, head) for head in self.heads]
-        return {"kind": self.kind, **heads[0].task.sizes(), "heads": [h.settings() for h in heads]}
+        trust = {} if self.trust is None else {"trust": self.trust}
+        return {"kind": self.kind, **heads[0].task.sizes(), "heads": [h.settings() for h in heads], **trust}
 
     @classmethod
     def from_settings(cls, network: PhysicalNetwork, settings: Mapping[str, Any]) -> Self:
@@ -79,7 +91,8 @@ class HeadSum(Readout):
             [
                 ClassScores.of_kind(head["kind"]).from_settings(stage.width, task, head)
                 for (_, stage, _), head in pairs
-            ]
+            ],
+            settings.get("trust"),
         )
 
     @property
@@ -88,7 +101,7 @@ class HeadSum(Readout):
 
 
 class BlockHeadSum(Readout):
-    """The sum of every block's log-probabilities; ``members`` are the stages of each, the last trained first."""
+    """What the heads of all blocks say together; ``members`` are the stages of each, the last trained first."""
 
     kind = "block-head-sum"
 
@@ -99,7 +112,7 @@ class BlockHeadSum(Readout):
         self.members = [list(stages) for stages in members]
 
     def log_probabilities(self, network: PhysicalNetwork, inputs: Tensor) -> Tensor:
-        """Sum over the blocks; one row a stage."""
+        """All blocks together; one row a stage."""
         last = max(stage for stages in self.members for stage in stages)
         activity = [stage.activate(z) for stage, _, z in network.passes(inputs, stages=last + 1)]
         logits = [
@@ -171,23 +184,28 @@ class LabelScan(Readout):
 
 
 class HeadSumBuilder(ReadoutBuilder):
-    """Collects the heads that the stages were trained with."""
+    """Collects the heads that the stages were trained with; ``trust`` is as in :class:`HeadSum`."""
 
-    def __init__(self) -> None:
+    needs_classes = ""
+
+    def __init__(self, trust: float | None = None) -> None:
         self._heads: list[ClassScores] = []
+        self._trust = trust
 
     def add_stage(self, objective: nn.Module, features: Tensor) -> None:
         self._heads.append(cast(ClassScores, objective))
 
     def up_to(self, stage: int) -> Readout:
-        return HeadSum(self._heads[: stage + 1])
+        return HeadSum(self._heads[: stage + 1], self._trust)
 
     def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
-        return HeadSum(self._heads)
+        return HeadSum(self._heads, self._trust)
 
 
 class BlockHeadsBuilder(ReadoutBuilder):
     """Collects the head that each block was trained with last."""
+
+    needs_classes = ""
 
     def __init__(self) -> None:
         self._heads: list[BlockHead] = []
@@ -212,6 +230,8 @@ class BlockHeadsBuilder(ReadoutBuilder):
 class LabelScanBuilder(ReadoutBuilder):
     """Collects the goodnesses that the stages were trained with."""
 
+    needs_classes = "its readout tries every class"
+
     def __init__(self, overlay: LabelOverlay) -> None:
         self._overlay = overlay
         self._goodnesses: list[Goodness] = []
@@ -225,11 +245,3 @@ class LabelScanBuilder(ReadoutBuilder):
     def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
         # A copy: the trainer may fit another network, and its label's amplitude with it.
         return LabelScan(self._goodnesses, copy.copy(self._overlay), task.n_outputs)
-
-
-def _added(scores: Sequence[Tensor]) -> Tensor:
-    """Their sum, in order."""
-    total = scores[0]
-    for more in scores[1:]:
-        total = total + more
-    return total

@@ -114,11 +114,17 @@ class FeaturesBuilder(ReadoutBuilder):
 class RidgeBuilder(FeaturesBuilder):
     """Ridge regression onto the task's code of the targets, its strength by leave-one-out."""
 
+    needs_classes = ""
+
     def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
-        features = torch.cat(self._features, dim=1).to(torch.float64).numpy()
-        ridge = fit_ridge(features, task.encode(labels.numpy()))
-        weight, bias = (torch.from_numpy(a).to(torch.float32) for a in (ridge.weight, ridge.bias))
-        return LinearReadout(task.code_gain * weight, task.code_gain * bias, measured_features)
+        return ridge_readout(torch.cat(self._features, dim=1), labels, task)
+
+
+def ridge_readout(features: Tensor, labels: Tensor, task: LearningTask) -> LinearReadout:
+    """The readout of least squares on features (rows, n) of the training rows."""
+    ridge = fit_ridge(features.to(torch.float64).numpy(), task.encode(labels.numpy()))
+    weight, bias = (torch.from_numpy(a).to(torch.float32) for a in (ridge.weight, ridge.bias))
+    return LinearReadout(task.code_gain * weight, task.code_gain * bias, measured_features)
 
 
 def fit_softmax(activity: Tensor, labels: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
@@ -148,6 +154,8 @@ class SoftmaxBuilder(ReadoutBuilder):
     It costs one more row a sample a stage to train, and predicts in one pass in place of one a class.
     """
 
+    needs_classes = "its readout is a softmax, which tells classes apart"
+
     def __init__(self, overlay: LabelOverlay) -> None:
         self._overlay = overlay
 
@@ -172,6 +180,8 @@ class PositiveSoftmaxBuilder(FeaturesBuilder):
         Planned rows of a sample; the first one is the sample as it is.
     """
 
+    needs_classes = "its readout is a softmax, which tells classes apart"
+
     def __init__(self, rows_a_sample: int) -> None:
         super().__init__()
         self._step = rows_a_sample
@@ -191,7 +201,10 @@ class PositiveSoftmaxBuilder(FeaturesBuilder):
 
 
 class FeatureSoftmaxBuilder(FeaturesBuilder):
-    """A linear classifier on all responses: cross-entropy by AdamW, its noise standing for the device's.
+    """A linear readout of all responses: the task's loss by AdamW, its noise standing for the device's.
+
+    A softmax for classes. Where the loss is the squared error it has a closed form: ridge regression, its strength
+    by leave-one-out.
 
     Parameters
     ----------
@@ -199,12 +212,16 @@ class FeatureSoftmaxBuilder(FeaturesBuilder):
         Of the training.
     """
 
+    needs_classes = ""
+
     def __init__(self, settings: AdamSettings | None = None) -> None:
         super().__init__()
         self._settings = settings or AdamSettings()
 
     def finish(self, network: PhysicalNetwork, inputs: Tensor, labels: Tensor, task: LearningTask) -> Readout:
         features = torch.cat(self._features, dim=1)
+        if task.least_squares:
+            return ridge_readout(features, labels, task)
         settings, rng = self._settings, torch.Generator().manual_seed(self.seed)
         head = OutputHead([features.shape[1]], task)
         steps = settings.steps(len(labels))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hwloop.device.spec import Float64Array
 from hwloop.layers import Stage
-from hwloop.tasks import LearningTask
+from hwloop.tasks import UNSAID, LearningTask
 from hwloop.training.objectives import LocalObjective, StageObjective
 from hwloop.training.optimiser import AdamSettings, ResponseNoise, one_cycle_adamw, shuffled_batches
 
@@ -73,6 +73,11 @@ class LocalRule(ABC):
     """Trains one stage and returns what the readout needs of it."""
 
     @property
+    def needs_classes(self) -> str:
+        """Why it serves classifications alone, in words; empty where it serves other targets too."""
+        return UNSAID
+
+    @property
     def resumable(self) -> bool:
         """Whether :meth:`trained` gives a stage back; by default it is trained again."""
         return False
@@ -118,6 +123,10 @@ class GradientRule(LocalRule):
     @property
     def resumable(self) -> bool:
         return self.objective.resumable
+
+    @property
+    def needs_classes(self) -> str:
+        return self.objective.needs_classes
 
     def train(
         self, stage: Stage, rows: StageRows, rng: torch.Generator, report: EpochReport
@@ -230,6 +239,7 @@ class RandomInterface(LocalRule):
     """The map stays as it was drawn; only the readout learns (extreme learning machine)."""
 
     resumable = True
+    needs_classes = ""
 
     def trained(self, stage: Stage, rows: StageRows, objective: Mapping[str, Tensor]) -> tuple[nn.Module, Tensor]:
         return nn.Identity(), rows.features(stage, len(rows.labels))

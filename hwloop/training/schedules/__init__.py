@@ -14,7 +14,7 @@ from hwloop.device.spec import Float64Array
 from hwloop.events import EpochFinished, Event, Listener, Noticed, StageFinished, StageStarted
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.rowwise import rows_as_tensor
-from hwloop.tasks import LearningTask
+from hwloop.tasks import UNSAID, LearningTask
 from hwloop.torch_state import own_torch_state
 from hwloop.training.history import (
     FitProgress,
@@ -173,6 +173,11 @@ class EpochFit:
 
 class Schedule(ABC):
     """Trains every stage of a network."""
+
+    @property
+    def needs_classes(self) -> str:
+        """Why it serves classifications alone, in words; empty where it serves other targets too."""
+        return UNSAID
 
     @property
     def uses_model(self) -> str:

@@ -66,6 +66,7 @@ class Blocks(Schedule):
     """
 
     resumable = True
+    needs_classes = ""
 
     def __init__(self, blocks: BlockSettings, settings: AdamSettings) -> None:
         self.blocks = blocks

@@ -91,6 +91,10 @@ class Online(Schedule):
         return self.objective.resumable
 
     @property
+    def needs_classes(self) -> str:
+        return self.objective.needs_classes
+
+    @property
     def learning_rates(self) -> Mapping[str, float]:
         return {"lr": self.settings.lr}
 

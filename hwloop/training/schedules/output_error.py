@@ -155,6 +155,8 @@ class OutputError(Schedule):
         What a map does with it.
     """
 
+    needs_classes = ""
+
     def __init__(
         self,
         rule: ErrorRule,

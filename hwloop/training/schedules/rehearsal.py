@@ -167,6 +167,7 @@ class Rehearsal(Schedule):
     """
 
     resumable = True
+    needs_classes = ""
     uses_model = "a twin of each device, fitted to rows that training measured"
 
     def __init__(self, twin: str, settings: RehearsalSettings) -> None:

@@ -73,6 +73,10 @@ class StageByStage(Schedule):
         return self.rule.resumable
 
     @property
+    def needs_classes(self) -> str:
+        return self.rule.needs_classes
+
+    @property
     def learning_rates(self) -> Mapping[str, float]:
         return self.rule.learning_rates
 

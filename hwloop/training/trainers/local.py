@@ -66,7 +66,7 @@ def collab(
         What the predictions of the stages before are multiplied with; 0 ignores them.
     """
     rule = GradientRule(Collaborative(heads, trust), settings)
-    return Trainer(PlainRows(), StageByStage(rule, streaming.map_share), HeadSumBuilder)
+    return Trainer(PlainRows(), StageByStage(rule, streaming.map_share), lambda: HeadSumBuilder(trust))
 
 
 @declared(

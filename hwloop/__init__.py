@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         StimulusError,
     )
     from hwloop.estimator import PhysicalClassifier
+    from hwloop.experiments.dataset import Dataset
     from hwloop.layers import PhysicalNetwork, Stage
     from hwloop.reference import Reference
     from hwloop.registry import open_device
@@ -90,6 +91,7 @@ _HOMES = {
         "LimitError",
         "StimulusError",
     ),
+    "experiments.dataset": ("Dataset",),
     "estimator": ("PhysicalClassifier",),
     "layers": ("PhysicalNetwork", "Stage"),
     "reference": ("Reference",),

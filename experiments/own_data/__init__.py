@@ -115,6 +115,8 @@ def dataset_of(
     source: dict[str, Any] | None = None,
 ) -> Dataset:
     """A dataset of a table and of what was said about it; raises as :func:`from_file` does."""
+    if not len(raw.frame):
+        raise DatasetError(f"{raw.where} has no rows; there is nothing to learn from")
     raw, n_test = _with_test_rows(raw)
     targets, chosen = _targets(raw, target, {*drop, group})
     raw.require(drop, "to drop")

@@ -109,8 +109,8 @@ def _array(values: Any, what: str) -> NDArray[Any]:
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DatasetError(f"{what} is no array ({error})") from error
-    if array.dtype.kind not in "biufUSOmMc":
-        raise DatasetError(f"{what} holds {array.dtype}, no numbers")
+    if array.dtype.kind not in "biufUSOmM":
+        raise DatasetError(f"{what} is of type {array.dtype}, neither numbers nor text")
     return array
 
 
@@ -167,7 +167,7 @@ TORCH_DATASET = "torch.utils.data.dataset.Dataset"
 
 def _torch_dataset(found: Any, where: str) -> RawTable:
     """Samples (x, y), one after the other."""
-    samples = islice(found if not hasattr(found, "__getitem__") else _by_number(found, where), MOST_VALUES)
+    samples = islice(found if hasattr(found, "__iter__") else _by_number(found, where), MOST_VALUES)
     inputs: list[NDArray[Any]] = []
     targets: list[NDArray[Any]] = []
     held = 0

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
-from hwloop.errors import ConfigError
+from hwloop.errors import ConfigError, DatasetError, HwloopError, is_out_of_memory
 from hwloop.experiment.events import require_tensorboard
 from hwloop.input_scaling import DEFAULT_INPUT_SCALING, ONE_SCALE
 from hwloop.reference import Reference
@@ -120,7 +120,15 @@ class DatasetPart(Table):
         """
         if self.file is not None:
             return DATASET_READERS.build("file", **self.model_dump(exclude_none=True))
-        found = DATASETS.build(self.title, **(self.settings or {}))
+        try:
+            found = DATASETS.build(self.title, **(self.settings or {}))
+        except HwloopError:
+            raise
+        except Exception as error:
+            if ":" not in self.title or is_out_of_memory(error):
+                raise
+            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise DatasetError(f"the function {self.title} failed ({what}); --debug shows the line") from error
         return DATASET_READERS.build("object", found, name=self.title, **self._said())
 
     def as_read(self, dataset: Any) -> Self:

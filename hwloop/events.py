@@ -81,10 +81,14 @@ class StageFinished(Event):
 
 @dataclass(frozen=True)
 class ValidationScored(Event):
-    """Accuracy in [0, 1] on the validation rows of the readout up to a stage; after the last training row."""
+    """The main score on the validation rows of the readout up to a stage; after the last training row.
+
+    It stands in ``accuracy``, whatever the task; ``shown`` is how a person reads it.
+    """
 
     stage: int
     accuracy: float
+    shown: str = ""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from hwloop.session.account import readable_time
 
 
 class RunProgress:
-    """Shows rows measured of the forecast, time left and accuracy so far.
+    """Shows rows measured of the forecast, time left and the score of the last seed.
 
     A listener of the run; events may come from any thread. Where standard error is no terminal, nor a notebook
     that can draw one (ipywidgets), there is no bar: the forecast and one line a seed are printed.
@@ -40,14 +40,14 @@ class RunProgress:
         self._rows_ahead = 0  # forecast of the seeds before this one
         self._seed_rows = 1
         self._seed_measured = 0
-        self._accuracies: list[float] = []
+        self._last_score = ""
         self._notices: set[str] = set()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.completed:,.0f}/{task.total:,.0f} rows"),
             TextColumn("{task.fields[left]}"),
-            TextColumn("{task.fields[accuracy]}", style="bold"),
+            TextColumn("{task.fields[score]}", style="bold"),
             console=console,
             transient=True,
             disable=not self._moves,
@@ -80,7 +80,7 @@ class RunProgress:
                     self._seed_measured += event.rows + event.reused
                     self._update()
                 case ValidationScored():
-                    self._update(accuracy=f"validation {100 * event.accuracy:.1f} %")
+                    self._update(score=f"validation {event.shown}")
                 case Noticed():
                     self._noticed(event.text)
                 case MethodScored():
@@ -99,7 +99,7 @@ class RunProgress:
         self._n_seeds = event.n_seeds
         seeds = f"{event.n_seeds} seeds" if event.n_seeds > 1 else "one seed"
         self._console.print(f"forecast: up to {event.text}, {seeds}", highlight=False)
-        self._task = self._bar.add_task("preparing", total=max(1, event.rows), left="", accuracy="")
+        self._task = self._bar.add_task("preparing", total=max(1, event.rows), left="", score="")
 
     def _earlier_rows(self, event: EarlierRowsFound) -> None:
         found = f"{event.rows:,} rows of earlier runs" if event.rows else "no row of the earlier runs"
@@ -109,9 +109,8 @@ class RunProgress:
 
     def _scored(self, event: MethodScored) -> None:
         if event.method == results.NETWORK:
-            self._accuracies.append(event.accuracy)
-            mean = sum(self._accuracies) / len(self._accuracies)
-            self._update(accuracy=f"test {100 * mean:.1f} %")
+            self._last_score = event.shown
+            self._update(score=f"test {event.shown}")
             self._describe(f"seed {self._seeds_done + 1}/{self._n_seeds}, floors")
 
     def _seed_finished(self, event: SeedFinished | SeedTakenUp) -> None:
@@ -120,13 +119,13 @@ class RunProgress:
         self._seeds_done = event.number
         self._update()
         if not self._moves:
-            test = f"test {100 * self._accuracies[-1]:.1f} %{self._time_left(', ')}"
+            test = f"test {self._last_score}{self._time_left(', ')}"
             self._console.print(f"seed {event.number}/{event.n_seeds}: {test}", highlight=False)
 
     def _taken_up(self, event: SeedTakenUp) -> None:
         """It took no time, so it tells nothing of the time that the others will take."""
         self._seed_rows = event.rows
-        self._accuracies.append(event.accuracy)
+        self._last_score = event.shown
         self._seeds_before = event.number
         self._begin = time.perf_counter()
         self._seed_finished(event)
@@ -135,7 +134,7 @@ class RunProgress:
         if self._task is not None:
             self._bar.update(self._task, description=text)
 
-    def _update(self, accuracy: str | None = None) -> None:
+    def _update(self, score: str | None = None) -> None:
         if self._task is None:
             return
         self._bar.update(
@@ -143,8 +142,8 @@ class RunProgress:
             completed=self._rows_ahead + min(self._seed_measured, self._seed_rows),
             left=self._time_left(),
         )
-        if accuracy is not None:
-            self._bar.update(self._task, accuracy=accuracy)
+        if score is not None:
+            self._bar.update(self._task, score=score)
 
     def _time_left(self, prefix: str = "") -> str:
         """From the time that the finished part of the run took; a seed counts by its rows."""

@@ -158,6 +158,7 @@ def finished_result(
     if result.seed not in recorded_results(folder.path):
         folder.write_line({"event": "SeedResult", **result.as_dict()})
     rows = sum(result.rows.values()) + result.floor_rows
-    main = result.kind.metrics[0].key
-    emit(SeedTakenUp(result.seed, number + 1, n_seeds, rows, result.scores[NETWORK][main]))
+    main = result.kind.metrics[0]
+    score = result.scores[NETWORK][main.key]
+    emit(SeedTakenUp(result.seed, number + 1, n_seeds, rows, score, main.shown(score)))
     return result

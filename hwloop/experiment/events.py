@@ -34,13 +34,17 @@ class SeedStarted(Event):
 
 @dataclass(frozen=True)
 class SeedTakenUp(Event):
-    """A seed was finished before the run was stopped: ``rows`` measured, test ``accuracy`` in [0, 1]."""
+    """A seed was finished before the run was stopped: ``rows`` measured, the main test score in ``accuracy``.
+
+    ``shown`` is the score as a person reads it.
+    """
 
     seed: int
     number: int
     n_seeds: int
     rows: int
     accuracy: float
+    shown: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,12 @@ class CheckpointSetAside(Event):
 
 @dataclass(frozen=True)
 class MethodScored(Event):
-    """A method was tested on the test rows of a seed; accuracy in [0, 1]."""
+    """A method was tested on the test rows of a seed: its main score in ``accuracy``, and as a person reads it."""
 
     seed: int
     method: str
     accuracy: float
+    shown: str = ""
 
 
 @dataclass(frozen=True)

@@ -230,7 +230,8 @@ class SeedRun:
         return score
 
     def _announce(self, method: str, score: Score) -> None:
-        self.emit(MethodScored(self.data.seed, method, score[self.data.task.main.key]))
+        main = self.data.task.main
+        self.emit(MethodScored(self.data.seed, method, score[main.key], main.shown(score[main.key])))
 
 
 def _sparsity(stage: StageHistory) -> results.StageSparsity | None:

@@ -288,4 +288,5 @@ def _score_validation(fit: Fit, validation: Validation) -> None:
         stage.validation_accuracy = fit.task.score(targets, predicted)
         if readout is last and (doubt := fit.task.doubt(targets, predicted)):
             fit.notice(number, doubt)
-        fit.emit(ValidationScored(number, stage.validation_accuracy))
+        shown = fit.task.main.shown(stage.validation_accuracy)
+        fit.emit(ValidationScored(number, stage.validation_accuracy, shown))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hwloop.errors import ConfigError, HwloopWarning, StimulusError, TrainingDiverged
 from hwloop.layers.of_kind import OfKind
 from hwloop.layers.rowwise import as_float64
-from hwloop.layers.stage import Stage
+from hwloop.layers.stage import Stage, require_no_gradient
 from hwloop.session import Measurement, Session
 from hwloop.session.measurement import rows_a_call
 from hwloop.tasks import LearningTask, task_of_outputs
@@ -264,6 +264,23 @@ class PhysicalNetwork(nn.Module):
         if self.task is not None and not self.task.gives_probabilities:
             raise ConfigError(f"a {self.task.kind} has no probabilities; call predict")
         return self._answers(as_rows(inputs))[1]
+
+    @own_torch_state()
+    def forward(self, inputs: Tensor) -> Tensor:
+        """What the trained network says of inputs (..., features), as a module in other people's models.
+
+        Class probabilities (..., classes), or values (..., targets) in the unit of the training targets, in the
+        inputs' dtype and place. No gradient crosses it; :class:`hwloop.nn.PhysicalLayer` is for that.
+
+        Raises
+        ------
+        ConfigError
+            The network is not trained yet, or the inputs ask for a gradient.
+        """
+        require_no_gradient(inputs)
+        rows = as_rows(inputs.reshape(-1, inputs.shape[-1]))
+        answers = torch.from_numpy(self._answers(rows)[1])
+        return answers.reshape(*inputs.shape[:-1], -1).to(inputs.device, inputs.dtype)
 
     def _answers(self, rows: Tensor) -> tuple[LearningTask, NDArray[np.float64]]:
         """What was learned, and what it says of rows, (rows, n_outputs)."""

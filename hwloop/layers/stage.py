@@ -18,6 +18,8 @@ from hwloop.layers.of_kind import OfKind
 from hwloop.layers.rowwise import exact_linear, rows_as_tensor
 from hwloop.layers.standardise import Moments, Standardiser
 from hwloop.registry import nearest
+from hwloop.session import Session
+from hwloop.torch_state import own_torch_state
 
 
 def identity(z: Tensor) -> Tensor:
@@ -26,6 +28,20 @@ def identity(z: Tensor) -> Tensor:
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"none": identity, "relu": torch.relu}
+
+
+def require_no_gradient(inputs: Tensor) -> None:
+    """Refuse inputs whose gradient could be asked for: none crosses a measurement.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if inputs.requires_grad:
+        raise ConfigError(
+            "no gradient crosses a device here; give inputs without one, x.detach(), or take "
+            "hwloop.nn.PhysicalLayer, whose gradient is a choice"
+        )
 
 
 @dataclass(frozen=True)
@@ -185,6 +201,27 @@ class Stage(OfKind, nn.Module):
         """The features of training rows, to which the standardisers are fitted first."""
         self.fit_standardisers(inputs, rows_as_tensor(responses))
         return self.features(inputs, responses)
+
+    def forward(self, inputs: Tensor, session: Session) -> Tensor:
+        """Activities a(W f + b) for inputs (..., n), measured through a session, in the inputs' dtype and place.
+
+        A gradient reaches W and b, and goes no further. Rows count as ``train`` in training mode, else as
+        ``evaluate``.
+
+        Raises
+        ------
+        ConfigError
+            The stage was not fitted yet, or the inputs ask for a gradient.
+        """
+        require_no_gradient(inputs)
+        if "encoder" not in self._modules or not bool((self.encoder.gain > 0).any()):
+            raise ConfigError("this stage was not fitted to rows yet: train its network first (trainer.fit)")
+        with own_torch_state():
+            rows = inputs.detach().to("cpu", torch.float64).reshape(-1, inputs.shape[-1])
+            responses = session.measure(self.encoder(rows), "train" if self.training else "evaluate")
+            features = self.features(rows, responses)
+        activity = self.activate(self.linear(features))
+        return activity.reshape(*inputs.shape[:-1], self.width).to(inputs.device, inputs.dtype)
 
     def activate(self, z: Tensor) -> Tensor:
         """The activation of the stage's output z."""

@@ -71,6 +71,10 @@ def run(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write curves for TensorBoard into the run's folder.")
     ] = False,
+    notes: Annotated[
+        list[str] | None, typer.Option("--note", metavar="TEXT", help="What should be remembered of it.")
+    ] = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="A word to find it by.")] = None,
 ) -> None:
     """Train a physical network, and show what the physics is worth."""
     from hwloop.cli.running import run as run_experiment
@@ -85,6 +89,8 @@ def run(
         reuse=reuse or (),
         floors=floors,
         tensorboard=tensorboard,
+        notes=notes or (),
+        tags=tags or (),
         show=CommandView(as_json, kept),
     )
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Self
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Table
 from rich.text import Text
 
+from hwloop.cli.console import FittedTable, Heading, plain
 from hwloop.events import EarlierRowsFound, Event, Noticed, RowsMeasured, StageStarted, ValidationScored
 from hwloop.experiment import columns as words
 from hwloop.experiment import results
 from hwloop.experiment.events import MethodScored, RunForecast, SeedFinished, SeedStarted, SeedTakenUp
 from hwloop.experiment.evidence import Evidence
+from hwloop.experiment.headline import changes_line, parts_line
+from hwloop.experiment.verdict import comparisons
 from hwloop.session.account import readable_time
 
 
@@ -155,42 +157,50 @@ class RunProgress:
         return f"{prefix}{readable_time((time.perf_counter() - self._begin) * (1 - done) / done)} left"
 
 
-# Columns of a terminal that has room for every method's regime; the title names the network's anyway.
-WIDE = 105
+DROPPED_FIRST = ("rows_per_prediction",)  # after the regime, which stands above the table too
 
 
 def show_evidence(evidence: Evidence, console: Console) -> None:
-    """Print the table, what the physics adds, and what it cost."""
-    title = Text(f"{evidence.config.name}, {evidence.regime}, {_seeds(evidence)}", style="bold")
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    with_regime = console.width >= WIDE
-    table.add_column("method")  # wraps where the figures, which are never cut, leave no room
-    if with_regime:
-        table.add_column("regime", style="dim", no_wrap=True)
-    for column in evidence.columns:
-        table.add_column(column.heading or column.title, justify="right", no_wrap=True)
-    for line in evidence.lines():
-        table.add_row(
-            line.method,
-            *([line.regime] if with_regime else []),
-            *(line.shown(column) for column in evidence.columns),
-            style="bold" if line.key == results.NETWORK else "",
-        )
-    console.print(table)
+    """Print what was run, the table, who is better, what the physics adds, and what it cost."""
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    say(Text(evidence.config.name, style="bold"))
+    about = [*parts_line(evidence.config), evidence.regime, _seeds(evidence)]
+    console.print(Text(", ".join(about)))
+    if changes := changes_line(evidence.config):
+        say(f"made from {changes}")
+    console.print()
+    evidence_table(evidence).print(console)
+    console.print()
     if evidence.seeds[0].uses_model:
-        console.print(f"the trainer uses a model: {evidence.seeds[0].uses_model}", highlight=False)
+        say(f"the trainer uses a model: {evidence.seeds[0].uses_model}")
+    for comparison in comparisons(evidence).values():
+        say(comparison.words)
     if evidence.physics_adds is not None:
-        console.print(f"physics adds {words.difference(evidence.metric, evidence.physics_adds)}", highlight=False)
-    measured = _counts(evidence.rows)
-    reused = _counts(evidence.reused)
-    if reused:
-        console.print(f"rows of earlier runs, not measured again: {reused}", highlight=False)
+        say(f"physics adds {words.difference(evidence.metric, evidence.physics_adds)}")
+    if reused := _counts(evidence.reused):
+        say(f"rows of earlier runs, not measured again: {reused}")
     floors = f", {evidence.floor_rows:,} for the one-stage floor" if evidence.floor_rows else ""
     duty = "" if evidence.duty_cycle is None else f"; duty cycle {100 * evidence.duty_cycle:.0f} %"
-    console.print(
-        f"rows measured: {measured or 0}{floors}{duty}; {words.seconds(evidence.wall_seconds)} in all",
-        highlight=False,
-    )
+    took = f"{words.seconds(evidence.wall_seconds)} in all"
+    say(f"rows measured: {_counts(evidence.rows) or 0}{floors}{duty}; {took}")
+    if evidence.about is not None:
+        for kind, texts in (("note", evidence.about.notes), ("tags", [", ".join(evidence.about.tags)])):
+            for text in filter(None, texts):
+                say(f"{kind}: {plain(text)}")
+
+
+def evidence_table(evidence: Evidence) -> FittedTable:
+    """A line a method, the regime and a column a figure."""
+    headings = [Heading("method", wraps=True, least=20), Heading("regime", drop=100)]
+    for number, column in enumerate(evidence.columns):
+        drop = 99 if column.key in DROPPED_FIRST else number
+        headings.append(Heading(column.heading or column.title, drop=drop, right=True))
+    table = FittedTable(headings, elsewhere="report and --json have them")
+    for line in evidence.lines():
+        figures = [line.shown(column) for column in evidence.columns]
+        style = "bold" if line.key == results.NETWORK else ""
+        table.add_row(line.method, Text(line.regime, style="dim"), *figures, style=style)
+    return table
 
 
 def _counts(rows: dict[str, int]) -> str:

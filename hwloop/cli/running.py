@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ def run(
     reuse: Paths = (),
     floors: bool | None = None,
     tensorboard: bool = False,
+    notes: Sequence[str] = (),
+    tags: Sequence[str] = (),
     listeners: Sequence[Listener] = (),
     show: bool | RunView = True,
 ) -> Evidence:
@@ -137,6 +140,8 @@ def run(
         Whether to score floors and ceiling too; ``None`` for what the experiment says.
     tensorboard
         Write curves for TensorBoard into the run's folder.
+    notes, tags
+        What should be remembered of the run, and words to find it by; they change nothing in it.
     listeners
         Called with every :class:`hwloop.events.Event`, some on the device's thread.
     show
@@ -161,7 +166,8 @@ def run(
     """
     from hwloop.experiment.run_folder import run_in_free_folder
 
-    config = configured(experiment, settings, seeds, reuse, floors, tensorboard, data)
+    about = {name: list(texts) for name, texts in (("about.notes", notes), ("about.tags", tags)) if texts}
+    config = configured(experiment, settings, seeds, reuse, floors, tensorboard, data, about)
     view = show if isinstance(show, RunView) else _view() if show else RunView()
     with run_in_free_folder(config.name, None if out is None else Path(out)) as folder:
         from hwloop.experiment.runner import run_experiment
@@ -182,6 +188,7 @@ def configured(
     floors: bool | None = None,
     tensorboard: bool = False,
     data: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    about: Mapping[str, Any] = MappingProxyType({}),
 ) -> ExperimentConfig:
     """The configuration that :func:`run` takes; a mistake shows at once, for torch and the rest take seconds.
 
@@ -199,6 +206,7 @@ def configured(
         raise ConfigError(f"settings are a mapping, or a list of texts; not the text {settings!r}")
     given = [setting_text(*entry) for entry in settings.items()] if isinstance(settings, Mapping) else settings
     options = [] if seeds is None else [setting_text("seeds", seeds if isinstance(seeds, int) else list(seeds))]
+    options += [setting_text(*entry) for entry in about.items()]
     options += ["run.tensorboard=true"] if tensorboard else []
     options += [f"evidence.floors={str(floors).lower()}"] if floors is not None else []
     options += [setting_text("reuse.runs", [str(Path(run).absolute()) for run in reuse])] if reuse else []

@@ -12,6 +12,7 @@ from typing import Any
 
 from hwloop.errors import ConfigError, DeviceDrifted, JournalError, was_interrupted
 from hwloop.events import Event, Listener
+from hwloop.experiment.about import about_run
 from hwloop.experiment.events import RunForecast, RunStopped, SeedTakenUp
 from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.finished import FinishedSeed, FinishedWork, UnfitError
@@ -144,7 +145,8 @@ def concluded(path: Path, listeners: Sequence[Listener] = ()) -> Evidence | None
             finished_result(folder, emit, finished, number, len(seeds))
         identities = [device for result in results for device in result.devices]
         folder.write_environment(identities, [version for seed in seeds for version in seed.device_versions])
-        evidence = Evidence(config, tuple(results), time.perf_counter() - begin, str(path))
+        seconds, about = time.perf_counter() - begin, about_run(path, config)
+        evidence = Evidence(config, tuple(results), seconds, str(path), about)
         conclude(folder, evidence, seeds[0].responses, seeds[0].task)
     return evidence
 

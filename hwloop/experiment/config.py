@@ -8,10 +8,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from hwloop.errors import ConfigError, DatasetError, HwloopError, is_out_of_memory
 from hwloop.experiment.events import require_tensorboard
+from hwloop.experiment.headline import derived
 from hwloop.input_scaling import DEFAULT_INPUT_SCALING, ONE_SCALE
 from hwloop.reference import Reference
 from hwloop.registry import (
@@ -25,6 +35,7 @@ from hwloop.registry import (
     read_toml,
 )
 from hwloop.runs.layout import CONFIG, METRICS
+from hwloop.runs.notes import check_note, check_tag
 from hwloop.toml_text import parse_setting, with_overrides
 
 MAX_SEEDS = 1_000
@@ -228,6 +239,24 @@ class RunConfig(Table):
     tensorboard: bool = False
 
 
+class AboutConfig(Table):
+    """What is said of a run, and changes nothing in it.
+
+    ``operator`` is who runs it: by default the variable ``HWLOOP_OPERATOR``, or user@host; empty for nobody.
+    """
+
+    notes: list[Annotated[str, AfterValidator(check_note)]] = []
+    tags: list[Annotated[str, AfterValidator(check_tag)]] = []
+    operator: Annotated[str, Field(max_length=200)] | None = None
+
+
+class DerivedFrom(Table):
+    """What a configuration was made of: an experiment, and the entries of it that were changed."""
+
+    experiment: str
+    changes: list[str]
+
+
 class MeasuredWith(Table):
     """With which device a run measured a seed, as :meth:`hwloop.device.DeviceDescription.as_dict` gives it.
 
@@ -260,6 +289,8 @@ class ExperimentConfig(Table):
     reference: ReferenceConfig | None = None
     run: RunConfig = RunConfig()
     reuse: ReuseConfig = ReuseConfig()
+    about: AboutConfig = AboutConfig()
+    derived_from: DerivedFrom | None = None
     measured_with: list[MeasuredWith] = []
 
     @field_validator("device", mode="before")
@@ -294,12 +325,18 @@ class ExperimentConfig(Table):
     def as_table(self) -> dict[str, Any]:
         """The configuration as an experiment file would hold it, every default written out.
 
-        What an earlier run was measured with is no part of it.
+        What is said of a run, and what an earlier one was measured with, is no part of it.
         """
-        table = self.model_dump(exclude_none=True, exclude={"measured_with"})
+        table = self.model_dump(exclude_none=True, exclude={"about", "derived_from", "measured_with"})
         if len(self.device) == 1:
             table["device"] = table["device"][0]
         return table
+
+    def said_table(self) -> dict[str, Any]:
+        """What is said of the run, as ``run.toml`` holds it; empty entries are left out."""
+        about = {key: value for key, value in self.about.model_dump(exclude_none=True).items() if value != []}
+        made = None if self.derived_from is None else self.derived_from.model_dump()
+        return ({"about": about} if about else {}) | ({"derived_from": made} if made else {})
 
 
 OF_DEVICES = ("device", "network", "dataset")
@@ -317,7 +354,8 @@ def load_experiment(path: str | Path, settings: Iterable[str] = ()) -> Experimen
         become absolute, so that a run goes on from whatever folder it is resumed.
     settings
         As :func:`hwloop.toml_text.with_overrides` takes them. Of a run's own file, those that change
-        the devices, or what they must fit, drop what it was measured with.
+        the devices, or what they must fit, drop what it was measured with. Name and description follow from what
+        is asked for, see :func:`hwloop.experiment.headline.derived`.
 
     Raises
     ------
@@ -332,7 +370,7 @@ def load_experiment(path: str | Path, settings: Iterable[str] = ()) -> Experimen
         table["network"] = {"input_scaling": ONE_SCALE, **table.get("network", {})}
     _find_files(table, path.parent)
     settings = list(settings)
-    changed = with_overrides(table, settings)
+    changed = derived(table, with_overrides(table, settings), settings)
     if any(parse_setting(setting)[0][0] in OF_DEVICES for setting in settings):
         changed.pop("measured_with", None)  # another device is asked for
     _find_files(changed, Path())

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwloop.experiment import results
+from hwloop.experiment.about import About
 from hwloop.experiment.columns import Column, Interval, Summary, columns_of, paired_difference
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.floors import FLOORS
 from hwloop.experiment.results import SeedResult
+from hwloop.experiment.verdict import comparisons
 from hwloop.session.account import RUN_PURPOSES
 from hwloop.tasks import LearningTask, Metric
 
@@ -43,12 +45,15 @@ class Evidence:
         Of the whole run, floors and ceiling included.
     run_dir
         Where the run's folder lies.
+    about
+        When it was, who ran it, notes and tags; ``None`` where nobody has said.
     """
 
     config: ExperimentConfig
     seeds: tuple[SeedResult, ...]
     wall_seconds: float
     run_dir: str
+    about: About | None = None
 
     @property
     def regime(self) -> str:
@@ -86,11 +91,15 @@ class Evidence:
     @property
     def physics_adds(self) -> Interval | None:
         """Paired difference of the test score to the best null physics, 95 % t-interval; positive is better."""
-        network, best = self.score(results.NETWORK), self.best_null
-        null = self.score(best) if best else None
-        if not network or not null:
+        best = self.best_null
+        return self.advantage(best) if best else None
+
+    def advantage(self, method: str) -> Interval | None:
+        """By how much the network's test score is better than a method's, paired, with its interval."""
+        network, other = self.score(results.NETWORK), self.score(method)
+        if not network or not other:
             return None
-        return paired_difference(*((network, null) if self.metric.higher_is_better else (null, network)))
+        return paired_difference(*((network, other) if self.metric.higher_is_better else (other, network)))
 
     @property
     def rows(self) -> dict[str, int]:
@@ -180,6 +189,10 @@ class Evidence:
             "duty_cycle": self.duty_cycle,
             "wall_seconds": self.wall_seconds,
             "run_dir": self.run_dir,
+            "description": config.description,
+            "derived_from": None if config.derived_from is None else config.derived_from.model_dump(),
+            "verdict": {kind: found.as_json() for kind, found in comparisons(self).items()},
+            **({} if self.about is None else self.about.as_json()),
         }
 
     def _summary(self, method: str) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from typing import Any
 from hwloop.device import Device, DeviceDescription
 from hwloop.errors import ConfigError, JournalError
 from hwloop.events import Event, Listener
+from hwloop.experiment.about import operators
 from hwloop.experiment.config import ExperimentConfig, load_experiment
 from hwloop.experiment.events import TensorBoardLog, require_tensorboard
 from hwloop.experiment.provenance import MeasuredDevices, environment
@@ -98,8 +99,9 @@ class RunFolder:
                 self._metrics.flush()
 
     def write_environment(self, devices: list[str], device_versions: list[dict[str, str]]) -> None:
-        """Write ``environment.json``: versions, commit, seeds, who the devices are and what they run on."""
+        """Write ``environment.json``: versions, commit, operator, seeds, who the devices are, what they run on."""
         found = environment() | {
+            "operator": operators(self.path, self._config),
             "seeds": self._config.seeds,
             "devices": devices,
             "device_versions": device_versions,
@@ -121,7 +123,8 @@ class RunFolder:
             self._write_config()
 
     def _write_config(self) -> None:
-        table = {**self._config.as_table(), "measured_with": self._devices.as_table()}
+        config = self._config
+        table = {**config.as_table(), **config.said_table(), "measured_with": self._devices.as_table()}
         atomic_write(self.path / CONFIG, toml_text({key: value for key, value in table.items() if value != []}))
 
     def write_state(self, state: str, detail: str = "") -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hwloop.events import Event, Listener, Noticed
+from hwloop.experiment.about import about_run
 from hwloop.experiment.checkpoints import PREPARATION, Checkpoints, SeedKeeper
 from hwloop.experiment.conclusion import ReplayComparison, conclude, concluded, differences, ended, finished_result
 from hwloop.experiment.config import ExperimentConfig, load_experiment
@@ -167,7 +168,8 @@ class _Run:
             else:
                 self._record_seed(self._folder, rig, number, rows[number] if rows else 0)
         wall_seconds = time.perf_counter() - self._begin
-        return Evidence(self.config, tuple(self.results), wall_seconds, str(self._path))
+        about = about_run(self._path, self.config)
+        return Evidence(self.config, tuple(self.results), wall_seconds, str(self._path), about)
 
     def _forecast(self) -> tuple[list[int], Forecast]:
         """Rows of every seed and what the whole run will cost; refused here if the budget does not cover it."""

@@ -16,6 +16,7 @@ from hwloop.journal.lock import writer_of
 from hwloop.runs.files import UnreadableError, read_object
 
 STATE, CONFIG, ENVIRONMENT, METRICS = "state.json", "run.toml", "environment.json", "metrics.jsonl"
+NOTES = "notes.jsonl"  # what was noted after the beginning
 RUNNING, FINISHED, INTERRUPTED, FAILED = "running", "finished", "interrupted", "failed"
 STATES = (RUNNING, FINISHED, INTERRUPTED, FAILED)
 JOURNAL, CHECKPOINTS, REUSED, FINISHED_WORK = "journal", "checkpoints", "reused", "finished"

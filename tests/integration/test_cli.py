@@ -102,6 +102,15 @@ def test_json_is_the_last_line_and_alone_on_standard_output(folder):
             "duty_cycle",
             "wall_seconds",
             "run_dir",
+            "description",
+            "derived_from",
+            "verdict",
+            "began",
+            "ended",
+            "resumed",
+            "operator",
+            "notes",
+            "tags",
         ),
     ]
     assert found["rows_per_train_sample"] == 2.0

@@ -27,6 +27,9 @@ KEYS = [
         "wall_seconds",
         "run_dir",
     ),
+    "description",
+    "derived_from",
+    "verdict",
 ]
 
 

@@ -1,0 +1,105 @@
+"""Who is better, in words: the network beside the best of its floors, and beside digital training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hwloop.experiment.columns import Interval
+from hwloop.experiment.floors import FLOORS, Floor
+from hwloop.tasks import Metric
+
+if TYPE_CHECKING:
+    from hwloop.experiment.evidence import Evidence
+
+NETWORK = "network"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The network and one other method.
+
+    Attributes
+    ----------
+    role
+        What the other is among its like: ``best floor``.
+    key, method
+        Of the other, in files and in words.
+    advantage
+        By how much the network is better, with its interval; negative where it is worse.
+    """
+
+    role: str
+    key: str
+    method: str
+    advantage: Interval
+    metric: Metric
+
+    @property
+    def winner(self) -> str | None:
+        """Who is better beyond what chance explains: ``network``, the other's key, or ``None`` for nobody."""
+        low, high = self.advantage.low, self.advantage.high
+        if low is None or high is None:
+            return None
+        return NETWORK if low > 0 else self.key if high < 0 else None
+
+    @property
+    def words(self) -> str:
+        """One sentence."""
+        return f"{self.role}: {self.method}; {self._outcome()}"
+
+    def _outcome(self) -> str:
+        mean, low, high = self.advantage.mean, self.advantage.low, self.advantage.high
+        apart = f"network {self._signed(mean)} {self._unit}".rstrip()
+        if low is None or high is None:
+            return f"with one seed no difference can be shown ({apart})"
+        if self.winner == NETWORK:
+            return f"the network is better by {self._amount(mean)} ({self._between(low, high)})"
+        if self.winner is not None:
+            return f"it is better than the network by {self._amount(-mean)} ({self._between(-high, -low)})"
+        return f"no difference could be shown ({apart}, {self._signed(low)} to {self._signed(high)})"
+
+    @property
+    def _unit(self) -> str:
+        return self.metric.difference
+
+    def _amount(self, value: float) -> str:
+        return f"{self._figure(value)} {self._unit}".rstrip()
+
+    def _between(self, low: float, high: float) -> str:
+        return f"{self._figure(low)} to {self._figure(high)}"
+
+    def _figure(self, value: float) -> str:
+        return f"{self.metric.scale * value:.{self.metric.decimals}f}"
+
+    def _signed(self, value: float) -> str:
+        return f"{self.metric.scale * value:+.{self.metric.decimals}f}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "method": self.key,
+            "advantage": self.advantage.as_dict(),
+            "winner": self.winner,
+            "words": self.words,
+        }
+
+
+def comparisons(evidence: Evidence) -> dict[str, Comparison]:
+    """By ``floor`` and ``ceiling``: the network beside the best of each that was run."""
+    found = {
+        "floor": _best("best floor", (floor for floor in FLOORS if not floor.ceiling), evidence),
+        "ceiling": _best("digital training", (floor for floor in FLOORS if floor.ceiling), evidence),
+    }
+    return {kind: comparison for kind, comparison in found.items() if comparison is not None}
+
+
+def _best(role: str, floors: Iterable[Floor], evidence: Evidence) -> Comparison | None:
+    """The network beside the one with the best mean score."""
+    run = {floor.key: (floor, advantage) for floor in floors if (advantage := evidence.advantage(floor.key))}
+    if not run:
+        return None
+    floor, advantage = min(run.values(), key=lambda each: each[1].mean)
+    method = floor.method_of(evidence.kind).partition(": ")[2] or floor.method_of(evidence.kind)
+    return Comparison(role, floor.key, method, advantage, evidence.metric)

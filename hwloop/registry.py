@@ -149,7 +149,7 @@ DATASET_READERS = Registry("reader of data", "hwloop.dataset_readers")
 BENCHES = Registry("bench", "hwloop.benches")
 
 
-def open_device(name: str | Path, **settings: Any) -> Device:
+def open_device(name: str | Path, /, **settings: Any) -> Device:
     """Build a device; opening its connection stays with ``with device:`` or the session.
 
     Parameters

@@ -108,29 +108,32 @@ def time_limit(seconds):
 
 
 @pytest.fixture
-def fuzz():
+def fuzz(request):
     """``fuzz(parse, valid, count, seed, allowed)``: how many inputs were read, and how many refused.
 
     ``parse(bytes)`` may return or raise one of ``allowed``; anything else, a hang, or memory out of all
-    proportion fails the test and shows the input.
+    proportion fails the test and shows the input. Of thousands of inputs ``--tenth`` takes a tenth.
     """
+    tenth = request.config.getoption("--tenth")
 
     def run(parse, valid, count, seed, allowed):
-        mutate = Mutator(seed)
         outcomes = Counter()
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        for number in range(count):
-            data = mutate(valid[number % len(valid)], valid[int(mutate.rng.integers(len(valid)))])
-            try:
-                with time_limit(SECONDS_AN_INPUT):
-                    parse(data)
-            except allowed as error:
-                outcomes["refused" if str(error).strip() else "refused without a word"] += 1
-            except BaseException as error:
-                error.add_note(f"input {number} of seed {seed}, {len(data)} bytes: {data[:2000]!r}")
-                raise
-            else:
-                outcomes["read"] += 1
+        tenths = (range(10) if tenth is None else [tenth]) if count >= 1000 else []
+        for seeds, inputs in [((seed, each), count // 10) for each in tenths] or [((seed,), count)]:
+            mutate = Mutator(seeds)
+            for number in range(inputs):
+                data = mutate(valid[number % len(valid)], valid[int(mutate.rng.integers(len(valid)))])
+                try:
+                    with time_limit(SECONDS_AN_INPUT):
+                        parse(data)
+                except allowed as error:
+                    outcomes["refused" if str(error).strip() else "refused without a word"] += 1
+                except BaseException as error:
+                    error.add_note(f"input {number} of seed {seeds}, {len(data)} bytes: {data[:2000]!r}")
+                    raise
+                else:
+                    outcomes["read"] += 1
         grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory)
         assert grown < MEMORY_BYTES
         assert not outcomes["refused without a word"]

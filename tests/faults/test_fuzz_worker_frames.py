@@ -21,5 +21,5 @@ FRAMES = [
 @pytest.mark.slow
 def test_twenty_thousand_altered_frames(fuzz):
     outcomes = fuzz(lambda data: decode_frame(data, longest=1_000_000), FRAMES, 20_000, seed=0, allowed=FrameError)
-    assert outcomes["refused"] > 10_000
-    assert outcomes["read"] > 100
+    assert outcomes["refused"] > 0.5 * outcomes.total()
+    assert outcomes["read"] > 0.005 * outcomes.total()

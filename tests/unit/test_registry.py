@@ -161,6 +161,13 @@ def test_a_broken_entry_is_described_not_raised():
     assert lines["optical-fibre"].startswith("Simulated multimode fibre")
 
 
+def test_a_setting_of_any_name_reaches_the_device_or_is_refused(tmp_path):
+    rig = tmp_path / "rig.toml"
+    rig.write_text('device = "optical-fibre"\n\n[settings]\nname = "quantized"\n')
+    with pytest.raises(ConfigError, match="no setting 'name'"):
+        open_device(rig)
+
+
 def test_an_empty_group_says_so():
     with pytest.raises(ConfigError, match="Known: none"):
         Registry("thing", "hwloop.no-such-group").load("any")

@@ -7,11 +7,13 @@ changes, and nothing here imports a driver, a substrate or torch until it is ask
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -79,7 +81,9 @@ class Registry:
         scheme, _, rest = name.partition(":")
         for known in (entry for entry in installed(self.schemes) if entry.name == scheme):
             return functools.partial(self._loaded(known), rest)
-        return self._loaded(EntryPoint(name=name, value=name, group=self.group))
+        find_modules_in(Path.cwd())
+        with _users_modules_first():
+            return self._loaded(EntryPoint(name=name, value=name, group=self.group))
 
     def _loaded(self, entry: EntryPoint) -> Any:
         try:
@@ -121,6 +125,50 @@ def described(*registries: Registry) -> list[dict[str, str]]:
         {name: lines[group[name].value] or registry._loaded_line(name) for name in sorted(group)}
         for registry, group in zip(registries, groups, strict=True)
     ]
+
+
+# Folders in which modules of the user's own lie, the latest first.
+_FOLDERS: list[str] = []
+
+
+def find_modules_in(folder: Path) -> None:
+    """From now on a module in a folder can be named, as in ``module:Name``.
+
+    The working folder is one, and so is that of every TOML file that is read, unless it is a package's. For the
+    import of such a name they come before all others, later behind them: a module of the user's that is called as
+    an installed one is found, and stands in the way of none.
+    """
+    path = str(folder.absolute())
+    if (folder / "__init__.py").exists() and path != str(Path.cwd()):
+        return
+    if path in _FOLDERS:
+        _FOLDERS.remove(path)
+    _FOLDERS.insert(0, path)
+    if path not in sys.path:
+        sys.path.append(path)
+
+
+def folders_of_modules(names: Iterable[str]) -> list[str]:
+    """Of the folders of :func:`find_modules_in` those that hold a module of names such as ``module:Name``."""
+    tops = {name.partition(":")[0].partition(".")[0] for name in names if ":" in name}
+    return [
+        folder
+        for folder in _FOLDERS
+        if any(Path(folder, top).is_dir() or Path(folder, f"{top}.py").is_file() for top in tops if top)
+    ]
+
+
+@contextmanager
+def _users_modules_first() -> Iterator[None]:
+    before = list(_FOLDERS)
+    sys.path[:0] = before
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        for folder in before:
+            with suppress(ValueError):
+                sys.path.remove(folder)  # the first of two
 
 
 def accepted_settings(factory: Callable[..., Any]) -> set[str] | None:
@@ -253,7 +301,11 @@ def _path_beside(folder: Path, value: Any) -> Any:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dictionary; a file that cannot be read is a :class:`ConfigError`."""
+    """A TOML file as a dictionary; a file that cannot be read is a :class:`ConfigError`.
+
+    Modules beside it can be named from now on.
+    """
+    find_modules_in(path.parent)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

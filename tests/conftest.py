@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import signal
+import sys
 import tempfile
 import time
 import zlib
@@ -71,6 +72,17 @@ def unpainted_figures(request, monkeypatch):
 
     if request.node.get_closest_marker("slow") is None:
         monkeypatch.setattr(Figure, "savefig", lambda figure, path, format: path.write_bytes(b""))
+
+
+@pytest.fixture(autouse=True)
+def modules_of_other_tests_are_not_found():
+    """Folders in which a test had modules of its own are forgotten with it."""
+    before = list(sys.path)
+    yield
+    registry = sys.modules.get("hwloop.registry")
+    if registry is not None and registry._FOLDERS:
+        sys.path[:] = [folder for folder in sys.path if folder in before or folder not in registry._FOLDERS]
+        registry._FOLDERS.clear()
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ def _arena_settings(request: ArenaRequest) -> ArenaSettings:
 
 def _experiment(request: ArenaRequest) -> ExperimentConfig:
     """The experiment that is named, with what the options change; or one of a device and a dataset alone."""
-    from hwloop.experiment.config import load_experiment, validated
+    from hwloop.experiment.config import load_experiment, run_name, validated
     from hwloop.experiments.arena.settings import with_validation
     from hwloop.experiments.datasets import experiment_file
 
@@ -152,7 +152,8 @@ def _experiment(request: ArenaRequest) -> ExperimentConfig:
         raise ConfigError("name an experiment, or give both --device and --dataset; see hwloop list")
     from hwloop.toml_text import with_overrides
 
-    table = {"name": f"{request.dataset}-{Path(request.device).stem}", "trainer": "local"}
+    name = run_name(f"{Path(request.dataset).stem}-{Path(request.device).stem}")
+    table = {"name": name, "trainer": "local"}
     return validated(with_validation(with_overrides(table, changes)), "arena")
 
 

@@ -53,7 +53,7 @@ def json_option(text: str) -> Any:
 
 
 def device_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """The values of ``--set`` for a device; modules in the working folder can be named from now on.
+    """The values of ``--set`` for a device.
 
     Raises
     ------
@@ -68,9 +68,6 @@ def device_settings(settings: Sequence[str]) -> dict[str, Any]:
         if len(path) > 1:
             raise ConfigError(f"--set {setting!r}: a device's setting is one word, such as n_inputs=16")
         chosen[path[0]] = value
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
     return chosen
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -227,6 +226,7 @@ def data_settings(said: Mapping[str, Any]) -> list[str]:
         Entries of ``[dataset]``; without a file those that change the experiment's own. ``None`` and empty ones
         are left out.
     """
+    from hwloop.experiment.config import run_name
     from hwloop.toml_text import setting_text
 
     entries = {key: value for key, value in said.items() if value not in (None, (), [])}
@@ -238,7 +238,7 @@ def data_settings(said: Mapping[str, Any]) -> list[str]:
         entries = {"name": source} | {key: value for key, value in entries.items() if key != "file"}
     else:
         entries["file"] = os.path.abspath(path.expanduser())
-    called = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem.rpartition(":")[2]).strip("-._")[:100] or "data"
+    called = run_name(path.stem.rpartition(":")[2])
     target = entries.get("target")
     target = [target] if isinstance(target, str) else target
     description = path.name + (f", target {', '.join(target)}" if target else "")

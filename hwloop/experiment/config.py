@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,8 @@ from hwloop.registry import (
     DEVICES,
     TRAINERS,
     Registry,
+    find_modules_in,
+    folders_of_modules,
     nearest,
     paths_beside,
     read_toml,
@@ -234,9 +237,14 @@ class ReuseConfig(Table):
 
 
 class RunConfig(Table):
-    """What a run leaves beside its own files: curves for TensorBoard, which is an extra."""
+    """What a run leaves beside its own files: curves for TensorBoard, which is an extra.
+
+    ``module_folders`` is where the user's own modules lie that the experiment names; a run fills it in, so that it
+    goes on from whatever folder it is resumed.
+    """
 
     tensorboard: bool = False
+    module_folders: list[str] | None = None
 
 
 class AboutConfig(Table):
@@ -339,6 +347,11 @@ class ExperimentConfig(Table):
         return ({"about": about} if about else {}) | ({"derived_from": made} if made else {})
 
 
+def run_name(text: str) -> str:
+    """What a run may be called that has its name from a file or module."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:100] or "data"
+
+
 OF_DEVICES = ("device", "network", "dataset")
 SHOWN_ERRORS = 3
 SHOWN_CHARACTERS = 60
@@ -374,17 +387,33 @@ def load_experiment(path: str | Path, settings: Iterable[str] = ()) -> Experimen
     if any(parse_setting(setting)[0][0] in OF_DEVICES for setting in settings):
         changed.pop("measured_with", None)  # another device is asked for
     _find_files(changed, Path())
+    _note_module_folders(changed)
     return validated(changed, f"{path} with {', '.join(settings)}" if settings else str(path))
 
 
 def validated(table: Mapping[str, Any], where: str) -> ExperimentConfig:
     """The configuration that a table holds; ``where`` starts the message of the :class:`ConfigError`."""
     try:
-        return ExperimentConfig.model_validate(dict(table))
+        config = ExperimentConfig.model_validate(dict(table))
+        for folder in config.run.module_folders or ():
+            find_modules_in(Path(folder))
+        return config
     except ValidationError as error:
         lines = [_explain(problem, table) for problem in error.errors(include_url=False)]
         more = f" (and {len(lines) - SHOWN_ERRORS} more)" if len(lines) > SHOWN_ERRORS else ""
         raise ConfigError(f"{where}: {'; '.join(lines[:SHOWN_ERRORS])}{more}") from error
+
+
+def _note_module_folders(table: dict[str, Any]) -> None:
+    """Write into ``[run]`` where the modules lie that are named, if nobody has said so before."""
+    find_modules_in(Path())
+    devices = table.get("device")
+    parts = [table.get("dataset"), table.get("trainer"), *(devices if isinstance(devices, list) else [devices])]
+    names = [part.get("name") if isinstance(part, dict) else part for part in parts]
+    folders = folders_of_modules(name for name in names if isinstance(name, str))
+    run = table.setdefault("run", {}) if folders else {}
+    if folders and isinstance(run, dict):
+        run.setdefault("module_folders", folders)
 
 
 def check_names(config: ExperimentConfig) -> None:

@@ -72,7 +72,7 @@ def test_a_run_is_called_after_its_file_and_says_what_it_chose(flowers):
     report = (folder / "run" / "report.html").read_text()
     assert "my flowers.csv" in report
     assert "taken for classification" in report
-    assert "digits" not in report
+    assert "andwritten" not in report
     metrics = (folder / "run" / "metrics.jsonl").read_text().splitlines()
     events = [json.loads(line)["event"] for line in metrics]
     assert events.index("Noticed") < events.index("RunForecast")

@@ -133,7 +133,8 @@ def pair(rows=12):
     return np.arange(3.0 * rows).reshape(rows, 3) % 7, np.arange(rows) % 2
 
 def table():
-    return pd.DataFrame({"a": np.arange(12) % 5, "who": list("aabbccddeeff"), "y": np.arange(12) % 2, "b": range(12)})
+    columns = {"a": np.arange(12) % 5, "who": list("aabbccddeeff"), "y": np.arange(12) % 2, "b": range(12)}
+    return pd.DataFrame(columns)
 
 def broken():
     return {}["nothing"]

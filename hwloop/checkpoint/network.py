@@ -27,14 +27,14 @@ from hwloop.reference.fingerprint import change_since_training
 from hwloop.registry import nearest
 from hwloop.runs.checkpoints import CHECKSUM, FORMAT, SUM_OF_TENSORS, UNSEALED
 from hwloop.session import Session
-from hwloop.tasks import Classification
+from hwloop.tasks import TASKS, entries_of, kind_of, task_in
 from hwloop.torch_state import own_torch_state
 from hwloop.training.state import SavedState, TrainingState
 
 INTERFACE = "interface."  # begins their names in a checkpoint; they follow from the latent weights
 TRAINING = "training."  # begins the names of tensors that only training needs
 KNOWN_ENTRIES = {
-    *("format", "seed", "n_features", "class_names", "stages", "weight_bits", "readout"),
+    *("format", "seed", "n_features", "class_names", "task", "stages", "weight_bits", "readout"),
     *("training", "details", "devices", SUM_OF_TENSORS, CHECKSUM),
 }
 
@@ -49,8 +49,8 @@ def save_network(
     """Write ``path`` (safetensors) and, beside it, the same name with ``.json``.
 
     Both are written aside and renamed, the JSON last: a checkpoint without it is not finished. It names the
-    devices (:meth:`hwloop.Device.describe`) and the classes (``network.class_names``), and carries a checksum over
-    all of it. Devices that were watched by reference stimuli leave their fingerprints in it.
+    devices (:meth:`hwloop.Device.describe`), the classes (``network.class_names``) or another task, and carries a
+    checksum over all of it. Devices that were watched by reference stimuli leave their fingerprints in it.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def save_network(
     ------
     CheckpointError
         It cannot be written there, the details are no JSON, a weight is NaN or infinite, or the network is one
-        over a graph or of a task that is no classification; a checkpoint that was there before is untouched.
+        over a graph or of a task that is not registered; a checkpoint that was there before is untouched.
     JournalError
         The rows that the network was trained on cannot be brought to the disk.
     DeviceChanged
@@ -76,15 +76,16 @@ def save_network(
     path = Path(path)
     if network.not_to_be_saved:
         raise CheckpointError(network.not_to_be_saved)
-    if network.task is not None and type(network.task) is not Classification:
+    if network.task is not None and TASKS.get(network.task.kind) is not type(network.task):
         raise CheckpointError(
-            f"a network trained for {type(network.task).__name__} cannot be saved: a checkpoint names classes and "
-            "no other task, so the network that is loaded would predict something else"
+            f"a network trained for {type(network.task).__name__} cannot be saved: no task of that kind stands in "
+            "hwloop.tasks.TASKS, so the network that is loaded would predict something else"
         )
     described = {
         "seed": network.seed,
         "n_features": network.n_features,
         "class_names": list(network.class_names),
+        **entries_of(network.task),
         "stages": [stage.settings() for _, stage, _ in network],
         "weight_bits": [stage.linear.bits for _, stage, _ in network],
         "readout": None if network.readout is None else network.readout.settings(),
@@ -201,6 +202,7 @@ def _network(
     require_quantised(tensors, network)
     _require_same_settings(described, network)
     network.class_names = _class_names(described)
+    network.task = task_in(described)
     return network
 
 
@@ -339,8 +341,12 @@ def _require_sizes_of(tensors: Mapping[str, Tensor], described: Mapping[str, Any
     readout = described["readout"] or {}
     if "shape" in readout:
         sizes += zip(readout["shape"], tensors["readout.weight"].shape, strict=True)
+    largest = max(size for tensor in tensors.values() for size in tensor.shape)
+    for found in (described.get("task"), readout if "task" in readout else None):
+        if found is not None:
+            n_outputs = kind_of(found).of_sizes(found).n_outputs
+            sizes.append((n_outputs, min(n_outputs, largest)))
     if "n_classes" in readout:
-        largest = max(size for tensor in tensors.values() for size in tensor.shape)
         sizes.append((readout["n_classes"], min(readout["n_classes"], largest)))
     for claimed, size in sizes:
         if type(claimed) is not int or claimed != size:

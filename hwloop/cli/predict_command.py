@@ -1,4 +1,4 @@
-"""``hwloop predict``: classes of new rows by a trained network."""
+"""``hwloop predict``: what a trained network says of new rows."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hwloop.layers import PhysicalNetwork
     from hwloop.runs.recording_folder import RecordingFolder
     from hwloop.session import Session
+    from hwloop.tasks import LearningTask
 
 
 @reporting
@@ -55,7 +56,7 @@ def predict(
     ] = "refuse",
     as_json: Annotated[bool, json_option(f"Print the result as one JSON object, {LAST_LINE}.")] = False,
 ) -> None:
-    """Predict new rows with a trained network: class names and probabilities."""
+    """Predict new rows with a trained network: class names and probabilities, or values in their units."""
     request = _Request(run, rows, seed, checkpoint, budget, journal, device_changed, tuple(device or ()))
     _predict(request, as_json, kept)
 
@@ -75,7 +76,7 @@ class _Request:
 
 
 def _predict(request: _Request, as_json: bool, kept: ProgressKept) -> None:
-    """Predict, and show classes and probabilities.
+    """Predict, and show what the task says of each row.
 
     Standard output carries a line a row, or with ``as_json`` nothing but one JSON object; all else goes to
     standard error.
@@ -96,17 +97,17 @@ def _predict(request: _Request, as_json: bool, kept: ProgressKept) -> None:
             devices = trained.devices(request.devices)
             network = trained.network(devices, folder, request.budget, request.device_changed)
             _announce(trained.rows_needed(network, len(inputs)), len(inputs), errors)
-            probabilities = trained.predict(network, inputs)
+            task, answers = trained.predict(network, inputs)
         except BaseException:
             if folder.rows:
                 kept.note = f"the {folder.rows} rows measured are kept in {folder.path}; the same command goes on"
             raise
         folder.finish()
-        result = _result(request, trained, network, probabilities, folder.path)
+        result = _result(request, trained, network, task, answers, folder.path)
     if as_json:
         print(json.dumps(result))
     else:
-        _show(result)
+        _show(result, task)
     rows = ", ".join(f"{count} {purpose}" for purpose, count in result["rows"].items() if count) or "none"
     errors.print(
         f"device rows: {rows}, {result['device_seconds']:.3g} s; recorded in {plain(result['journal'])}",
@@ -165,11 +166,10 @@ def _result(
     request: _Request,
     trained: TrainedNetwork,
     network: PhysicalNetwork,
-    probabilities: NDArray[np.float64],
+    task: LearningTask,
+    answers: NDArray[np.float64],
     journal: Path,
 ) -> dict[str, Any]:
-    names = network.class_names or tuple(str(number) for number in range(probabilities.shape[1]))
-    best = probabilities.argmax(axis=1)
     sessions = network.distinct_sessions
     rows: dict[str, int] = {}
     for session in sessions:
@@ -180,15 +180,8 @@ def _result(
         "checkpoint": str(trained.path),
         "seed": trained.seed,
         "file": str(request.rows),
-        "classes": list(names),
-        "predictions": [
-            {
-                "row": number + 1,
-                "class": names[best[number]],
-                "probabilities": dict(zip(names, each.tolist(), strict=True)),
-            }
-            for number, each in enumerate(probabilities)
-        ],
+        **task.outputs_in_json,
+        "predictions": [{"row": number, **task.described(each)} for number, each in enumerate(answers, start=1)],
         "rows": rows,
         "device_seconds": sum(session.ledger.busy_seconds for session in sessions),
         "devices": [session.identity for session in sessions],
@@ -196,9 +189,8 @@ def _result(
     }
 
 
-def _show(result: dict[str, Any]) -> None:
-    """A line a row: its number, its class, and every class's probability."""
-    print("\t".join(["row", "class", *(plain(name) for name in result["classes"])]))
+def _show(result: dict[str, Any], task: LearningTask) -> None:
+    """A line a row: its number, then its class and every class's probability, or its values to the last digit."""
+    print("\t".join(["row", *map(plain, task.headings)]))
     for each in result["predictions"]:
-        values = [f"{value:.4f}" for value in each["probabilities"].values()]
-        print("\t".join([str(each["row"]), plain(each["class"]), *values]))
+        print("\t".join([str(each["row"]), *map(plain, task.listed(each))]))

@@ -275,7 +275,7 @@ def prepare_seed(config: ExperimentConfig, data: Partition, rig: Rig, budget: in
         )
     sessions = sessions * stages if len(sessions) == 1 else sessions
     network = PhysicalNetwork(sessions, build_stages(config, trainer, data.task), seed=data.seed)
-    network.class_names = data.task.output_names
+    network.class_names = data.task.class_names
     for number, stage, session in network:
         encoded = planned if number == 0 else config.network.width
         if note := stage.projection_note(session.device.spec, encoded):

@@ -28,6 +28,7 @@ from hwloop.runs.checkpoints import UNSEALED
 from hwloop.runs.layout import CHECKPOINTS, CONFIG, require_run
 from hwloop.runs.recording_folder import RecordingFolder
 from hwloop.session import Session
+from hwloop.tasks import LearningTask
 
 PREDICTIONS = "predictions"
 
@@ -151,12 +152,15 @@ class TrainedNetwork:
             compare_devices(self.described["devices"], sessions, device_changed, self.path)
         return load_network(self.path, sessions, compare_device=False)
 
-    def predict(self, network: PhysicalNetwork, inputs: Float64Array) -> NDArray[np.float64]:
-        """Class probabilities (rows, classes); first, watched devices are held against their fingerprints."""
+    def predict(self, network: PhysicalNetwork, inputs: Float64Array) -> tuple[LearningTask, NDArray[np.float64]]:
+        """What was learned, and what the network says of each row, (rows, n_outputs).
+
+        First, watched devices are held against their fingerprints.
+        """
         with network.opened():
             for stored, session in stored_fingerprints(network, self.described):
                 warn_of_difference(stored, session)
-            return network.predict_proba(inputs)
+            return network.answers(inputs)
 
     def rows_needed(self, network: PhysicalNetwork, rows: int) -> dict[Session, int]:
         """Device rows that predicting so many needs, at most, with those of the reference, by session."""

@@ -140,7 +140,7 @@ class PhysicalNetwork(nn.Module):
     Attributes
     ----------
     task
-        What it has learned; ``None`` before a fit, and for a classification of a checkpoint.
+        What it has learned; ``None`` before a fit, and for a classification that a checkpoint held.
     class_names
         What the classes are called, in order; empty if nobody has said. A checkpoint keeps them.
     not_to_be_saved
@@ -282,14 +282,24 @@ class PhysicalNetwork(nn.Module):
         answers = torch.from_numpy(self._answers(rows)[1])
         return answers.reshape(*inputs.shape[:-1], -1).to(inputs.device, inputs.dtype)
 
+    @own_torch_state()
+    def answers(self, inputs: Any) -> tuple[LearningTask, NDArray[np.float64]]:
+        """What was learned, and what the network says of each row, (rows, n_outputs): probabilities, or values.
+
+        Raises
+        ------
+        ConfigError, TrainingDiverged
+            As :meth:`predict_proba`.
+        """
+        return self._answers(as_rows(inputs))
+
     def _answers(self, rows: Tensor) -> tuple[LearningTask, NDArray[np.float64]]:
-        """What was learned, and what it says of rows, (rows, n_outputs)."""
         if self.readout is None:
             raise ConfigError("the network has no readout yet; train it first (trainer.fit)")
         self._say_what_is_clipped(rows)
         with self.opened(), torch.no_grad():
             outputs = self.readout.log_probabilities(self, rows)
-        task = self.task or task_of_outputs(outputs.shape[1])
+        task = self.task or task_of_outputs(outputs.shape[1], self.class_names)
         answers = task.answers(outputs)
         if bool(answers.isnan().any()):
             row = int(answers.isnan().any(dim=1).nonzero()[0])

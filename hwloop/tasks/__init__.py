@@ -5,7 +5,7 @@ reported, and what the digital floors are. A new one is one more file here, ente
 scikit-learn are imported where a task needs them, so a task is made without either.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hwloop.errors import DatasetError
@@ -52,9 +52,33 @@ def kind_of(found: Mapping[str, Any]) -> type[LearningTask]:
     return TASKS[kind]
 
 
-def task_of_outputs(n_outputs: int) -> LearningTask:
+def task_of_outputs(n_outputs: int, class_names: Iterable[str] = ()) -> LearningTask:
     """What a network that was trained without a named task is for: a class an output."""
-    return Classification(n_outputs)
+    return Classification(n_outputs, tuple(class_names))
+
+
+def task_in(found: Mapping[str, Any]) -> LearningTask | None:
+    """What :func:`entries_of` kept; ``None`` for a classification.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+    """
+    return kind_of(found["task"]).from_dict(found["task"]) if "task" in found else None
+
+
+def entries_of(task: LearningTask | None) -> dict[str, Any]:
+    """What a file holds of a task beside the names of classes: nothing of a classification, as ever."""
+    found = {} if task is None else task.as_dict()
+    return {"task": found} if "task" in found else {}
+
+
+def metric_named(key: str) -> Metric:
+    """A score by its key, as files name it; one that no task here has is shown as a plain number."""
+    every = (metric for task in TASKS.values() for metric in task.metrics)
+    return next(
+        (metric for metric in every if metric.key == key), Metric(key, key, lambda targets, predicted: 0.0)
+    )
 
 
 __all__ = [
@@ -66,7 +90,10 @@ __all__ = [
     "Regression",
     "SequenceOfSymbols",
     "SequenceOfValues",
+    "entries_of",
     "kind_of",
+    "metric_named",
+    "task_in",
     "task_of_dataset",
     "task_of_outputs",
 ]

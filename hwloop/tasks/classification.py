@@ -89,7 +89,7 @@ class Classification(LearningTask):
     code_gain: ClassVar[float] = 2.0
 
     n_classes: int
-    class_names: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()  # a field in the place of the property
 
     @classmethod
     def named(cls, class_names: Iterable[str]) -> Self:
@@ -193,6 +193,25 @@ class Classification(LearningTask):
 
     def predictions(self, answers: NDArray[Any]) -> NDArray[np.int64]:
         return np.asarray(answers.argmax(axis=1), dtype=np.int64)
+
+    def described(self, answer: NDArray[Any]) -> dict[str, Any]:
+        """The most probable class, and the probability of each."""
+        names = self.names_of_outputs
+        return {
+            "class": names[int(answer.argmax())],
+            "probabilities": dict(zip(names, answer.tolist(), strict=True)),
+        }
+
+    def listed(self, described: Mapping[str, Any]) -> list[str]:
+        return [described["class"], *(f"{value:.4f}" for value in described["probabilities"].values())]
+
+    @property
+    def headings(self) -> list[str]:
+        return ["class", *self.names_of_outputs]
+
+    @property
+    def outputs_in_json(self) -> dict[str, list[str]]:
+        return {"classes": list(self.names_of_outputs)}
 
     def doubt(self, targets: NDArray[Any], predicted: NDArray[Any]) -> str:
         """Rows of several classes that are all taken for one."""

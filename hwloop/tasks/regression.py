@@ -159,11 +159,12 @@ class Regression(LearningTask):
     def least_squares(self) -> bool:
         return self.error == "squared"
 
-    def named(self, target: int) -> str:
-        """What a target, from 0, is called in messages and figures."""
-        if self.target_names:
-            return self.target_names[target]
-        return "target" if self.n_targets == 1 else f"target {target}"
+    @property
+    def names_of_outputs(self) -> tuple[str, ...]:
+        """Those of the targets; without any ``target``, or ``target 0``, ``target 1`` and so on."""
+        if self.target_names or self.n_targets == 1:
+            return self.target_names or ("target",)
+        return tuple(f"target {number}" for number in range(self.n_targets))
 
     def sized(self, targets: NDArray[Any]) -> Self:
         count = 1 if targets.ndim == 1 else targets.shape[1]
@@ -188,7 +189,7 @@ class Regression(LearningTask):
         still = np.flatnonzero((columns == columns[:1]).all(axis=0))
         if len(still) == 0:
             return ""
-        return f"{has} the same {self.named(int(still[0]))} in every row ({columns[0, still[0]]:g})"
+        return f"{has} the same {self.names_of_outputs[int(still[0])]} in every row ({columns[0, still[0]]:g})"
 
     def fitted(self, targets: NDArray[Any], samples: int) -> tuple[Self, NDArray[np.float32]]:
         """Mean and standard deviation of the training targets, and these standardised.

@@ -112,6 +112,11 @@ class LearningTask(ABC):
         return False
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """What classes are called; empty where there are none."""
+        return ()
+
+    @property
     def main(self) -> Metric:
         """The score that is compared."""
         return self.metrics[0]
@@ -203,6 +208,31 @@ class LearningTask(ABC):
     @abstractmethod
     def answers(self, outputs: Tensor) -> Tensor:
         """What a network says of each row, float64, from its outputs (rows, n_outputs)."""
+
+    def described(self, answer: NDArray[Any]) -> dict[str, Any]:
+        """A row's answer (n_outputs,) as plain values, for ``--json``; by default each output's under its name."""
+        return {"values": dict(zip(self.names_of_outputs, map(float, answer), strict=True))}
+
+    def listed(self, described: Mapping[str, Any]) -> list[str]:
+        """What :meth:`described` gave, as the fields of a line below :attr:`headings`; values with every digit."""
+        return [repr(value) for value in described["values"].values()]
+
+    @property
+    def names_of_outputs(self) -> tuple[str, ...]:
+        """A name each; where nobody has said so many, their numbers from 0."""
+        if len(self.output_names) == self.n_outputs:
+            return self.output_names
+        return tuple(str(number) for number in range(self.n_outputs))
+
+    @property
+    def headings(self) -> list[str]:
+        """Of the fields that :meth:`listed` gives."""
+        return list(self.names_of_outputs)
+
+    @property
+    def outputs_in_json(self) -> dict[str, list[str]]:
+        """What the outputs are and what they are called, for ``--json``."""
+        return {"targets": list(self.names_of_outputs)}
 
     @abstractmethod
     def predictions(self, answers: NDArray[Any]) -> NDArray[Any]:

@@ -208,7 +208,7 @@ class Trainer:
         self._check_clients(network)
         self._check_budgets(fit, 0 if validation is None else len(validation[0]))
         plan.fit(fit.inputs)
-        network.readout = None
+        network.readout = network.task = None
         network.build(plan.n_features(fit.inputs.shape[1], n_outputs))
         first = next(iter(network))[1:]
         plan.check(first[0].encoder, n_outputs)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from examples import each_row
 from sklearn.linear_model import RidgeCV
 from small_fits import Mixer, each_trainer, options, small_network
 
@@ -76,6 +77,19 @@ def test_several_targets_come_back_as_columns_each_in_its_unit():
     assert predicted.shape == both.shape
     assert all(nrmse(both[:, target], predicted[:, target]) < 0.5 for target in (0, 1))
     assert network.task.output_names == ("height", "slope")
+
+
+@pytest.mark.parametrize("name", each_row(["collab", "block", "readout"], "collab"))
+def test_a_saved_network_predicts_the_same_values(name, tmp_path):
+    (X, y), path = cone(), tmp_path / "net.safetensors"
+    network = small_network(Mixer())
+    trainer = hwloop.trainer(name, **options(name, **QUICK))
+    trainer.fit(network, X, np.stack([y, X[:, 0]], axis=1), task=Regression(("height", "slope")))
+    hwloop.save_network(network, path)
+    again = hwloop.load_network(path, hwloop.Session(Mixer()))
+    assert again.task == network.task
+    assert again.class_names == ()
+    np.testing.assert_array_equal(again.predict(X), network.predict(X))
 
 
 def test_targets_are_standardised_on_the_training_rows_alone():

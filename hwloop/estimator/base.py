@@ -8,6 +8,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -23,6 +24,7 @@ from hwloop.checkpoint.estimators import SavedEstimator
 from hwloop.device import Device
 from hwloop.errors import CheckpointError, ConfigError, HwloopWarning
 from hwloop.estimator.held_open import HeldOpen
+from hwloop.estimator.rows import FitRows
 from hwloop.input_scaling import (
     DEFAULT_INPUT_SCALING,
     INPUT_SCALINGS,
@@ -38,6 +40,7 @@ from hwloop.registry import TRAINERS, accepted_settings
 from hwloop.session import Session
 from hwloop.session.kept_fit import KeptFit, device_request, digest_of_rows
 from hwloop.tasks import LearningTask
+from hwloop.training import History, Trainer
 from hwloop.training import trainer as make_trainer
 
 DEFAULT_OUTPUTS = 200
@@ -110,26 +113,39 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
 
     # -- fitting ---------------------------------------------------------------------------------------
 
-    def _fit(self, rows: NDArray[np.float64], targets: NDArray[Any], task: LearningTask) -> PhysicalNetwork:
+    def _fit(
+        self,
+        inputs: NDArray[np.float64],
+        targets: NDArray[Any],
+        weights: NDArray[np.float64],
+        task: LearningTask,
+    ) -> PhysicalNetwork:
         """Train a network; nothing of this estimator changes if it fails."""
+        weighs = self._method(0).weighs
+        rows = FitRows.of(inputs, targets, weights, together=weighs)
+        if rows.weights is not None and not weighs:
+            if bool((rows.weights != rows.weights[0]).any()):
+                self._method(0).require_weighs(f"the trainer {self.trainer!r}")
+            rows = replace(rows, weights=None)  # all count the same, whatever they count
         if self._kept is not None:
             self._kept.close()  # the fit before this one: nobody will ask its network any more
         if self.input_scaling not in INPUT_SCALINGS:
             raise ConfigError(
                 f"input_scaling must be one of {', '.join(INPUT_SCALINGS)}, not {self.input_scaling!r}"
             )
-        scaling = decided(self.input_scaling, rows)
+        scaling = decided(self.input_scaling, rows.inputs)
         with _put_back_after_an_error(self.random_state):
             drawn = None if self.random_state is None else self._drawn()
             request = {
-                "rows": digest_of_rows(rows),
-                "labels": digest_of_rows(targets),
+                "rows": digest_of_rows(rows.inputs),
+                "labels": digest_of_rows(rows.targets),
+                "weights": None if rows.weights is None else digest_of_rows(rows.weights),
                 "seed": drawn,
                 **self._options(scaling.name),
             }
             with KeptFit(self.journal, f"{type(self).__name__}.fit", str(self.device)[:100], request) as kept:
                 seed = kept.drawn_once("seed", self._drawn) if drawn is None else drawn
-                history, network = self._trained(rows, targets, task, seed, kept, scaling)
+                history, network = self._trained(rows, task, seed, kept, scaling)
         self.history_, self.network_ = history, network
         self.input_scaling_ = scaling.name
         self._kept = None if kept.temporary else kept
@@ -154,27 +170,24 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
             "device_settings": dict(self.device_settings or {}),
         }
 
-    def _trained(
-        self,
-        rows: NDArray[np.float64],
-        targets: NDArray[Any],
-        task: LearningTask,
-        seed: int,
-        kept: KeptFit,
-        scaling: InputScaling,
-    ) -> tuple[Any, PhysicalNetwork]:
+    def _method(self, seed: int) -> Trainer:
         settings = dict(self.trainer_settings or {})
         if "seed" in (accepted_settings(TRAINERS.load(self.trainer)) or ("seed",)):
             settings.setdefault("seed", seed)
-        method = make_trainer(self.trainer, **settings)
-        planned = method.plan.n_features(rows.shape[1], task.n_outputs)
+        return make_trainer(self.trainer, **settings)
+
+    def _trained(
+        self, rows: FitRows, task: LearningTask, seed: int, kept: KeptFit, scaling: InputScaling
+    ) -> tuple[History, PhysicalNetwork]:
+        method = self._method(seed)
+        planned = method.plan.n_features(rows.inputs.shape[1], task.n_outputs)
         sessions = self._sessions(planned, seed)
         scalings = [ONE_SCALE if number else scaling.name for number in range(self.stages)]  # maps' outputs share
         stages = [Stage(self.width, self.activation, scaling=each) for each in scalings]
         network = PhysicalNetwork(sessions, stages, seed=seed)
         kept.record(network.distinct_sessions)
         if self.verbose:
-            cost = method.cost(len(rows), task.n_outputs, self.stages)
+            cost = method.cost(len(rows.inputs), task.n_outputs, self.stages)
             print(f"fit: {sessions[0].forecast(cost)}")
             if scaling.reason:
                 print(f"input scaling: {scaling.text}")
@@ -184,7 +197,10 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
                     print(f"stage {number + 1}: {note}")
         callbacks = [print] if self.verbose > 1 else []
         self._hold(network.distinct_sessions)
-        return method.fit(network, rows, targets, callbacks=callbacks, **task.fit_options()), network
+        options: dict[str, Any] = task.fit_options()
+        if rows.weights is not None:
+            options["sample_weight"] = rows.weights
+        return method.fit(network, rows.inputs, rows.targets, callbacks=callbacks, **options), network
 
     def __sklearn_clone__(self) -> Self:
         """As scikit-learn clones, but for devices: a rig cannot be copied, so clones share it."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -11,8 +14,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from hwloop.checkpoint.estimators import SavedClassifier
-from hwloop.errors import CheckpointError, DatasetError
+from hwloop.device import Device
+from hwloop.errors import CheckpointError, ConfigError, DatasetError
 from hwloop.estimator.base import PhysicalEstimator, documented, unmasked
+from hwloop.estimator.rows import checked_weights
+from hwloop.input_scaling import DEFAULT_INPUT_SCALING
 from hwloop.tasks import Classification
 
 
@@ -23,6 +29,9 @@ class PhysicalClassifier(ClassifierMixin, PhysicalEstimator):  # type: ignore[mi
     Parameters
     ----------
     {options}
+    class_weight
+        What a row of each class counts: ``{class: weight}``, 1 for classes that are not named, or ``"balanced"``
+        for rows / (classes * rows of the class). It multiplies ``sample_weight``.
 
     Attributes
     ----------
@@ -49,24 +58,68 @@ class PhysicalClassifier(ClassifierMixin, PhysicalEstimator):  # type: ignore[mi
 
     _saved_as = SavedClassifier
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def __init__(
+        self,
+        device: str | Device | Sequence[str | Device] = "optical-fibre",
+        *,
+        stages: int = 2,
+        width: int = 100,
+        activation: str | None = None,
+        trainer: str = "local",
+        trainer_settings: Mapping[str, Any] | None = None,
+        device_settings: Mapping[str, Any] | None = None,
+        class_weight: Mapping[Any, float] | str | None = None,
+        budget: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        journal: str | os.PathLike[str] | None = None,
+        input_scaling: str = DEFAULT_INPUT_SCALING,
+    ) -> None:
+        super().__init__(
+            device,
+            stages=stages,
+            width=width,
+            activation=activation,
+            trainer=trainer,
+            trainer_settings=trainer_settings,
+            device_settings=device_settings,
+            budget=budget,
+            random_state=random_state,
+            verbose=verbose,
+            journal=journal,
+            input_scaling=input_scaling,
+        )
+        self.class_weight = class_weight
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train on rows X (rows, features) with class labels y (rows,) of any type.
+
+        Parameters
+        ----------
+        sample_weight
+            What each row counts (rows,), from 0 up: it multiplies the row's loss, and costs no device row. A row
+            of weight 0 is left out as if it were not there; one of weight 2 is the row twice, to the last bit.
 
         Raises
         ------
         DatasetError
-            Fewer than two classes, or masked values.
+            Fewer than two classes that count, weights that are none, or masked values.
         ConfigError, BudgetExceeded
-            Before anything is measured.
+            Before anything is measured; also for weights that the trainer cannot take.
         DeviceError
             If a device fails.
         """
         rows, targets = validate_data(self, unmasked(X), unmasked(y), dtype=np.float64)
         check_classification_targets(targets)
+        weights = checked_weights(sample_weight, len(rows))
+        counts = weights > 0
+        rows, targets, weights = rows[counts], targets[counts], weights[counts]
         classes, labels = np.unique(targets, return_inverse=True)
         if len(classes) < 2:
             raise DatasetError(f"y holds {len(classes)} class only; training needs at least two classes")
-        network = self._fit(rows, labels, Classification(len(classes)))
+        if self.class_weight is not None:
+            weights = weights * class_weights(self.class_weight, classes, labels, weights)[labels]
+        network = self._fit(rows, labels, weights, Classification(len(classes)))
         network.class_names = tuple(str(name) for name in classes.tolist())
         self.classes_ = classes
         return self
@@ -87,3 +140,28 @@ class PhysicalClassifier(ClassifierMixin, PhysicalEstimator):  # type: ignore[mi
         if len(saved.classes) != len(self.network_.class_names):
             raise CheckpointError(f"{path} names {len(saved.classes)} classes, and its network has others")
         self.classes_ = saved.classes
+
+
+def class_weights(
+    wanted: Any, classes: NDArray[Any], labels: NDArray[np.int64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What a row of each class counts, from ``class_weight``; rows count as many times as their weight says.
+
+    Raises
+    ------
+    ConfigError
+        Neither ``"balanced"`` nor weights above zero of classes that there are.
+    """
+    if isinstance(wanted, str) and wanted == "balanced":
+        rows = np.bincount(labels, weights=weights)
+        return np.asarray(rows.sum() / (len(classes) * rows))
+    if not isinstance(wanted, Mapping):
+        raise ConfigError(f'class_weight must be "balanced" or {{class: weight}}, not {wanted!r:.100}')
+    names = classes.tolist()
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        raise ConfigError(f"class_weight names {unknown[0]!r}, and the classes are {', '.join(map(repr, names))}")
+    for name, weight in wanted.items():
+        if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 < weight < np.inf:
+            raise ConfigError(f"class_weight of {name!r} must be a finite number above 0, not {weight!r:.100}")
+    return np.array([float(wanted.get(name, 1.0)) for name in names])

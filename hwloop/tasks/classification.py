@@ -64,6 +64,9 @@ def _example(array: NDArray[Any]) -> str:
     return f"{kinds.get(array.dtype.kind, str(array.dtype))} such as {array.tolist()[0] if array.size else ''!r}"
 
 
+LEAST_SHARE = 1e-6
+
+
 @dataclass(frozen=True)
 class Classification(LearningTask):
     """Labels are whole numbers from 0; a head gives log-odds of every class and minimises cross-entropy.
@@ -164,6 +167,11 @@ class Classification(LearningTask):
         """One-hot, +1 for the class and -1 for all others."""
         codes: NDArray[np.float64] = np.eye(self.n_classes)[targets]
         return 2.0 * codes - 1.0
+
+    def prior(self, targets: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Logarithm of each class's share of the weight; a class without any counts like one row in a million."""
+        shares = np.bincount(targets, weights=weights, minlength=self.n_classes) / weights.sum()
+        return np.asarray(np.log(np.maximum(shares, LEAST_SHARE)))
 
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
         """Cross-entropy of log-odds (rows, classes), with label smoothing."""

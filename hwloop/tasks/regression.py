@@ -243,6 +243,10 @@ class Regression(LearningTask):
         """The standardised values as they are."""
         return np.asarray(targets, dtype=np.float64)
 
+    def prior(self, targets: NDArray[Any], weights: NDArray[np.float64]) -> Values:
+        """The weighted mean of the standardised values."""
+        return np.asarray(np.average(targets, axis=0, weights=weights), dtype=np.float64)
+
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
         """Mean over rows and targets; values have no other class to smooth over."""
         return self._losses(outputs - targets).mean()

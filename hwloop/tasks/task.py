@@ -242,6 +242,24 @@ class LearningTask(ABC):
         """The same from a network's outputs (rows, n_outputs)."""
         return self.predictions(self.answers(outputs).numpy())
 
+    @property
+    def unweighted(self) -> LearningTask:
+        """The task itself, where some rows count more than others (:class:`hwloop.tasks.weighted.Weighted`)."""
+        return self
+
+    def prior(self, targets: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Outputs (n_outputs,) that suit all weighted rows together, whatever is measured; ``None`` for zeros."""
+        return None
+
+    @property
+    def first_bias(self) -> NDArray[np.float64] | None:
+        """Where the biases of heads start (n_outputs,), the :meth:`prior` of weighted rows; ``None`` for zeros."""
+        return None
+
+    def row_weights(self, targets: NDArray[Any]) -> NDArray[np.float64] | None:
+        """What each row counts in a least-squares readout; ``None`` where all count the same."""
+        return None
+
     def doubt(self, targets: NDArray[Any], predicted: NDArray[Any]) -> str:
         """Why nothing seems to be learned, in words, from validation rows; empty mostly."""
         return ""

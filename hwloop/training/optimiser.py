@@ -226,7 +226,12 @@ class Ridge:
     leave_one_out_error: float
 
 
-def fit_ridge(features: Float64Array, targets: Float64Array, strengths: Float64Array = STRENGTHS) -> Ridge:
+def fit_ridge(
+    features: Float64Array,
+    targets: Float64Array,
+    strengths: Float64Array = STRENGTHS,
+    weights: Float64Array | None = None,
+) -> Ridge:
     """Minimise |F w + b - y|^2 + strength |w|^2, with the strength of the least leave-one-out error.
 
     One eigendecomposition of the smaller Gram matrix serves every strength: with F = U S V^T (centred), the
@@ -239,7 +244,11 @@ def fit_ridge(features: Float64Array, targets: Float64Array, strengths: Float64A
         Shape (rows, features).
     targets
         Shape (rows, targets).
+    weights
+        Above zero, shape (rows,): what a row's squared error counts. Whole rows are left out.
     """
+    if weights is not None:
+        return _fit_weighted_ridge(features, targets, strengths, weights)
     rows = len(features)
     centre, mean = features.mean(axis=0), targets.mean(axis=0)
     f, y = features - centre, targets - mean
@@ -256,6 +265,28 @@ def fit_ridge(features: Float64Array, targets: Float64Array, strengths: Float64A
     assert best is not None
     weight = right @ ((singular / (singular**2 + best[1]))[:, None] * projected)
     return Ridge(weight, mean - centre @ weight, best[1], best[0])
+
+
+def _fit_weighted_ridge(
+    features: Float64Array, targets: Float64Array, strengths: Float64Array, weights: Float64Array
+) -> Ridge:
+    """The same of rows times the root of their weights."""
+    total, root = float(weights.sum()), np.sqrt(weights)[:, None]
+    centre, mean = weights @ features / total, weights @ targets / total
+    f, y = root * (features - centre), root * (targets - mean)
+    left, singular, right = _thin_svd(f)
+    projected = left.T @ y
+    errors = []
+    for strength in strengths:
+        kept = singular**2 / (singular**2 + strength)
+        residuals = y - left @ (kept[:, None] * projected)
+        leverage = np.square(left) @ kept + weights / total
+        squares = np.square(residuals / np.maximum(1.0 - leverage, 1e-9)[:, None])
+        errors.append(float(squares.sum() / (total * targets.shape[1])))
+    best = int(np.argmin(errors))
+    strength = float(strengths[best])
+    weight = right @ ((singular / (singular**2 + strength))[:, None] * projected)
+    return Ridge(weight, mean - centre @ weight, strength, errors[best])
 
 
 def _thin_svd(f: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:

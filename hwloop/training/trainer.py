@@ -19,6 +19,7 @@ from hwloop.layers.network import as_rows
 from hwloop.layers.rowwise import plain_array
 from hwloop.registry import TRAINERS
 from hwloop.tasks import TASKS, Classification, LearningTask
+from hwloop.tasks.weighted import Weighted, as_weights
 from hwloop.torch_state import own_torch_state
 from hwloop.training.history import FitProgress, History, require_finite
 from hwloop.training.plans import StimulusPlan
@@ -80,8 +81,35 @@ class Trainer:
             return ""
         if "task" not in inspect.signature(self.fit).parameters:
             return "its fit is told of no task, so it knows classes alone"
+        return self._needs_classes
+
+    @property
+    def _needs_classes(self) -> str:
         parts = (self.plan, self.schedule, self.new_readout())
         return next((part.needs_classes for part in parts if part.needs_classes), "")
+
+    @property
+    def reason_against_weights(self) -> str:
+        """Why a fit takes no ``sample_weight``, in words; empty if it does.
+
+        What needs no classes asks of a target nothing but the task's loss, which a weight multiplies.
+        """
+        if "sample_weight" not in inspect.signature(self.fit).parameters:
+            return "its fit takes none"
+        return self._needs_classes
+
+    def require_weights(self, name: str = "this trainer") -> None:
+        """Refuse ``sample_weight`` where a fit takes none.
+
+        Raises
+        ------
+        ConfigError
+        """
+        if reason := self.reason_against_weights:
+            raise ConfigError(
+                f"{name} cannot weight rows: {reason}. Leave the weights out, or take a trainer such as local, "
+                "greedy or readout"
+            )
 
     @property
     def serves(self) -> frozenset[str]:
@@ -135,6 +163,7 @@ class Trainer:
         checkpoint: Checkpoint = keep_no_checkpoint,
         saved: SavedState | None = None,
         task: LearningTask | None = None,
+        sample_weight: Any = None,
     ) -> History:
         """Train every stage of ``network`` and give it its readout.
 
@@ -155,6 +184,10 @@ class Trainer:
             whose measured rows the sessions' journals hold. Only for a trainer that is ``resumable``.
         task
             What is learned; by default a classification.
+        sample_weight
+            What each training row counts (samples,), above zero: it multiplies the row's loss, and costs no device
+            row. By default all count the same. Not every trainer takes
+            weights (:attr:`reason_against_weights`).
 
         Raises
         ------
@@ -164,8 +197,8 @@ class Trainer:
         TrainingDiverged
             If losses or weights leave the finite numbers; the network has no readout then.
         ConfigError
-            If the trainer cannot learn the task, or the device or the network has no room for what it needs, both
-            before anything is measured; or if the trainer cannot go on from where ``saved`` says.
+            If the trainer cannot learn the task or weight rows, or the device or the network has no room for what it
+            needs, all before anything is measured; or if the trainer cannot go on from where ``saved`` says.
         BudgetExceeded
             If a session's budget does not cover the fit, before anything is measured.
         DeviceError
@@ -175,12 +208,15 @@ class Trainer:
         task = task or Classification(0)
         self.require_serves(task)
         task, fitted = task.fitted(plain_array(labels, "labels"), len(rows))
+        held_out = None if validation is None else _as_validation(validation, rows.shape[1], task)
+        if sample_weight is not None:
+            self.require_weights()
+            task, fitted = Weighted.of(task, fitted, as_weights(sample_weight, len(rows)))
         targets = torch.from_numpy(fitted)
         if saved is not None and not (self.resumable and saved.resumable):
             raise ConfigError(
                 "this trainer offers no state to go on from; fit from the start, on the same journal"
             )
-        held_out = None if validation is None else _as_validation(validation, rows.shape[1], task)
         rng = torch.Generator().manual_seed(self.seed)
         # Sorted data would show the first windows of a stage one class only.
         order = torch.randperm(len(rows), generator=rng)
@@ -224,7 +260,7 @@ class Trainer:
             self.schedule.run(fit)
             readout = fit.readout.finish(network, fit.inputs, fit.labels, fit.task)
             require_finite("the readout's weights", readout.state_dict().values())
-            network.readout, network.task = readout, fit.task
+            network.readout, network.task = readout, fit.task.unweighted
             if validation is not None:
                 _score_validation(fit, validation)
         seconds = time.perf_counter() - begin - (sum(s.ledger.busy_seconds for s in sessions) - busy)

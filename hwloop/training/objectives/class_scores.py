@@ -15,7 +15,7 @@ from hwloop.errors import ConfigError
 from hwloop.layers import Stage
 from hwloop.layers.of_kind import OfKind
 from hwloop.layers.rowwise import exact_linear, exact_product, rowwise
-from hwloop.tasks import Classification, LearningTask
+from hwloop.tasks import LearningTask
 from hwloop.training.objectives import LocalObjective, StageObjective
 from hwloop.training.options import COUNT, POSITIVE, SHARE, WithOptions, option
 
@@ -62,6 +62,13 @@ class ClassScores(OfKind, StageObjective):
         """Digital multiply-adds of a row's scores."""
 
 
+def first_bias(task: LearningTask) -> Tensor:
+    """Where a head's bias starts, (n_outputs,)."""
+    if task.first_bias is None:
+        return torch.zeros(task.n_outputs, dtype=torch.float32)
+    return torch.from_numpy(task.first_bias).to(torch.float32)
+
+
 class Head(ClassScores):
     """A linear classifier on the stage's activation, trained with it."""
 
@@ -73,7 +80,7 @@ class Head(ClassScores):
         self.linear = nn.Linear(width, task.n_outputs, device="meta", dtype=torch.float32).to_empty(device="cpu")
         with torch.no_grad():
             self.linear.weight.normal_(0.0, width**-0.5, generator=rng)
-            self.linear.bias.zero_()
+            self.linear.bias.copy_(first_bias(task))
 
     def logits(self, stage: Stage, z: Tensor) -> Tensor:
         logits: Tensor = self.linear(stage.activate(z))
@@ -184,8 +191,8 @@ class ClassPrototypes(ClassScores):
     kind = "prototypes"
     vectors: Tensor
 
-    def __init__(self, vectors: Tensor, slope: float, label_smoothing: float) -> None:
-        super().__init__(Classification(len(vectors)), label_smoothing)
+    def __init__(self, vectors: Tensor, task: LearningTask, slope: float, label_smoothing: float) -> None:
+        super().__init__(task, label_smoothing)
         self.slope = slope
         self.register_buffer("vectors", functional.normalize(vectors, dim=1))
 
@@ -203,7 +210,7 @@ class ClassPrototypes(ClassScores):
 
     @classmethod
     def from_settings(cls, width: int, task: LearningTask, settings: Mapping[str, Any]) -> Self:
-        return cls(torch.zeros(task.n_outputs, width, dtype=torch.float32), float(settings["slope"]), 0.0)
+        return cls(torch.zeros(task.n_outputs, width, dtype=torch.float32), task, float(settings["slope"]), 0.0)
 
     @property
     def multiply_adds(self) -> int:
@@ -230,7 +237,7 @@ class Prototypes(SmoothedObjective):
         vectors = torch.randn(task.n_outputs, stage.width, generator=rng, dtype=torch.float32)
         if task.n_outputs <= stage.width:
             vectors = torch.linalg.qr(vectors.T).Q.T
-        return ClassPrototypes(vectors, self.slope, self.label_smoothing)
+        return ClassPrototypes(vectors, task, self.slope, self.label_smoothing)
 
 
 class AuxiliaryHead(StageObjective):
@@ -247,7 +254,7 @@ class AuxiliaryHead(StageObjective):
         self.outer = nn.Parameter(
             torch.randn(hidden, task.n_outputs, generator=rng, dtype=torch.float32) * hidden**-0.5
         )
-        self.bias = nn.Parameter(torch.zeros(task.n_outputs, dtype=torch.float32))
+        self.bias = nn.Parameter(first_bias(task))
 
     def loss(self, stage: Stage, z: Tensor, labels: Tensor, before: Tensor | None = None) -> Tensor:
         logits = torch.relu(z @ self.inner + self.offset) @ self.outer + self.bias

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hwloop.device.spec import Float64Array
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.tasks import LearningTask
+from hwloop.training.objectives.class_scores import first_bias
 from hwloop.training.optimiser import MapGradient
 
 LABEL_SMOOTHING = 0.1
@@ -49,7 +50,7 @@ class OutputHead(nn.Module):
         super().__init__()
         self.task = task
         self.weight = nn.Parameter(torch.zeros(task.n_outputs, sum(sizes), dtype=torch.float32))
-        self.bias = nn.Parameter(torch.zeros(task.n_outputs, dtype=torch.float32))
+        self.bias = nn.Parameter(first_bias(task))
         ends = torch.tensor(sizes, dtype=torch.int64).cumsum(0).tolist()
         self._columns = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 

@@ -121,12 +121,7 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
         task: LearningTask,
     ) -> PhysicalNetwork:
         """Train a network; nothing of this estimator changes if it fails."""
-        weighs = self._method(0).weighs
-        rows = FitRows.of(inputs, targets, weights, together=weighs)
-        if rows.weights is not None and not weighs:
-            if bool((rows.weights != rows.weights[0]).any()):
-                self._method(0).require_weighs(f"the trainer {self.trainer!r}")
-            rows = replace(rows, weights=None)  # all count the same, whatever they count
+        rows = self._counted(inputs, targets, weights, task)
         if self._kept is not None:
             self._kept.close()  # the fit before this one: nobody will ask its network any more
         if self.input_scaling not in INPUT_SCALINGS:
@@ -169,6 +164,29 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
             "trainer": [self.trainer, dict(self.trainer_settings or {})],
             "device_settings": dict(self.device_settings or {}),
         }
+
+    def _counted(
+        self,
+        inputs: NDArray[np.float64],
+        targets: NDArray[Any],
+        weights: NDArray[np.float64],
+        task: LearningTask,
+    ) -> FitRows:
+        """The rows, and what each counts where the trainer takes weights.
+
+        Raises
+        ------
+        ConfigError
+            The trainer cannot learn the task, or takes no weights, and they are not all the same.
+        """
+        method = self._method(0)
+        method.require_serves(task)
+        rows = FitRows.of(inputs, targets, weights, together=not method.reason_against_weights)
+        if rows.weights is None or not method.reason_against_weights:
+            return rows
+        if bool((rows.weights != rows.weights[0]).any()):
+            method.require_weights(f"the trainer {self.trainer!r}")
+        return replace(rows, weights=None)
 
     def _method(self, seed: int) -> Trainer:
         settings = dict(self.trainer_settings or {})
@@ -242,11 +260,11 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
 
     # -- predicting ------------------------------------------------------------------------------------
 
-    def _answers(self, X: ArrayLike) -> NDArray[np.float64]:
-        """What the network says of each row, measured one row a stage and pass unless remembered."""
+    def _rows_to_predict(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Rows (rows, features) such as those of the fit."""
         check_is_fitted(self, "network_")
-        rows = validate_data(self, unmasked(X), dtype=np.float64, reset=False)
-        return self.network_.predict_proba(rows)
+        rows: NDArray[np.float64] = validate_data(self, unmasked(X), dtype=np.float64, reset=False)
+        return rows
 
     # -- on disk ---------------------------------------------------------------------------------------
 

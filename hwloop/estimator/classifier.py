@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -126,7 +125,8 @@ class PhysicalClassifier(ClassifierMixin, PhysicalEstimator):  # type: ignore[mi
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Class probabilities (rows, classes), measured one row a stage and pass unless remembered."""
-        return self._answers(X)
+        rows = self._rows_to_predict(X)
+        return self.network_.predict_proba(rows)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The most probable class of each row."""
@@ -162,6 +162,6 @@ def class_weights(
     if unknown:
         raise ConfigError(f"class_weight names {unknown[0]!r}, and the classes are {', '.join(map(repr, names))}")
     for name, weight in wanted.items():
-        if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 < weight < np.inf:
+        if isinstance(weight, bool) or not isinstance(weight, int | float | np.number) or not 0 < weight < np.inf:
             raise ConfigError(f"class_weight of {name!r} must be a finite number above 0, not {weight!r:.100}")
     return np.array([float(wanted.get(name, 1.0)) for name in names])

@@ -57,4 +57,5 @@ class HeldOpen:
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy is outside of every ``with`` block."""
-        return {name: value for name, value in super().__getstate__().items() if name != "_held"}  # type: ignore[misc]
+        state: Any = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_held"}

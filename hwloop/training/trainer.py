@@ -197,8 +197,8 @@ class Trainer:
         TrainingDiverged
             If losses or weights leave the finite numbers; the network has no readout then.
         ConfigError
-            If the trainer cannot learn the task or weight rows, or the device or the network has no room for what it
-            needs, all before anything is measured; or if the trainer cannot go on from where ``saved`` says.
+            If the trainer cannot learn the task or weight rows, or the device or the network has no room for what
+            it needs, all before anything is measured; or if the trainer cannot go on from where ``saved`` says.
         BudgetExceeded
             If a session's budget does not cover the fit, before anything is measured.
         DeviceError

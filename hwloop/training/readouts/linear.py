@@ -122,7 +122,8 @@ class RidgeBuilder(FeaturesBuilder):
 
 def ridge_readout(features: Tensor, labels: Tensor, task: LearningTask) -> LinearReadout:
     """The readout of least squares on features (rows, n) of the training rows."""
-    ridge = fit_ridge(features.to(torch.float64).numpy(), task.encode(labels.numpy()))
+    codes, weights = task.encode(labels.numpy()), task.row_weights(labels.numpy())
+    ridge = fit_ridge(features.to(torch.float64).numpy(), codes, weights=weights)
     weight, bias = (torch.from_numpy(a).to(torch.float32) for a in (ridge.weight, ridge.bias))
     return LinearReadout(task.code_gain * weight, task.code_gain * bias, measured_features)
 

@@ -12,11 +12,13 @@ from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.registry import TRAINERS, accepted_settings
 
 CLASSES = 3
+# Trainers that learn classes: all but those that want a target at every step.
+CLASSIFYING = {n: e for n, e in TRAINERS.entries().items() if "classification" in TRAINERS.build(n).serves}
 
 
 def each_trainer(*always: str, daily: bool = False) -> list[Any]:
-    """Parameters for all registered trainers; those not named run among the slow tests, see :func:`each_row`."""
-    return each_row(TRAINERS.entries(), *always, daily=TRAINERS.entries() if daily else ())
+    """Parameters for all trainers of classes; those not named run among the slow tests, see :func:`each_row`."""
+    return each_row(CLASSIFYING, *always, daily=CLASSIFYING if daily else ())
 
 
 def options(name: str, **wanted: Any) -> dict[str, Any]:

@@ -310,8 +310,8 @@ class PhysicalNetwork(nn.Module):
         return task, answers.numpy()
 
     def _say_what_is_clipped(self, rows: Tensor) -> None:
-        encoder = cast(Stage, self.stages[0]).encoder
-        if len(rows) and (share := encoder.clipped_share(rows)) > MOST_CLIPPED:
+        first = cast(Stage, self.stages[0])
+        if len(rows) and (share := first.clipped_share(rows)) > MOST_CLIPPED:
             warnings.warn(
                 f"{100 * share:.0f} % of the features of these rows lie beyond the range that the network was "
                 "trained on, and are clipped at the device's limits; are they in the same unit?",

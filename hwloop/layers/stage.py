@@ -168,6 +168,10 @@ class Stage(OfKind, nn.Module):
         slots = default_reference_slots(spec) if slots is None else slots
         return projection_note(n_features, spec.n_drives - slots - len(self._controls))
 
+    def clipped_share(self, inputs: Tensor) -> float:
+        """Share of the features of rows (rows, n) that the encoder clips at the device's limits."""
+        return self.encoder.clipped_share(inputs)
+
     def reset_map(self, rng: torch.Generator) -> None:
         """Draw the linear map afresh: variance 1/n_features (LeCun), zero bias."""
         with torch.no_grad():

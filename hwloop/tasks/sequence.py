@@ -82,6 +82,7 @@ class SequenceTask(LearningTask):
     """
 
     target_dims: ClassVar[tuple[int, ...]] = (2,)
+    learned_by: ClassVar[str] = "reservoir"
 
     steps: int = 2
     washout: int = 0

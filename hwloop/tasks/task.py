@@ -80,6 +80,8 @@ class LearningTask(ABC):
         What its linear models are called in tables.
     steps
         Steps of a row that have a target each; 1 where a row has one.
+    learned_by
+        Some trainers that learn it, in words.
     in_time
         Whether the rows follow one another in time: parts of a split are then contiguous stretches.
     target_dtype, target_dims
@@ -101,6 +103,7 @@ class LearningTask(ABC):
     linear_name: ClassVar[str] = "linear model"
     steps: int = 1
     in_time: bool = False
+    learned_by: ClassVar[str] = "local, greedy or readout"
     target_dtype: ClassVar[type[Any]] = np.float64
     target_dims: ClassVar[tuple[int, ...]] = (1,)
     has_classes: ClassVar[bool] = False

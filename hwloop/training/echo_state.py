@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,12 +32,15 @@ class StateReadout:
         Of each node, shape (nodes,): what is taken off a state, and what it is then multiplied by.
     weight, bias
         From standardised states (nodes, values), (values,).
+    leave_one_out_error
+        Mean squared error of the chosen strength on the states it was fitted to, each left out in turn.
     """
 
     mean: Float64Array
     gain: Float64Array
     weight: Float64Array
     bias: Float64Array
+    leave_one_out_error: float = math.nan
 
     @classmethod
     def fitted(cls, states: Float64Array, aims: Float64Array) -> StateReadout:
@@ -48,7 +52,7 @@ class StateReadout:
         varies = spread > RESOLUTION * np.abs(states).max(axis=0)
         gain = np.divide(1.0, spread, out=np.zeros_like(spread), where=varies)
         ridge = fit_ridge((states - mean) * gain, aims, STRENGTHS)
-        return cls(mean, gain, ridge.weight, ridge.bias)
+        return cls(mean, gain, ridge.weight, ridge.bias, ridge.leave_one_out_error)
 
     def __call__(self, states: Float64Array) -> Float64Array:
         """Values (n, values) of states (n, nodes); those of a state do not depend on the states beside it."""

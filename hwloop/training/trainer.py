@@ -77,6 +77,8 @@ class Trainer:
 
         A plan, a schedule with its rule and objective, and a readout each say whether they need classes.
         """
+        if task.steps > 1:
+            return "it learns one target a row, and a sequence has one at every step"
         if task.has_classes:
             return ""
         if "task" not in inspect.signature(self.fit).parameters:
@@ -125,8 +127,7 @@ class Trainer:
         """
         if reason := self.reason_against(task):
             raise ConfigError(
-                f"this trainer cannot learn a {task.kind}: {reason}. Take one that can, such as local, greedy or "
-                "readout"
+                f"this trainer cannot learn a {task.kind}: {reason}. Take one that can, such as {task.learned_by}"
             )
 
     @property

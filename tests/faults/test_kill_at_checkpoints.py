@@ -7,6 +7,7 @@ from pathlib import Path
 import kill_at_checkpoints
 import numpy as np
 import pytest
+from small_fits import CLASSIFYING
 
 from hwloop.journal import ReadOnlyJournal
 from hwloop.registry import TRAINERS
@@ -59,7 +60,7 @@ EXTRA = {
     "node-perturbation-local": 'directions = "local"',
     "local-streamed": "map_share = 0.5",
 }
-SHIPPED = sorted(name for name, entry in TRAINERS.entries().items() if entry.value.startswith("hwloop."))
+SHIPPED = sorted(name for name, entry in CLASSIFYING.items() if entry.value.startswith("hwloop."))
 NAMES = [*SHIPPED, "phyll-online", "node-perturbation-local", "local-streamed"]
 
 

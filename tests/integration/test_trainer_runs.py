@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
-from small_fits import each_trainer
+from small_fits import CLASSIFYING, each_trainer
 
 import hwloop
 from hwloop.experiment.config import load_experiment
@@ -20,7 +20,7 @@ from hwloop.registry import TRAINERS, accepted_settings
 QUICK: dict[str, int | str] = {"epochs": 1, "min_steps": 10, "twin": "linear"}
 FIBRE = ("optical-fibre", {"n_outputs": 20})
 SERVED_BY = {"eqprop": ("settled-oscillators", {"hardening": 2.0})}
-every_trainer = pytest.mark.parametrize("name", TRAINERS.entries())
+every_trainer = pytest.mark.parametrize("name", CLASSIFYING)
 
 
 def quick(name: str) -> dict[str, int | str]:

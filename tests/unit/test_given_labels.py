@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small_fits import Mixer, blobs, each_trainer, options, small_network
+from small_fits import CLASSIFYING, Mixer, blobs, each_trainer, options, small_network
 
 import hwloop
 from hwloop.errors import DatasetError, HwloopWarning, StimulusError
-from hwloop.registry import TRAINERS
 
 ROWS = 24
 WHOLE = np.arange(ROWS) % 3
@@ -39,7 +38,7 @@ UNKNOWN = {
 
 @pytest.fixture(scope="module")
 def trainers():
-    return [hwloop.trainer(name) for name in TRAINERS.entries()]
+    return [hwloop.trainer(name) for name in CLASSIFYING]
 
 
 @pytest.mark.parametrize(("labels", "said"), ODD.values(), ids=ODD)

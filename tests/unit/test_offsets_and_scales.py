@@ -7,12 +7,11 @@ import re
 import numpy as np
 import pytest
 import torch
-from small_fits import Mixer, blobs, each_trainer, options, small_network
+from small_fits import CLASSIFYING, Mixer, blobs, each_trainer, options, small_network
 
 import hwloop
 from hwloop.errors import HwloopWarning
 from hwloop.layers import Encoder, PhysicalNetwork, Stage, Standardiser
-from hwloop.registry import TRAINERS
 
 pytestmark = pytest.mark.exhaustive
 
@@ -64,7 +63,7 @@ def test_every_trainer_sends_the_same_stimuli(name, moved):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TRAINERS.entries())
+@pytest.mark.parametrize("name", CLASSIFYING)
 def test_every_trainer_learns_as_well(name):
     rng = np.random.default_rng(5)
     labels = np.arange(240) % 3

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from examples import each_row
+from small_fits import CLASSIFYING
 
 import hwloop
 from hwloop.checkpoint import read_training
 from hwloop.journal import InMemoryJournal
 from hwloop.reference import Reference
-from hwloop.registry import TRAINERS
 
 SAMPLES, FEATURES, CLASSES = 45, 5, 3
 ONE_CYCLE = {"epochs": 1, "min_steps": 12, "batch_samples": 16}
@@ -65,7 +65,7 @@ FAST = (
 
 
 def test_every_registered_trainer_is_tried():
-    assert set(CASES) == {name for name, entry in TRAINERS.entries().items() if entry.value.startswith("hwloop.")}
+    assert set(CASES) == {name for name, entry in CLASSIFYING.items() if entry.value.startswith("hwloop.")}
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from examples import each_row
+from small_fits import CLASSIFYING
 
 import hwloop
 from hwloop.errors import HwloopWarning
@@ -36,7 +37,7 @@ def taken_by(name: str, options: dict[str, object]) -> dict[str, object]:
 
 
 # Whoever registers a trainer has it tested here; variants of one come after.
-CASES = {name: (name, quick(name)) for name in TRAINERS.entries()} | {
+CASES = {name: (name, quick(name)) for name in CLASSIFYING} | {
     "phyll cached": ("phyll", QUICK),
     "phyll cached, all wrong labels": ("phyll", QUICK | {"wrong_labels": 0}),
     "phyll cached, nonnegative": ("phyll", QUICK | {"targets": "nonnegative"}),
@@ -56,7 +57,7 @@ CASES = {name: (name, quick(name)) for name in TRAINERS.entries()} | {
 CASES = {case: (name, taken_by(name, options)) for case, (name, options) in CASES.items()}
 # In the fast suite every registered trainer is fitted once, and a promise asked of one trainer a way to train.
 TELLING = ("local", "ff", "phyll online", "dfa", "lookahead", "zo")
-every_trainer = pytest.mark.parametrize("case", each_row(CASES, *TRAINERS.entries()))
+every_trainer = pytest.mark.parametrize("case", each_row(CASES, *CLASSIFYING))
 every_rule = pytest.mark.parametrize("case", each_row(CASES, *TELLING))
 
 

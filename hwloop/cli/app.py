@@ -27,6 +27,7 @@ COMMANDS = {
     "replay": "run_command",
     "predict": "predict_command",
     "runs": "runs_command",
+    "note": "runs_command",
     "verify": "runs_command",
     "export": "runs_command",
     "worker": "worker_command",

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from hwloop.cli.command import ProgressKept, reporting, set_option
-from hwloop.cli.console import new_console
+from hwloop.cli.console import FittedTable, Heading, new_console
 from hwloop.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -166,25 +164,31 @@ def _new_folder(name: str) -> Path:
 
 def _show_standings(standings: Standings, console: Console) -> None:
     """The table: the best first, floors and ceiling below."""
-    from hwloop.experiments.arena.report import entry_line, reference_lines
-
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("trainer")
-    for column in standings.columns:
-        table.add_column(column.heading or column.title, justify="right")
-    table.add_column("")
-    for entry in standings.ranking:
-        line = entry_line(entry, standings)
-        front = "Pareto front" if line["front"] else ""
-        table.add_row(line["trainer"], *line["figures"], front)
-    table.add_section()
-    for reference in reference_lines(standings):
-        table.add_row(reference["method"], reference["score"])
-    console.print(table)
+    standings_table(standings).print(console)
     for line in standings.as_json()["refused"]:
         console.print(
             f"{line['trainer']} at {line['budget']:g}: {line['reason']}", highlight=False, soft_wrap=True
         )
+
+
+def standings_table(standings: Standings) -> FittedTable:
+    """A line an entry, then a line a floor or ceiling."""
+    from hwloop.experiments.arena.report import entry_line, reference_lines
+
+    columns = standings.columns
+    headings = [Heading("trainer", wraps=True, least=20)]
+    headings += [
+        Heading(column.heading or column.title, right=True, drop=number) for number, column in enumerate(columns)
+    ]
+    headings.append(Heading("", drop=len(columns), name="who is on the Pareto front"))
+    table = FittedTable(headings, elsewhere="the report has them")
+    for entry in standings.ranking:
+        line = entry_line(entry, standings)
+        table.add_row(line["trainer"], *line["figures"], "Pareto front" if line["front"] else "")
+    table.add_section()
+    for reference in reference_lines(standings):
+        table.add_row(reference["method"], reference["score"], *[""] * len(columns))
+    return table
 
 
 def _vary(request: ArenaRequest, vary: str, n_workers: int, scheduler: str | None, kept: ProgressKept) -> None:
@@ -211,10 +215,12 @@ def _show_variation(variation: Variation, found: dict[str, Standings], console: 
     """A line a trainer at a budget, a column a value."""
     from hwloop.experiments.arena.variation import variation_rows
 
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column(variation.key)
-    for value in variation.values:
-        table.add_column(value, justify="right")
+    # The first and the last value say most of how a trainer depends on the setting; those between go first.
+    values = list(variation.values)
+    headings = [Heading(variation.key, wraps=True, least=20)]
+    for number, value in enumerate(values):
+        headings.append(Heading(value, right=True, drop=0 if number in (0, len(values) - 1) else number))
+    table = FittedTable(headings, elsewhere="the report has them")
     for name, figures in variation_rows(found):
         table.add_row(name, *figures)
-    console.print(table)
+    table.print(console)

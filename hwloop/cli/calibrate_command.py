@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from hwloop.cli.command import LAST_LINE, ProgressKept, json_option, reporting, set_option
-from hwloop.cli.console import new_console
+from hwloop.cli.console import FittedTable, Heading, new_console
 from hwloop.events import Event, RowsMeasured
 
 if TYPE_CHECKING:
@@ -194,24 +193,34 @@ class _RowsProgress:
 
 def _show_calibration(calibration: Calibration, console: Console) -> None:
     """Print every figure with its interval, the warnings, and the recommended settings with their reasons."""
+    figures_table(calibration).print(console)
+    console.print(Text("\nRecommended", style="bold"))
+    advice = FittedTable([Heading("setting"), Heading("value", wraps=True), Heading("why", wraps=True, least=20)])
+    for row in calibration.recommended.rows(whole_range="as it is"):
+        advice.add_row(*row)
+    advice.print(console)
+    for warning in calibration.warnings:
+        console.print(Text(f"note: {warning}", style="yellow"))
+
+
+def figures_table(calibration: Calibration) -> FittedTable:
+    """A line a figure, with its interval and its unit, in groups."""
     from hwloop.calibration.figure_table import figure_lines
 
-    table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left")
-    table.add_column("")
-    for heading in ("median ± 95 %", "least", "greatest"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("unit", no_wrap=True)
+    table = FittedTable(
+        [
+            Heading("", wraps=True, least=20, name="figure"),
+            Heading("median ± 95 %", right=True),
+            Heading("least", right=True, drop=1),
+            Heading("greatest", right=True, drop=2),
+            Heading("unit"),
+        ],
+        elsewhere="report and --json have them",
+    )
     group = ""
     for line in figure_lines(calibration.figures):
         if line.group != group:
             group = line.group
-            table.add_row(Text(group, style="bold"))
-        table.add_row(Text(f"  {line.title}"), line.value, line.least, line.greatest, line.unit)
-    console.print(table)
-    console.print(Text("\nRecommended", style="bold"))
-    advice = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
-    for row in calibration.recommended.rows(whole_range="as it is"):
-        advice.add_row(*row)
-    console.print(advice)
-    for warning in calibration.warnings:
-        console.print(Text(f"note: {warning}", style="yellow"))
+            table.add_row(Text(group, style="bold"), "", "", "", "")
+        table.add_row(f"  {line.title}", line.value, line.least, line.greatest, line.unit)
+    return table

@@ -12,8 +12,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from hwloop.cli.command import (
@@ -25,11 +23,13 @@ from hwloop.cli.command import (
     reporting,
     set_option,
 )
-from hwloop.cli.console import PipedConsole, plain, recorded_console
+from hwloop.cli.console import FittedTable, Heading, PipedConsole, plain, recorded_console
 
 if TYPE_CHECKING:
     from hwloop.conformance import Report
     from hwloop.session import Forecast
+
+STYLES = {"pass": "green", "fail": "bold red", "note": "yellow"}
 
 
 @reporting
@@ -153,23 +153,9 @@ def _show_report(target: str, report: Report) -> None:
     """Print a line a promise with its evidence, then what to do about those that are broken or noted."""
     from hwloop.conformance import Status
 
-    styles = {Status.PASS: "green", Status.FAIL: "bold red", Status.NOTE: "yellow"}
     out = recorded_console()
     out.print(Text(f"{plain(target)}: {plain(report.identity)}", style="bold"), soft_wrap=True)
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("promise", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("evidence", overflow="fold")
-    table.add_column("p", justify="right", no_wrap=True)
-    for result in report.results:
-        finding = result.finding
-        table.add_row(
-            result.promise,
-            Text(str(finding.status), style=styles[finding.status]),
-            plain(finding.summary),
-            "" if finding.p_value is None else f"{finding.p_value:.2g}",
-        )
-    out.print(table)
+    promises_table(report).print(out)
     for status, heading in ((Status.FAIL, "To do"), (Status.NOTE, "Worth knowing")):
         advice: dict[str, list[str]] = {}  # several promises may come with the same advice
         for result in report.results:
@@ -180,6 +166,28 @@ def _show_report(target: str, report: Report) -> None:
         for step, promises in advice.items():
             out.print(Text.assemble("  ", (", ".join(promises), "bold"), f": {plain(step)}"), soft_wrap=True)
     out.print(_verdict(report), soft_wrap=True)
+
+
+def promises_table(report: Report) -> FittedTable:
+    """A line a promise, with its evidence."""
+    table = FittedTable(
+        [
+            Heading("promise"),
+            Heading("", name="outcome"),
+            Heading("evidence", wraps=True, least=20),
+            Heading("p", right=True, drop=1),
+        ],
+        elsewhere="--json has it",
+    )
+    for result in report.results:
+        finding = result.finding
+        table.add_row(
+            result.promise,
+            Text(str(finding.status), style=STYLES[str(finding.status)]),
+            plain(finding.summary),
+            "" if finding.p_value is None else f"{finding.p_value:.2g}",
+        )
+    return table
 
 
 def _verdict(report: Report) -> Text:

@@ -10,13 +10,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 FILE_COLUMNS = 140
 RECORDED_FILE_COLUMNS = 160
@@ -128,12 +125,18 @@ class FittedTable:
     def print(self, console: Console) -> None:
         """Print what fits, and below it what does not."""
         from rich.box import SIMPLE_HEAD
+        from rich.segment import Segments
         from rich.table import Table
 
         kept = self.fitting(console.width)
         table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
-        for number in kept:
-            self._add_column(table, self.headings[number])
+        for heading in (self.headings[number] for number in kept):
+            table.add_column(
+                Text(heading.title),
+                justify="right" if heading.right else "left",
+                no_wrap=not heading.wraps,
+                overflow="fold",
+            )
         for row in self._rows:
             if row is None:
                 table.add_section()
@@ -141,22 +144,15 @@ class FittedTable:
                 table.add_row(*(row[0][number] for number in kept), style=row[1])
         if self.title:
             console.print(self.title if isinstance(self.title, Text) else Text(self.title, style="bold"))
-        console.print(table)
+        # What stays may need more than there is: then the terminal breaks the lines, and nothing is cut.
+        options = console.options.update(max_width=max(self._width(kept), console.width))
+        console.print(Segments(list(console.render(table, options))), crop=False, end="")
         dropped = [heading.called for n, heading in enumerate(self.headings) if n not in kept]
         if dropped:
             where = f"; {self.elsewhere}" if self.elsewhere else ""
             console.print(
                 Text(f"no room at {console.width} columns for: {', '.join(dropped)}{where}", style="dim")
             )
-
-    @staticmethod
-    def _add_column(table: Table, heading: Heading) -> None:
-        table.add_column(
-            Text(heading.title),
-            justify="right" if heading.right else "left",
-            no_wrap=not heading.wraps,
-            overflow="fold",
-        )
 
 
 def plain(text: str) -> str:

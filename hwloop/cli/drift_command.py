@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.table import Table
 
 from hwloop.cli.arena_command import shown_progress
 from hwloop.cli.command import ExperimentName, ProgressKept, reporting, set_option
-from hwloop.cli.console import new_console
+from hwloop.cli.console import FittedTable, Heading, new_console
 from hwloop.errors import ConfigError
 
 
@@ -56,8 +55,17 @@ def drift(
     with kept.in_folder(folder), shown_progress(errors) as progress:
         result = run_drift(asked, folder, progress)
     plot = write_drift_report(result, folder)
-    table = Table(*HEADINGS, box=box.SIMPLE_HEAD)
-    for course in result.courses:
-        table.add_row(*course_line(course, result.metric))
-    new_console().print(table)
+    courses_table(HEADINGS, [course_line(course, result.metric) for course in result.courses]).print(new_console())
     errors.print(f"plot: {plot}", highlight=False, soft_wrap=True)
+
+
+def courses_table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> FittedTable:
+    """A line a policy; the first columns say most."""
+    headings = [
+        Heading(title, wraps=not number, least=20, right=number > 0, drop=max(0, number - 1))
+        for number, title in enumerate(titles)
+    ]
+    table = FittedTable(headings, elsewhere="the table in the folder has them")
+    for line in lines:
+        table.add_row(*line)
+    return table

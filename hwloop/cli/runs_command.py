@@ -8,33 +8,59 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from hwloop.cli.command import RecordedFolder, json_option, reporting
-from hwloop.cli.console import moment, plain, recorded_console, size
+from hwloop.cli.console import FittedTable, Heading, moment, plain, recorded_console, size
 
 if TYPE_CHECKING:
     from hwloop.runs import RunSummary, Verification
     from hwloop.runs.verification import Measured
 
 DAMAGED = 3  # the exit code of hwloop verify
+FAILED = "failed"
+STYLES = {"running": "cyan", "finished": "green", "interrupted": "yellow", FAILED: "red", "broken": "red"}
+DEVICE = 1  # the column of measured_table that stands below it where there is no room
 
 
 @reporting
 def runs(
     folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Folder that holds runs.")] = Path("runs"),
+    tags: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="TAG", help="Only runs with this tag; may be repeated.")
+    ] = None,
     as_json: Annotated[bool, json_option("Print one JSON list.")] = False,
 ) -> None:
-    """Table of runs: state, rows measured, test accuracy, device."""
+    """Table of runs: state, rows measured, test score, tags, device."""
     from hwloop.runs.summary import list_runs
 
-    found = list_runs(folder)
+    found = [run for run in list_runs(folder) if set(tags or ()) <= set(run.tags)]
     if as_json:
         print(json.dumps([run.as_dict() for run in found]))
         return
-    _show_runs(found, folder)
+    _show_runs(found, folder, tags or [])
+
+
+@reporting
+def note(
+    folder: RecordedFolder,
+    text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="What should be remembered.")] = None,
+    tags: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="TAG", help="A word to find it by; may be repeated.")
+    ] = None,
+) -> None:
+    """Add a note or tags to a run, finished or not; without either, show what it has."""
+    from hwloop.runs.layout import require_run
+    from hwloop.runs.notes import add_notes, notes_of
+
+    require_run(folder)
+    if text is not None or tags:
+        add_notes(folder, [] if text is None else [text], tags or [])
+    notes, all_tags = notes_of(folder)
+    out = recorded_console()
+    for each in notes:
+        out.print(f"note: {plain(each)}", soft_wrap=True)
+    out.print(f"tags: {', '.join(map(plain, all_tags)) or 'none'}", soft_wrap=True)
 
 
 @reporting
@@ -73,43 +99,53 @@ def export(
     recorded_console().print(f"{done.path}: {done.rows:,} rows in {groups}, {size(done.bytes)}", soft_wrap=True)
 
 
-def _show_runs(runs: Sequence[RunSummary], folder: Path) -> None:
+def _show_runs(runs: Sequence[RunSummary], folder: Path, tags: Sequence[str] = ()) -> None:
     """Print a line a run, and below the table why some of them failed."""
-    from hwloop.runs.layout import FAILED, FINISHED, INTERRUPTED, RUNNING
     from hwloop.runs.summary import BROKEN
 
-    styles = {RUNNING: "cyan", FINISHED: "green", INTERRUPTED: "yellow", FAILED: "red", BROKEN: "red"}
     if not runs:
-        recorded_console(stderr=True).print(f"no runs in {folder}; hwloop run makes one")
+        which = f"no run in {folder} has the tag {' and '.join(map(plain, tags))}"
+        none = f"no runs in {folder}; hwloop run makes one"
+        recorded_console(stderr=True).print(which if tags else none, soft_wrap=True)
         return
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("name", overflow="fold")  # what wraps on a narrow terminal, so that no figure is cut
-    table.add_column("state", no_wrap=True)
-    table.add_column("started", min_width=10)
-    for heading in ("rows", "test\naccuracy"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("device", overflow="fold", min_width=10)
-    for run in runs:
-        table.add_row(
-            plain(run.name),
-            Text(run.state, style=styles[run.state]),
-            moment(run.started_seconds),
-            "–" if run.rows is None else f"{run.rows:,}",
-            _accuracy(run),
-            plain(run.device) or "–",
-        )
     out = recorded_console()
-    out.print(table)
+    runs_table(runs).print(out)
     for run in runs:
         if run.detail and run.state in (BROKEN, FAILED):
             out.print(f"{plain(run.name)}: {plain(run.detail)}", soft_wrap=True)
 
 
-def _accuracy(run: RunSummary) -> str:
-    if run.test_accuracy is None:
+def runs_table(runs: Sequence[RunSummary]) -> FittedTable:
+    """A line a run."""
+    with_tags = any(run.tags for run in runs)
+    headings = [
+        Heading("name", wraps=True, least=15),
+        Heading("state", drop=2),
+        Heading("started", wraps=True, least=10, drop=3),
+        Heading("rows", right=True, drop=1),
+        Heading("test\nscore", right=True),
+        *([Heading("tags", wraps=True, least=8, drop=4)] if with_tags else []),
+        Heading("device", wraps=True, least=10, drop=5),
+    ]
+    table = FittedTable(headings, elsewhere="--json has them")
+    for run in runs:
+        table.add_row(
+            plain(run.name),
+            Text(run.state, style=STYLES.get(run.state, "")),
+            moment(run.started_seconds),
+            "–" if run.rows is None else f"{run.rows:,}",
+            _score(run),
+            *([plain(", ".join(run.tags))] if with_tags else []),
+            plain(run.device) or "–",
+        )
+    return table
+
+
+def _score(run: RunSummary) -> str:
+    if not run.score_text:
         return "–"
     seeds = "" if run.is_final else f" ({run.seeds_finished} seed{'s' if run.seeds_finished > 1 else ''})"
-    return f"{100 * run.test_accuracy:.1f} %{seeds}"
+    return f"{run.score_text}{seeds}"
 
 
 def _show_verification(found: Verification) -> None:
@@ -117,9 +153,10 @@ def _show_verification(found: Verification) -> None:
     out = recorded_console()
     out.print(f"{plain(found.folder)}: {_state(found)}", style="bold", soft_wrap=True)
     if any(journal.measured for journal in found.journals):
-        is_wide = out.width >= WIDE
-        out.print(_measured(found, with_device=is_wide))
-        for journal in () if is_wide else found.journals:
+        table = measured_table(found)
+        table.print(out)
+        with_device = DEVICE in table.fitting(out.width)
+        for journal in () if with_device else found.journals:
             for identity in dict.fromkeys(_identity(kind) for kind in journal.measured):
                 out.print(f"{plain(journal.name)} measured with {identity}", soft_wrap=True)
     for journal in found.journals:
@@ -152,30 +189,30 @@ def _state(found: Verification) -> str:
     return f"{found.state.state} since {moment(found.state.since_seconds)}{detail}"
 
 
-# Columns of a terminal that has room for a device's identity beside its rows; on another it stands below them.
-WIDE = 120
-
-
 def _identity(kind: Measured) -> str:
     return plain(kind.identity) or f"unknown, settings {plain(kind.settings)}"
 
 
-def _measured(found: Verification, with_device: bool) -> Table:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("journal", overflow="fold")
-    if with_device:
-        table.add_column("device", overflow="fold")
-    table.add_column("purpose", no_wrap=True)
-    for heading in ("rows", "calls"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("first", "last"):  # the time stands below the date where there is no room beside it
-        table.add_column(heading, min_width=10)
-    table.add_column("device\nseconds", justify="right", no_wrap=True)
+def measured_table(found: Verification) -> FittedTable:
+    """A line a journal, device and purpose."""
+    table = FittedTable(
+        [
+            Heading("journal", wraps=True, least=15),
+            Heading("device", wraps=True, least=40, drop=5),
+            Heading("purpose"),
+            Heading("rows", right=True),
+            Heading("calls", right=True, drop=1),
+            Heading("first", wraps=True, least=10, drop=4),
+            Heading("last", wraps=True, least=10, drop=3),
+            Heading("device\nseconds", right=True, drop=2),
+        ],
+        elsewhere="--json has them",
+    )
     for journal in found.journals:
         for kind in journal.measured:
             table.add_row(
                 plain(journal.name),
-                *([_identity(kind)] if with_device else []),
+                _identity(kind),
                 plain(kind.purpose),
                 f"{kind.rows:,}",
                 f"{kind.calls:,}",

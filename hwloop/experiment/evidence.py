@@ -189,6 +189,8 @@ class Evidence:
             "duty_cycle": self.duty_cycle,
             "wall_seconds": self.wall_seconds,
             "run_dir": self.run_dir,
+            "task": self.kind.kind,
+            "test_score": {"name": self.metric.key, **(self._summary(results.NETWORK) or {})},
             "description": config.description,
             "derived_from": None if config.derived_from is None else config.derived_from.model_dump(),
             "verdict": {kind: found.as_json() for kind, found in comparisons(self).items()},

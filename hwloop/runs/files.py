@@ -6,9 +6,12 @@ import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from hwloop.tasks import Classification, Metric, kind_of
 
 LISTED_LINES = 20
 MAX_BYTES = 64 << 20  # of a file read as a whole, and of a line
@@ -122,8 +125,10 @@ class MetricsSummary:
     ----------
     started_seconds
         Unix time of the first line; ``None`` if there is none.
-    test_accuracy
-        Mean over the seeds that are finished, in [0, 1]; ``None`` before the first.
+    test_score
+        Mean over the seeds that are finished, as the task has it; ``None`` before the first.
+    metric
+        What it is a score of.
     seeds_finished
         How many they are.
     is_final
@@ -131,7 +136,8 @@ class MetricsSummary:
     """
 
     started_seconds: float | None = None
-    test_accuracy: float | None = None
+    test_score: float | None = None
+    metric: Metric = Classification.metrics[0]
     seeds_finished: int = 0
     is_final: bool = False
 
@@ -157,15 +163,18 @@ def summarise_metrics(path: Path) -> MetricsSummary:
     started = next((time for time in times if time is not None), None)
     seeds: dict[int, float] = {}
     final: float | None = None
+    metric = Classification.metrics[0]
     for entry in read_events(path, "SeedResult", "Evidence"):
         if entry["event"] == "Evidence":
-            final = _accuracy(entry, "test_accuracy", "mean")
-        else:
-            accuracy = _accuracy(entry, "scores", "network", "accuracy")
-            if accuracy is not None and isinstance(entry.get("seed"), int):
-                seeds[entry["seed"]] = accuracy
+            final = _score(metric, entry, f"test_{metric.key}", "mean")
+            continue
+        with suppress(ValueError):  # a task that this version does not know
+            metric = kind_of(entry).metrics[0]
+            score = _score(metric, entry, "scores", "network", metric.key)
+            if score is not None and isinstance(entry.get("seed"), int):
+                seeds[entry["seed"]] = score
     mean = sum(seeds.values()) / len(seeds) if seeds else None
-    return MetricsSummary(started, mean if final is None else final, len(seeds), final is not None)
+    return MetricsSummary(started, mean if final is None else final, metric, len(seeds), final is not None)
 
 
 def read_events(metrics: Path, *kinds: str) -> Iterator[dict[str, Any]]:
@@ -212,11 +221,14 @@ def _entry(line: bytes) -> dict[str, Any]:
         return {}
 
 
-def _accuracy(entry: Any, *path: str) -> float | None:
+def _score(metric: Metric, entry: Any, *path: str) -> float | None:
+    """A score at a place of an entry; ``None`` for what is none, such as an accuracy above 1."""
     for name in path:
         entry = entry.get(name) if isinstance(entry, Mapping) else None
     number = _number(entry)
-    return number if number is not None and 0 <= number <= 1 else None
+    if number is None or (metric.most is not None and not 0 <= metric.scale * number <= metric.most):
+        return None
+    return number
 
 
 def _number(value: Any) -> float | None:

@@ -12,9 +12,11 @@ from hwloop.journal.frame import ROWS
 from hwloop.runs.files import MetricsSummary, UnreadableError, summarise_metrics
 from hwloop.runs.index_check import index_summary
 from hwloop.runs.layout import METRICS, RUNS, STATE, is_run, journal_folders, read_state
+from hwloop.runs.notes import notes_of
 from hwloop.runs.recorded_rows import require_chunks
 
 BROKEN = "broken"
+ACCURACY = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,11 @@ class RunSummary:
     rows
         Rows measured, over all seeds and devices.
     test_accuracy
-        Mean over the ``seeds_finished``, in [0, 1]; ``None`` before the first.
+        Mean over the ``seeds_finished``, in [0, 1]; ``None`` before the first, and where classes are not the task.
+    test_score, score_name, score_text
+        The same for every task, in its own unit; the name of its score; as a person reads it.
+    notes, tags
+        Of the beginning, and those that were added.
     detail
         Why it failed, or what is broken.
     """
@@ -44,6 +50,11 @@ class RunSummary:
     seeds_finished: int = 0
     is_final: bool = False
     detail: str = ""
+    test_score: float | None = None
+    score_name: str = ""
+    score_text: str = ""
+    notes: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -86,9 +97,10 @@ def summary_of(folder: Path) -> RunSummary:
         BROKEN,
         started_seconds=progress.started_seconds,
         rows=rows,
-        test_accuracy=progress.test_accuracy,
         seeds_finished=progress.seeds_finished,
         is_final=progress.is_final,
+        **_scored(progress),
+        **_noted(folder),
     )
     try:
         now = read_state(folder)
@@ -119,6 +131,20 @@ def rows_recorded(journal: Path) -> int:
                 if isinstance(found, Located) and found.header["kind"] == ROWS:
                     rows += found.header["rows"]
     return rows
+
+
+def _scored(progress: MetricsSummary) -> dict[str, Any]:
+    score, metric = progress.test_score, progress.metric
+    if score is None:
+        return {}
+    named = "" if metric.key == ACCURACY else f"{metric.title} "
+    found = {"test_score": score, "score_name": metric.key, "score_text": f"{named}{metric.shown(score)}"}
+    return found | ({"test_accuracy": score} if metric.key == ACCURACY else {})
+
+
+def _noted(folder: Path) -> dict[str, Any]:
+    notes, tags = notes_of(folder)
+    return {"notes": tuple(notes), "tags": tuple(tags)}
 
 
 def _progress(folder: Path) -> MetricsSummary:

@@ -102,6 +102,8 @@ def test_json_is_the_last_line_and_alone_on_standard_output(folder):
             "duty_cycle",
             "wall_seconds",
             "run_dir",
+            "task",
+            "test_score",
             "description",
             "derived_from",
             "verdict",

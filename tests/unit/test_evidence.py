@@ -27,6 +27,8 @@ KEYS = [
         "wall_seconds",
         "run_dir",
     ),
+    "task",
+    "test_score",
     "description",
     "derived_from",
     "verdict",

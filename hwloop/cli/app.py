@@ -11,6 +11,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from hwloop.cli.command import BROKEN_PIPE, Debug
+from hwloop.cli.stop_signals import end_process_with_command
 
 # Every command, in the order of the help, and the module of its function.
 COMMANDS = {
@@ -73,6 +74,7 @@ def main() -> None:
     # The matrices of every command are small: a second thread gains little, and on busy cores it made training six
     # times slower by waiting for the first. Read when numpy and torch are first imported; a user's value wins.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    end_process_with_command()
     try:
         app()
     except SystemExit as ended:  # help is printed by typer itself, which ends with 1 where nobody reads it

@@ -144,8 +144,10 @@ def _errors_reported(kept: ProgressKept, debug: bool) -> Iterator[None]:
         _fail("interrupted", kept, INTERRUPTED, debug)
     except DeviceDrifted as error:
         _fail(f"paused: {error}", kept, DEVICE_DRIFTED, debug)
-    except (DeviceError, JournalError) as error:
+    except DeviceError as error:
         _fail(f"device error: {error}", kept, DEVICE_ERROR, debug)
+    except JournalError as error:
+        _fail(f"journal error: {error}", kept, DEVICE_ERROR, debug)
     except HwloopError as error:
         _fail(f"error: {error}", kept, USER_ERROR, debug)
     except BrokenPipeError:

@@ -29,6 +29,19 @@ EXIT_SECONDS = 0.8  # for everything, after the second signal
 ONE_HANGUP_SECONDS = 1.0
 
 
+_process_ends_with_command = False
+
+
+def end_process_with_command() -> None:
+    """Ignore these signals from the end of the command on: its last line and its exit code are final.
+
+    The interpreter takes a moment to end, and a signal then would end it in its own way. For the process of the
+    command alone: whoever calls commands from a program gets the signals back.
+    """
+    global _process_ends_with_command
+    _process_ends_with_command = True
+
+
 class StopSignals:
     """While it is entered, the first signal raises ``KeyboardInterrupt`` and the second ends the process.
 
@@ -71,7 +84,7 @@ class StopSignals:
         if self._aborting.is_set():
             self._watcher.join(EXIT_SECONDS)  # it ends the process as soon as the devices are safe
         for number, handler in self._installed.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if _process_ends_with_command else handler)
         signal.set_wakeup_fd(self._former_wakeup)
         self._asleep.close()  # the watcher reads the end, and is gone
         self._watcher.join(EXIT_SECONDS)

@@ -323,7 +323,8 @@ class Device(ABC):
                 except HwloopError:
                     raise
                 except Exception as error:
-                    raise _driver_error(name, error, len(stimuli[part])) from error
+                    is_open = hold.process is not None
+                    raise _driver_error(name, error, len(stimuli[part]), is_open) from error
                 copy_readings(reply, responses[part], spec, name)
                 self._rows_answered += len(responses[part])
             if doubtful and hold.identity is not None:
@@ -374,7 +375,7 @@ def is_simulated(device: Device) -> bool:
     return device.simulated or (bool(inside) and all(map(is_simulated, inside)))
 
 
-def _driver_error(name: str, error: Exception, rows: int) -> DeviceError:
+def _driver_error(name: str, error: Exception, rows: int, is_open: bool) -> DeviceError:
     """What becomes of an error that a driver's library raises."""
     kind: type[DeviceError] = DeviceError
     if isinstance(error, TimeoutError):
@@ -382,6 +383,11 @@ def _driver_error(name: str, error: Exception, rows: int) -> DeviceError:
     elif isinstance(error, ConnectionError | EOFError):
         kind = DeviceDisconnected
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if not is_open:
+        return kind(
+            f"{name} is not open, and failed while measuring {rows} rows ({what}); open it first: "
+            "'with device:', or device.open() and in the end device.close()"
+        )
     return kind(
         f"{name} failed while measuring {rows} rows ({what}); check the device and its connection, then run again"
     )

@@ -322,3 +322,23 @@ def test_a_driver_without_settings_refuses_them_by_name(given, named):
         Bare(**given)
     with pytest.raises(TypeError, match="Bare has no settings, so 3 can"):
         Bare(3)
+
+
+class Plugged(Device):
+    """A driver that has its connection from open() on."""
+
+    spec = DeviceSpec(1, 1)
+
+    def open(self):
+        self.link = [0.0]
+
+    def _measure(self, inputs):
+        return inputs + self.link[0]
+
+
+def test_a_driver_that_was_not_opened_says_so_in_the_first_place():
+    device = Plugged()
+    with pytest.raises(DeviceError, match=r"Plugged is not open, .*AttributeError.*; open it first: 'with dev"):
+        device.measure([[0.0]])
+    with device:
+        assert device.measure([[0.5]]).tolist() == [[0.5]]

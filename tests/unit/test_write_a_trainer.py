@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pydoc
 import re
 import subprocess
 import sys
@@ -58,6 +59,7 @@ def test_one_file_is_a_trainer(folder):
     assert "margin heads" in TRAINERS.describe()["margin"].lower()
     assert hwloop.trainer(f"{NAME}:margin").cost(60, 3, 2) == 120
     assert "By how much the true class's log-odds" in inspect.getdoc(TRAINERS.load("margin"))
+    assert "margin = " in pydoc.render_doc(hwloop.trainer("margin")), "help() shows the options of what was made"
     for options, said in (
         ({"margin": -1.0}, "margin must be positive"),
         ({"margins": 1.0}, "did you mean 'margin'"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwloop.calibration.figure_table import described
+from hwloop.calibration.figure_table import described, figure_lines
 from hwloop.calibration.main_part import Analysis
 from hwloop.calibration.memory import Pilot, measure_pilot
 from hwloop.calibration.mixing import analyse_mixing, measure_mixing
@@ -19,6 +19,7 @@ from hwloop.calibration.recommendation import Recommendation, recommend
 from hwloop.calibration.settling_sweep import SettlingSweep
 from hwloop.deadline import MONOTONIC, Clock
 from hwloop.device import Device, DeviceSpec
+from hwloop.html_report.summary import summary
 from hwloop.probing.statistics import CONFIDENCE, Estimate
 from hwloop.probing.timing import BatchTimes, TimedSession, batch_times, timing_figures
 from hwloop.session import Forecast, Session
@@ -65,6 +66,19 @@ class Calibration:
     analysis: Analysis
     sweep: SettlingSweep | None = None
     interrupted_at: int = 0
+
+    def _repr_html_(self) -> str:
+        lines = [
+            (each.group, each.title, each.value, each.unit, each.meaning) for each in figure_lines(self.figures)
+        ]
+        facts = {name: value for name, value, _ in self.recommended.rows("the device's own")}
+        return summary(
+            f"Calibration of {self.identity}",
+            {"rows measured": f"{self.rows:,}"} | {f"recommended {name}": value for name, value in facts.items()},
+            ("", "figure", "value", "unit", "meaning"),
+            lines,
+            "; ".join(self.warnings),
+        )
 
     @cached_property
     def recommended(self) -> Recommendation:

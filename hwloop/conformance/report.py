@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hwloop.html_report.summary import summary
 from hwloop.probing.statistics import holm
 
 FAMILY_ALPHA = 1e-4  # chance that any of the randomised tests of one report calls a sound device broken
@@ -137,6 +138,15 @@ class Report:
     def broken(self) -> list[str]:
         """Names of the broken promises."""
         return [result.promise for result in self.results if result.finding.status is Status.FAIL]
+
+    def _repr_html_(self) -> str:
+        verdict = "keeps its promises" if self.passed else f"breaks {', '.join(self.broken)}"
+        lines = [
+            (result.promise, result.finding.status.value, result.finding.summary, result.finding.next_step)
+            for result in self.results
+        ]
+        facts = {"rows measured": f"{self.rows:,}", "time": f"{self.seconds:.1f} s", "seed": self.seed}
+        return summary(f"{self.identity} {verdict}", facts, ("promise", "", "finding", "what to do"), lines)
 
     def __getitem__(self, promise: str) -> Finding:
         return next(result.finding for result in self.results if result.promise == promise)

@@ -332,6 +332,17 @@ class Device(ABC):
             hold.doubtful = False
         return responses
 
+    def __repr__(self) -> str:
+        """What it is, without asking the hardware."""
+        from hwloop.device.shown import device_line  # only where somebody looks
+
+        return device_line(self)
+
+    def _repr_html_(self) -> str:
+        from hwloop.device.shown import device_html
+
+        return device_html(self)
+
     def __copy__(self) -> Device:
         return _copied(self, lambda state: state, {})
 

@@ -13,6 +13,7 @@ from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.floors import FLOORS
 from hwloop.experiment.results import SeedResult
 from hwloop.experiment.verdict import comparisons
+from hwloop.html_report.summary import summary
 from hwloop.session.account import RUN_PURPOSES
 from hwloop.tasks import LearningTask, Metric
 
@@ -140,6 +141,13 @@ class Evidence:
     def details(self) -> dict[str, Any]:
         """What the task keeps of the test rows of all seeds, such as the confusion matrix."""
         return dict(self.kind.pooled([seed.details for seed in self.seeds]))
+
+    def _repr_html_(self) -> str:
+        columns = self.columns
+        headings = ["method", "regime", *(column.title.replace("\n", " ") for column in columns)]
+        lines = [[line.method, line.regime, *map(line.shown, columns)] for line in self.lines()]
+        facts = {"seeds": len(self.seeds), "run": self.run_dir}
+        return summary(self.config.name, facts, headings, lines)
 
     def lines(self) -> list[EvidenceLine]:
         """The evidence table: the network, its floors, its ceiling."""

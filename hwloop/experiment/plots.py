@@ -16,6 +16,7 @@ from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.floors import FLOORS
 from hwloop.experiment.results import DeviceResponse, Sweep, effective_rank
 from hwloop.html_report import ACCENT, GRID, INK, QUIET, SECOND, STYLE, THIRD, save_png
+from hwloop.html_report.figures import loss_figure
 from hwloop.tasks import LearningTask, Metric
 
 MAX_NAMED_CLASSES = 30
@@ -99,23 +100,12 @@ def _training(evidence: Evidence) -> Figure | None:
     stages = [(number, list(curves)) for number, curves in every if any(curves)]
     if not stages:
         return None
-    figure = Figure(figsize=(7.2, 2.6), layout="constrained")
-    panels = figure.subplots(1, len(stages), sharey=True, squeeze=False)[0]
-    for axes, (number, curves) in zip(panels, stages, strict=True):
-        for curve in curves:
-            axes.plot(range(1, len(curve) + 1), curve, color=ACCENT, linewidth=0.8, alpha=0.35)
-        length = min(len(curve) for curve in curves)
-        mean = np.mean([curve[:length] for curve in curves], axis=0)
-        axes.plot(range(1, length + 1), mean, color=ACCENT, linewidth=1.8)
+    named = []
+    for number, curves in stages:
         known = [score for seed in evidence.seeds if (score := seed.validation_scores[number]) is not None]
-        title = f"stage {number + 1}"
-        axes.set_title(
-            f"{title}; validation {evidence.metric.shown(float(np.mean(known)))} after it" if known else title
-        )
-        axes.set_xlabel("epoch")
-        axes.grid(color=GRID)
-    panels[0].set_ylabel("training loss")
-    return figure
+        after = f"; validation {evidence.metric.shown(float(np.mean(known)))} after it" if known else ""
+        named.append((f"stage {number + 1}{after}", curves))
+    return loss_figure(named)
 
 
 def _confusion(counts: Any, task: LearningTask) -> Figure:

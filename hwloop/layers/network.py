@@ -334,6 +334,32 @@ class PhysicalNetwork(nn.Module):
         task, answers = self._answers(as_rows(inputs))
         return task.predictions(answers)
 
+    def _repr_html_(self) -> str:
+        from hwloop.html_report.summary import summary  # only where somebody looks
+
+        built = self.n_features > 0
+        facts = {
+            "features": self.n_columns or "",
+            "task": "" if self.task is None else self.task.kind,
+            "classes": ", ".join(self.class_names),
+            "readout": "none yet: not trained" if self.readout is None else type(self.readout).__name__,
+            "digital multiply-adds a prediction": f"{self.multiply_adds:,}" if built else "",
+            "rows measured": f"{sum(session.ledger.total for session in self.distinct_sessions):,}",
+        }
+        headings = ("stage", "device", "inputs", "outputs", "width", "activation")
+        lines = [
+            (
+                number + 1,
+                type(session.device).__name__,
+                session.device.spec.n_inputs,
+                session.device.spec.n_outputs,
+                stage.width,
+                stage.activation,
+            )
+            for number, stage, session in self
+        ]
+        return summary(type(self).__name__, facts, headings, lines)
+
     @property
     def multiply_adds(self) -> int:
         """Digital multiply-adds of one prediction, over all stages, the readout and its passes."""

@@ -501,6 +501,27 @@ class Session:
             self._measurer.phase = None
             self.ledger.count_phase(phase.busy_seconds, phase.wall_seconds)
 
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{name}: {value}" for name, value in self._shown().items() if value)
+        return f"<Session on {self.device!r}; {rows}>"
+
+    def _repr_html_(self) -> str:
+        from hwloop.html_report.summary import summary  # only where somebody looks
+
+        facts = {"on": repr(self.device), "who answers": self.identity, **self._shown()}
+        return summary("Session", facts)
+
+    def _shown(self) -> dict[str, str]:
+        """What a person wants to know of it, without asking the device."""
+        counts = ", ".join(f"{rows:,} {purpose}" for purpose, rows in self.ledger.rows.items() if rows)
+        recalled = sum(self.ledger.recalled.values()) + sum(self.ledger.reused.values())
+        return {
+            "rows measured": f"{self.ledger.total:,}" + (f" ({counts})" if counts else ""),
+            "rows recalled": f"{recalled:,}" if recalled else "",
+            "budget": "" if self.budget is None else f"{self.budget:,} rows, {self.rows_left:,} left",
+            "device": "open" if self._owner is not None else "closed",
+        }
+
     def __getstate__(self) -> dict[str, Any]:
         """A session is copied closed: lock and thread stay behind."""
         left_behind = ("_opening", "_process", "_owner", "_user", "_left_open", "_users", "_kept_open")

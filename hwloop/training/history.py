@@ -8,13 +8,16 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from hwloop.errors import HwloopWarning, TrainingDiverged
+from hwloop.errors import ConfigError, HwloopWarning, TrainingDiverged
 from hwloop.layers import Encoder, Stage
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NEAR_ZERO = 0.1  # of a row's root mean square
 
@@ -108,6 +111,28 @@ class History:
     def notes(self) -> list[str]:
         """Notes on all stages, one after the other."""
         return [note for stage in self.stages for note in stage.notes]
+
+    def plot(self) -> Figure:
+        """Mean loss of each epoch, a panel a stage that has one, as a figure of matplotlib.
+
+        A notebook shows it where it is a cell's value; elsewhere ``history.plot().savefig("losses.png")``.
+
+        Raises
+        ------
+        ConfigError
+            No stage was trained by epochs, as with a readout in closed form.
+        """
+        from hwloop.html_report.figures import loss_figure
+
+        trained = [(self._title(stage), [stage.losses]) for stage in self.stages if stage.losses]
+        if not trained:
+            raise ConfigError("no stage was trained by epochs, so there are no losses to plot")
+        return loss_figure(trained)
+
+    @staticmethod
+    def _title(stage: StageHistory) -> str:
+        score = stage.validation_accuracy
+        return f"stage {stage.stage + 1}" + ("" if score is None else f"; validation {score:.3f} after it")
 
 
 logger = logging.getLogger(__name__)

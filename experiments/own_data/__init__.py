@@ -6,7 +6,7 @@ this one importing them. pandas reads tables (docs/decisions/0063); it is import
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,14 @@ import numpy as np
 
 from hwloop.errors import DatasetError
 from hwloop.experiments.dataset import Dataset
-from hwloop.experiments.own_data.columns import features_of
+from hwloop.experiments.own_data.columns import features_of, series_of
 from hwloop.experiments.own_data.objects import raw_of_object
 from hwloop.experiments.own_data.raw import RawTable, listed
 from hwloop.experiments.own_data.readers import content_digest, read_raw
 from hwloop.experiments.own_data.targets import target_of
+from hwloop.experiments.time_series import series_dataset
+from hwloop.registry import check_settings
+from hwloop.tasks import SequenceOfValues
 
 
 def from_file(
@@ -32,6 +35,7 @@ def from_file(
     test_file: str | None = None,
     sha256: str | None = None,
     test_sha256: str | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """A table, arrays or a folder of images of your own, see docs/your-data.md.
 
@@ -51,12 +55,16 @@ def from_file(
         A file of the same columns: its rows, and no others, are the test rows.
     sha256, test_sha256
         Of the files as they were when the run was begun.
+    settings
+        Of a series in time (task ``sequence``), see :func:`hwloop.experiments.time_series.series_dataset`.
 
     Raises
     ------
     DatasetError
         A file cannot be read, has changed, or holds what cannot be learned from.
     """
+    if task == SequenceOfValues.kind:
+        return _series(Path(file), target, drop, sha256, {"group": group, "test_file": test_file}, settings or {})
     digest = _require_unchanged(Path(file), sha256)
     raw, source = read_raw(Path(file)), {"sha256": digest}
     if test_file is not None:
@@ -103,6 +111,30 @@ def _require_unchanged(path: Path, sha256: str | None) -> str:
             "Put the old file back, or start a new run with the new one (--data, or a run.toml without sha256)"
         )
     return found
+
+
+def _series(
+    path: Path,
+    target: str | list[str] | None,
+    drop: Sequence[str],
+    sha256: str | None,
+    unfit: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> Dataset:
+    """The rows of a table as one series in time."""
+    for key, value in unfit.items():
+        if value is not None:
+            raise DatasetError(f"{path}: a series in time is split into stretches, and takes no {key}")
+    check_settings(series_dataset, settings, "a series")
+    digest, raw = _require_unchanged(path, sha256), read_raw(path)
+    raw.require(drop, "to drop")
+    targets, chosen = _targets(raw, target, set(drop))
+    names = [str(column) for column in raw.frame.columns if column not in drop]
+    table = series_of(raw, names)
+    found = series_dataset(path.stem, table, names, targets, **settings)
+    notes = (f"{raw.where}: {found.description}", *raw.notes, f"target: {listed(targets)}{chosen}")
+    source = {"target": targets if len(targets) > 1 else targets[0], "task": found.task.kind, "sha256": digest}
+    return replace(found, notes=notes, source=source)
 
 
 def dataset_of(

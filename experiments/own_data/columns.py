@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +55,30 @@ def features_of(raw: RawTable, names: Sequence[str]) -> Features:
     )
 
 
+def series_of(raw: RawTable, names: Sequence[str]) -> Float64Array:
+    """The columns of a series in time, (times, columns), all of numbers and without gaps.
+
+    Raises
+    ------
+    DatasetError
+        A column is none of numbers, or a value is missing.
+    """
+    columns = []
+    for name in names:
+        numbers = as_numbers(raw.frame[name])
+        if numbers is None:
+            raise _unusable(raw, name, "holds no numbers; give a series of numbers")
+        gone = np.flatnonzero(np.isnan(numbers))
+        if len(gone):
+            raise DatasetError(
+                f"{raw.where}, {raw.row(int(gone[0]))}: the series {name!r} has a gap; fill it in, or leave it out"
+            )
+        columns.append(numbers)
+    values = np.stack(columns, axis=1)
+    _require_finite(raw, names, values)
+    return values
+
+
 def as_texts(series: pd.Series[Any]) -> list[str | None]:
     """The values of a column as texts without spaces around them; ``None`` where one is missing."""
     return [None if gone else str(value).strip() for value, gone in zip(series, series.isna(), strict=True)]
@@ -70,7 +95,7 @@ def as_numbers(series: pd.Series[Any]) -> Float64Array | None:
     if not types.is_object_dtype(series.dtype):
         return None
     known = series[series.notna()]
-    if len(known) == 0 or all(isinstance(value, bool | np.bool_) for value in known):
+    if all(isinstance(value, bool | int | float | np.bool_ | np.number | Decimal) for value in known):
         return np.array([np.nan if gone else float(v) for v, gone in zip(series, series.isna(), strict=True)])
     return None
 
@@ -90,6 +115,12 @@ def _text_column(raw: RawTable, name: str, series: pd.Series[Any]) -> tuple[Colu
     is_text = types.is_string_dtype(series.dtype) or types.is_object_dtype(series.dtype)
     if not is_text and not hasattr(series.dtype, "categories"):
         raise _unusable(raw, name, f"is of type {series.dtype}, neither numbers nor text")
+    other = next((value for value in series[series.notna()] if not isinstance(value, str)), None)
+    if other is not None and types.is_object_dtype(series.dtype):
+        if hasattr(other, "isoformat"):
+            raise _unusable(raw, name, f"holds dates, such as {str(other)!r}; give numbers that follow from them")
+        if not isinstance(other, bool | int | float):
+            raise _unusable(raw, name, f"holds a {type(other).__name__}, neither numbers nor text")
     texts = as_texts(series)
     known = [text for text in texts if text is not None]
     categories = sorted(set(known))

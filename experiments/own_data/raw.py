@@ -34,7 +34,7 @@ class RawTable:
     alike
         Whether all columns but the target are one quantity, such as the pixels of an image.
     lines
-        The line of each row in its file, for messages; ``None`` where there are none.
+        The line of each row in its file, or its own file, for messages; ``None`` where there are none.
     notes
         What the reader chose, in words.
     test
@@ -46,13 +46,16 @@ class RawTable:
     named: bool = True
     targets: tuple[str, ...] = ()
     alike: bool = False
-    lines: Sequence[int] | None = None
+    lines: Sequence[int] | Sequence[str] | None = None
     notes: tuple[str, ...] = ()
     test: RawTable | None = field(default=None, repr=False)
 
     def row(self, number: int) -> str:
         """A row in words."""
-        return f"row {number + 1}" if self.lines is None else f"line {self.lines[number]}"
+        if self.lines is None:
+            return f"row {number + 1}"
+        place = self.lines[number]
+        return place if isinstance(place, str) else f"line {place}"
 
     def require(self, names: Iterable[str], what: str) -> None:
         """Refuse names that are no columns.

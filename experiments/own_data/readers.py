@@ -7,32 +7,51 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hwloop.errors import DatasetError
+from hwloop.experiments.own_data.array_files import partner_of, read_npy, read_npz
 from hwloop.experiments.own_data.delimited import read_delimited
+from hwloop.experiments.own_data.images import image_files, read_images
 from hwloop.experiments.own_data.raw import MOST_BYTES, RawTable
+from hwloop.experiments.own_data.table_files import read_arff, read_parquet
 
 READERS: dict[str, Callable[[Path], RawTable]] = {
     ".csv": read_delimited,
     ".tsv": read_delimited,
     ".txt": read_delimited,
     ".data": read_delimited,
+    ".parquet": read_parquet,
+    ".arff": read_arff,
+    ".npz": read_npz,
+    ".npy": read_npy,
 }
 
 
 def read_raw(path: Path) -> RawTable:
-    """The table in a file.
+    """The table in a file, or in a folder of images.
 
     Raises
     ------
     DatasetError
         There is no such file, nothing reads it, it is too large, or it is damaged.
     """
+    if path.is_dir():
+        return read_images(path)
     require_file(path)
+    return reader_of(path)(path)
+
+
+def reader_of(path: Path) -> Callable[[Path], RawTable]:
+    """What reads files of this name.
+
+    Raises
+    ------
+    DatasetError
+        Nothing does.
+    """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise DatasetError(
-            f"{path}: no reader for {path.suffix or 'a name without ending'!r}; known: {', '.join(READERS)}"
-        )
-    return reader(path)
+        known = ", ".join(READERS)
+        raise DatasetError(f"{path}: nothing reads {path.suffix or 'names without an ending'}; known: {known}")
+    return reader
 
 
 def require_file(path: Path) -> None:
@@ -52,7 +71,25 @@ def require_file(path: Path) -> None:
 
 
 def content_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal; raises as :func:`read_raw` does."""
+    """SHA-256 of a file, in hexadecimal; of several, such as the images of a folder, that of their names and sums.
+
+    Raises
+    ------
+    DatasetError
+        It cannot be read.
+    """
+    if path.is_dir():
+        return _digest_of_all(path, image_files(path))
+    partner = partner_of(path) if path.suffix.lower() == ".npy" else None
+    return _digest(path) if partner is None else _digest_of_all(path.parent, [path, partner])
+
+
+def _digest_of_all(folder: Path, files: list[Path]) -> str:
+    lines = [f"{_digest(file)}  {file.relative_to(folder)}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _digest(path: Path) -> str:
     require_file(path)
     try:
         with path.open("rb") as stream:

@@ -39,6 +39,7 @@ from hwloop.registry import (
 )
 from hwloop.runs.layout import CONFIG, METRICS
 from hwloop.runs.notes import check_note, check_tag
+from hwloop.tasks import SequenceOfValues
 from hwloop.toml_text import parse_setting, with_overrides
 
 MAX_SEEDS = 1_000
@@ -67,6 +68,9 @@ class Part(Table):
         return {"name": given} if isinstance(given, str) else given
 
 
+SERIES = (SequenceOfValues.kind,)  # tasks that a file's rows in time are cut for
+
+
 class DatasetPart(Table):
     """What is learned from: a dataset's name with the settings that it takes, or a file; a bare name will do.
 
@@ -74,8 +78,9 @@ class DatasetPart(Table):
     test rows. ``target`` names the column that is learned, or several; by default it is the last. ``task`` is
     ``classification`` or ``regression``; by default what the target looks like. ``drop`` are columns to leave out;
     rows of one value in the column ``group`` stay on one side of the split. ``name = "module:function"`` takes
-    these four too, where the function returns a table. A run fills in what was left open, and writes checksums of
-    the files beside them: they are refused if they were edited since.
+    these four too, where the function returns a table. With the task ``sequence`` the rows are one series in
+    time, and ``settings`` are ``horizon``, ``steps`` and ``washout``. A run fills in what was left open, and
+    writes checksums of the files beside them: they are refused if they were edited since.
     """
 
     name: Annotated[str, Field(min_length=1)] | None = None
@@ -104,8 +109,8 @@ class DatasetPart(Table):
             raise ValueError("give a dataset a name (see hwloop list) or a file, one of them")
         if self.file is None and (self.test_file is not None or self.sha256 is not None):
             raise ValueError("test_file and sha256 belong to a dataset with a file")
-        if self.file is not None and self.settings is not None:
-            raise ValueError("a file takes no settings; see docs/your-data.md")
+        if self.file is not None and self.settings and self.task not in SERIES:
+            raise ValueError(f"a file takes settings where the task is {SERIES[0]} alone; see docs/your-data.md")
         if self.name is not None and ":" not in self.name and self._said():
             raise ValueError(
                 f"the dataset {self.name!r} has a target of its own; {', '.join(self._said())} belong to "

@@ -231,7 +231,7 @@ def test_a_file_that_is_absent_too_large_or_of_no_known_kind(tmp_path, monkeypat
     with pytest.raises(DatasetError, match="cannot be read"):
         from_file(str(tmp_path / "none.csv"))
     (tmp_path / "table.docx").write_text("a,b\n1,2\n")
-    with pytest.raises(DatasetError, match=r"no reader for '\.docx'; known: \.csv"):
+    with pytest.raises(DatasetError, match=r"nothing reads \.docx; known: \.csv"):
         from_file(str(tmp_path / "table.docx"))
     path = written(tmp_path, table())
     monkeypatch.setattr("hwloop.experiments.own_data.readers.MOST_BYTES", 10)
@@ -253,7 +253,7 @@ EXPERIMENT = 'name = "t"\ndevice = "optical-fibre"\ntrainer = "local"\n[dataset]
         ('target = "a"', "give a dataset a name"),
         ('name = "digits"\ntarget = "a"', "the dataset 'digits' has a target of its own"),
         ('name = "digits"\ntest_file = "a"', "test_file and sha256 belong to a dataset with a file"),
-        ('file = "a.csv"\nsettings = {x = 1}', "a file takes no settings"),
+        ('file = "a.csv"\nsettings = {x = 1}', "a file takes settings where the task is sequence alone"),
         ('file = "a.csv"\ntargt = "a"', "unknown key 'dataset.targt': did you mean 'target'"),
         ('file = ""', "dataset.file"),
     ],

@@ -344,7 +344,7 @@ def _require_sizes_of(tensors: Mapping[str, Tensor], described: Mapping[str, Any
     largest = max(size for tensor in tensors.values() for size in tensor.shape)
     for found in (described.get("task"), readout if "task" in readout else None):
         if found is not None:
-            n_outputs = kind_of(found).of_sizes(found).n_outputs
+            n_outputs = kind_of(found).of_sizes(found).read_at_once
             sizes.append((n_outputs, min(n_outputs, largest)))
     if "n_classes" in readout:
         sizes.append((readout["n_classes"], min(readout["n_classes"], largest)))

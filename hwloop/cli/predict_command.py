@@ -193,4 +193,5 @@ def _show(result: dict[str, Any], task: LearningTask) -> None:
     """A line a row: its number, then its class and every class's probability, or its values to the last digit."""
     print("\t".join(["row", *map(plain, task.headings)]))
     for each in result["predictions"]:
-        print("\t".join([str(each["row"]), *map(plain, task.listed(each))]))
+        for fields in task.lines(each):
+            print("\t".join([str(each["row"]), *map(plain, fields)]))

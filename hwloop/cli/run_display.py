@@ -175,6 +175,8 @@ def show_evidence(evidence: Evidence, console: Console) -> None:
         say(f"the trainer uses a model: {evidence.seeds[0].uses_model}")
     for comparison in comparisons(evidence).values():
         say(comparison.words)
+    for remark in evidence.kind.remarks(evidence.details):
+        say(remark)
     if evidence.physics_adds is not None:
         say(f"physics adds {words.difference(evidence.metric, evidence.physics_adds)}")
     if reused := _counts(evidence.reused):

@@ -15,6 +15,7 @@ from hwloop.experiment import results
 from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.floors import FLOORS
 from hwloop.experiment.results import DeviceResponse, Sweep, effective_rank
+from hwloop.experiment.series_plot import series_window, symbol_window
 from hwloop.html_report import ACCENT, GRID, INK, QUIET, SECOND, STYLE, THIRD, save_png
 from hwloop.html_report.figures import loss_figure
 from hwloop.tasks import LearningTask, Metric
@@ -132,7 +133,12 @@ def _confusion(counts: Any, task: LearningTask) -> Figure:
     return figure
 
 
-COUNT_PLOTS: dict[str, Callable[[Any, LearningTask], Figure]] = {"confusion": _confusion}
+# By the name of what a task keeps of its test rows.
+COUNT_PLOTS: dict[str, Callable[[Any, LearningTask], Figure]] = {
+    "confusion": _confusion,
+    "series": series_window,
+    "symbols": symbol_window,
+}
 
 
 def _drift(evidence: Evidence, device: int) -> Figure:

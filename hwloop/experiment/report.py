@@ -75,6 +75,7 @@ def _render(
         doubts=doubts,
         drift=_drift(evidence),
         notes=_notes(evidence),
+        remarks=evidence.kind.remarks(evidence.details),
         sparsity=_sparsity(evidence),
         configuration=toml_text(evidence.config.as_table()),
     )

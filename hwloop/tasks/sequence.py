@@ -156,6 +156,23 @@ class SequenceTask(LearningTask):
         count = (self.steps - self.washout) * self.values
         return error.square().sum(dim=1) / (2 * count), error / count
 
+    @property
+    def read_at_once(self) -> int:
+        return self.values
+
+    @abstractmethod
+    def in_words(self, answer: NDArray[Any]) -> list[dict[str, Any]]:
+        """What is predicted at every step of a row, from its answer (n_outputs,)."""
+
+    def described(self, answer: NDArray[Any]) -> dict[str, Any]:
+        """The steps after the washout, with their numbers from 1."""
+        steps = enumerate(self.in_words(answer), start=1)
+        return {"steps": [{"step": number, **said} for number, said in steps if number > self.washout]}
+
+    def lines(self, described: Mapping[str, Any]) -> list[list[str]]:
+        """A line a step after the washout."""
+        return [[str(value) for value in step.values()] for step in described["steps"]]
+
     def scores(self, outputs: Tensor) -> Tensor:
         return outputs
 
@@ -230,6 +247,18 @@ class SequenceOfValues(SequenceTask):
             return f"has the target {targets[row, number]} in row {row}, step {number // self.values}"
         still = np.ptp(self.after_washout(targets), axis=0) == 0
         return f"has targets {self.names[int(np.argmax(still))]} that never vary" if still.any() else ""
+
+    @property
+    def headings(self) -> list[str]:
+        return ["step", *self.names]
+
+    @property
+    def outputs_in_json(self) -> dict[str, list[str]]:
+        return {"targets": list(self.names)}
+
+    def in_words(self, answer: NDArray[Any]) -> list[dict[str, Any]]:
+        """Values with every digit, by their names."""
+        return [dict(zip(self.names, map(float, step), strict=True)) for step in answer.reshape(self.steps, -1)]
 
     def encode(self, targets: NDArray[Any]) -> NDArray[np.float64]:
         """The targets themselves."""
@@ -318,6 +347,18 @@ class SequenceOfSymbols(SequenceTask):
             return f"has targets that are not the numbers 0 to {len(self.names) - 1} of its symbols"
         return "" if len(np.unique(self.after_washout(targets))) > 1 else "has one symbol only after the washout"
 
+    @property
+    def headings(self) -> list[str]:
+        return ["step", "symbol"]
+
+    @property
+    def outputs_in_json(self) -> dict[str, list[str]]:
+        return {"symbols": list(self.names)}
+
+    def in_words(self, answer: NDArray[Any]) -> list[dict[str, Any]]:
+        """The symbol's name."""
+        return [{"symbol": self.names[number]} for number in self.predictions(answer[None])[0]]
+
     def encode(self, targets: NDArray[Any]) -> NDArray[np.float64]:
         """The code of every step's symbol."""
         return np.asarray(self.codebook[targets].reshape(len(targets), -1))
@@ -328,9 +369,9 @@ class SequenceOfSymbols(SequenceTask):
         return np.asarray(np.square(given - self.codebook).sum(axis=3).argmin(axis=2), dtype=np.int64)
 
     def details(self, targets: NDArray[Any], predicted: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Wrong symbols and all symbols that were scored, and a window of both for a picture."""
+        """Wrong symbols, all that were scored, in how many seeds; and a window of both for a picture."""
         true, found = self.scored(targets, predicted)
-        counts = np.array([np.count_nonzero(true != found), true.size], dtype=np.int64)
+        counts = np.array([np.count_nonzero(true != found), true.size, 1], dtype=np.int64)
         return {"symbol_errors": counts, "symbols": np.stack([_example(self, targets), _example(self, predicted)])}
 
     @classmethod
@@ -338,6 +379,16 @@ class SequenceOfSymbols(SequenceTask):
         """Counts of all seeds, the window of the first."""
         counts = np.sum([each["symbol_errors"] for each in details], axis=0)
         return {"symbol_errors": counts, "symbols": details[0]["symbols"]}
+
+    @classmethod
+    def remarks(cls, details: Mapping[str, NDArray[Any]]) -> list[str]:
+        """The network's binomial interval, for as many symbols as one seed has: others may be the same ones."""
+        errors, count, seeds = (int(number) for number in details["symbol_errors"])
+        low, high = binomial_interval(round(errors / seeds), count // seeds)
+        return [
+            f"{errors:,} of {count:,} test symbols are wrong; those of one seed alone leave a 95 % interval of "
+            f"{100 * low:.3g} to {100 * high:.3g} % (Wilson)"
+        ]
 
     @classmethod
     def from_details(cls, found: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

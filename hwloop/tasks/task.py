@@ -220,6 +220,15 @@ class LearningTask(ABC):
         """What :meth:`described` gave, as the fields of a line below :attr:`headings`; values with every digit."""
         return [repr(value) for value in described["values"].values()]
 
+    def lines(self, described: Mapping[str, Any]) -> list[list[str]]:
+        """The lines below :attr:`headings` that a row has; by default one."""
+        return [self.listed(described)]
+
+    @property
+    def read_at_once(self) -> int:
+        """Numbers that a readout gives at once: for a row, or for a step of one."""
+        return self.n_outputs
+
     @property
     def names_of_outputs(self) -> tuple[str, ...]:
         """A name each; where nobody has said so many, their numbers from 0."""
@@ -292,6 +301,11 @@ class LearningTask(ABC):
     def pooled(cls, details: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
         """The details of several seeds together; by default their sums."""
         return {name: np.sum([each[name] for each in details], axis=0) for name in details[0]}
+
+    @classmethod
+    def remarks(cls, details: Mapping[str, NDArray[Any]]) -> list[str]:
+        """What :meth:`pooled` details say beside the scores, in sentences; mostly nothing."""
+        return []
 
     @abstractmethod
     def linear_models(self) -> Sequence[Any]:

@@ -18,8 +18,20 @@ from hwloop.experiments import data_files
 from hwloop.experiments.dataset import Dataset, Split, split
 from hwloop.experiments.time_series import mackey_glass, narma10, nmse
 from hwloop.registry import nearest
+from hwloop.tasks import Regression
 
-__all__ = ["Dataset", "Split", "digits", "mackey_glass", "mnist1d", "narma10", "nmse", "split", "vowels"]
+__all__ = [
+    "Dataset",
+    "Split",
+    "diabetes",
+    "digits",
+    "mackey_glass",
+    "mnist1d",
+    "narma10",
+    "nmse",
+    "split",
+    "vowels",
+]
 
 
 def digits() -> Dataset:
@@ -59,6 +71,30 @@ def mnist1d() -> Dataset:
         class_names=tuple(str(digit) for digit in range(10)),
         description="4,000 + 1,000 one-dimensional digits of 40 points (mnist1d package, default seed)",
         test_rows=np.arange(len(stored["y"]), rows),
+    )
+
+
+def diabetes(error: str = "squared") -> Dataset:
+    """Diabetes: 442 patients, 10 columns, the progression of the disease a year later (scikit-learn, embedded).
+
+    Columns are age in years, sex (1, 2), body mass index in kg/m2, mean arterial pressure in mmHg and six values
+    of the blood serum, unscaled; the progression is a score from 25 to 346 (Efron et al., Ann. Statist. 32, 407,
+    2004).
+
+    Parameters
+    ----------
+    error
+        What heads minimise, as :class:`hwloop.tasks.Regression` says: ``"squared"`` or ``"huber"``.
+    """
+    from sklearn.datasets import load_diabetes
+
+    stored = load_diabetes(scaled=False)
+    return Dataset(
+        name="diabetes",
+        inputs=stored.data,
+        targets=stored.target,
+        task=Regression(("progression",), error),
+        description="442 patients, 10 columns; progression of diabetes a year later, 25 to 346 (scikit-learn)",
     )
 
 

@@ -79,16 +79,34 @@ class StageFinished(Event):
     n_stages: int
 
 
-@dataclass(frozen=True)
-class ValidationScored(Event):
-    """The main score on the validation rows of the readout up to a stage; after the last training row.
+class ScoreTold(Event):
+    """Base of events that tell a ``score`` of the metric whose key is ``metric``; ``shown`` is for people."""
 
-    It stands in ``accuracy``, whatever the task; ``shown`` is how a person reads it.
-    """
+    score: float
+    metric: str
+
+    @property
+    def accuracy(self) -> float:
+        """The score, by the name that it has in a classification.
+
+        Raises
+        ------
+        AttributeError
+            It is another one.
+        """
+        if self.metric != "accuracy":
+            raise AttributeError(f"the score is {self.metric}, not accuracy; read event.score")
+        return self.score
+
+
+@dataclass(frozen=True)
+class ValidationScored(ScoreTold):
+    """The main score on the validation rows of the readout up to a stage; after the last training row."""
 
     stage: int
-    accuracy: float
+    score: float
     shown: str = ""
+    metric: str = "accuracy"
 
 
 @dataclass(frozen=True)

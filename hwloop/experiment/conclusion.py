@@ -162,5 +162,5 @@ def finished_result(
     rows = sum(result.rows.values()) + result.floor_rows
     main = result.kind.metrics[0]
     score = result.scores[NETWORK][main.key]
-    emit(SeedTakenUp(result.seed, number + 1, n_seeds, rows, score, main.shown(score)))
+    emit(SeedTakenUp(result.seed, number + 1, n_seeds, rows, score, main.shown(score), main.key))
     return result

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwloop.errors import ConfigError
-from hwloop.events import DeviceFault, EpochFinished, Event, RowsMeasured, ValidationScored
+from hwloop.events import DeviceFault, EpochFinished, Event, RowsMeasured, ScoreTold, ValidationScored
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,16 @@ class SeedStarted(Event):
 
 
 @dataclass(frozen=True)
-class SeedTakenUp(Event):
-    """A seed was finished before the run was stopped: ``rows`` measured, the main test score in ``accuracy``.
-
-    ``shown`` is the score as a person reads it.
-    """
+class SeedTakenUp(ScoreTold):
+    """A seed was finished before the run was stopped: ``rows`` measured, and the network's main test score."""
 
     seed: int
     number: int
     n_seeds: int
     rows: int
-    accuracy: float
+    score: float
     shown: str = ""
+    metric: str = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -66,13 +64,14 @@ class CheckpointSetAside(Event):
 
 
 @dataclass(frozen=True)
-class MethodScored(Event):
-    """A method was tested on the test rows of a seed: its main score in ``accuracy``, and as a person reads it."""
+class MethodScored(ScoreTold):
+    """A method was tested on the test rows of a seed: its main score."""
 
     seed: int
     method: str
-    accuracy: float
+    score: float
     shown: str = ""
+    metric: str = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -116,9 +115,9 @@ def require_tensorboard() -> None:
 class TensorBoardLog:
     """A listener that writes ``tensorboard/`` in a run's folder; events may come from any thread.
 
-    Losses are drawn over epochs, accuracies over stages (from 1), the rest over the rows measured in this run:
-    rows themselves, rows a second, faults so far, and the drift of the reference stimuli. A run that goes on draws
-    on from where its curves ended.
+    Losses are drawn over epochs, validation scores over stages (from 1), the rest over the rows measured in this
+    run: rows themselves, rows a second, faults so far, and the drift of the reference stimuli. A run that goes on
+    draws on from where its curves ended.
 
     Parameters
     ----------
@@ -169,9 +168,9 @@ class TensorBoardLog:
             case EpochFinished():
                 self._draw(f"{self._stage(event.stage)}/loss", event.loss, event.epoch)
             case ValidationScored():
-                self._draw(f"seed-{self._seed}/validation_accuracy", event.accuracy, event.stage + 1)
+                self._draw(f"seed-{self._seed}/validation_{event.metric}", event.score, event.stage + 1)
             case MethodScored():
-                self._draw(f"test_accuracy/{event.method}", event.accuracy, event.seed)
+                self._draw(f"test_{event.metric}/{event.method}", event.score, event.seed)
             case DeviceFault():
                 self._faults += 1
                 self._draw("device/faults", self._faults, self._rows)

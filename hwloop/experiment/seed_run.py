@@ -143,7 +143,7 @@ class SeedRun:
             uses_model=history.uses_model,
             notes=[*self.data.notes, *self.notes, *history.notes],
             input_scaling=self.config.network.input_scaling,
-            validation_scores=[stage.validation_accuracy for stage in history.stages],
+            validation_scores=[stage.validation_score for stage in history.stages],
             digital_seconds=history.digital_seconds,
             wall_seconds=time.perf_counter() - begin,
             devices=self.identities(),
@@ -231,7 +231,7 @@ class SeedRun:
 
     def _announce(self, method: str, score: Score) -> None:
         main = self.data.task.main
-        self.emit(MethodScored(self.data.seed, method, score[main.key], main.shown(score[main.key])))
+        self.emit(MethodScored(self.data.seed, method, score[main.key], main.shown(score[main.key]), main.key))
 
 
 def _sparsity(stage: StageHistory) -> results.StageSparsity | None:

@@ -73,14 +73,6 @@ def entries_of(task: LearningTask | None) -> dict[str, Any]:
     return {"task": found} if "task" in found else {}
 
 
-def metric_named(key: str) -> Metric:
-    """A score by its key, as files name it; one that no task here has is shown as a plain number."""
-    every = (metric for task in TASKS.values() for metric in task.metrics)
-    return next(
-        (metric for metric in every if metric.key == key), Metric(key, key, lambda targets, predicted: 0.0)
-    )
-
-
 __all__ = [
     "TASKS",
     "UNSAID",
@@ -92,7 +84,6 @@ __all__ = [
     "SequenceOfValues",
     "entries_of",
     "kind_of",
-    "metric_named",
     "task_in",
     "task_of_dataset",
     "task_of_outputs",

@@ -19,6 +19,7 @@ from hwloop.layers import Encoder, Stage
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+EARLIER_NAME = "validation_accuracy"  # of a stage's validation score in earlier checkpoints
 NEAR_ZERO = 0.1  # of a row's root mean square
 
 
@@ -59,18 +60,23 @@ class StageHistory:
 
     Attributes
     ----------
-    validation_accuracy
-        In [0, 1], of the readout up to this stage. The last stage's is known wherever there were validation rows,
-        those before it where a readout up to them comes for nothing.
+    validation_score
+        The task's main score of the readout up to this stage. The last stage's is known wherever there were
+        validation rows, those before it where a readout up to them comes for nothing.
     notes
         What the user should know of it, in words: features and outputs that carry nothing, a loss that rose.
     """
 
     stage: int
     losses: list[float] = field(default_factory=list)
-    validation_accuracy: float | None = None
+    validation_score: float | None = None
     sparsity: Sparsity | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def validation_accuracy(self) -> float | None:
+        """The score by the name that it has in a classification."""
+        return self.validation_score
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -78,9 +84,11 @@ class StageHistory:
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> StageHistory:
-        """What :meth:`as_dict` gave."""
-        sparse = found["sparsity"]
-        return cls(**{**found, "sparsity": None if sparse is None else Sparsity(**sparse)})
+        """What :meth:`as_dict` gave, or that of a version that called the score an accuracy."""
+        known, sparse = dict(found), found["sparsity"]
+        score = known.pop(EARLIER_NAME, None)
+        known.setdefault("validation_score", score)
+        return cls(**{**known, "sparsity": None if sparse is None else Sparsity(**sparse)})
 
 
 @dataclass
@@ -131,7 +139,7 @@ class History:
 
     @staticmethod
     def _title(stage: StageHistory) -> str:
-        score = stage.validation_accuracy
+        score = stage.validation_score
         return f"stage {stage.stage + 1}" + ("" if score is None else f"; validation {score:.3f} after it")
 
 

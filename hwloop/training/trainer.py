@@ -301,7 +301,7 @@ def _as_validation(validation: Any, n_features: int, task: LearningTask) -> Vali
     try:
         inputs, labels = validation
     except (TypeError, ValueError) as error:
-        raise DatasetError("validation must be a pair of rows and labels") from error
+        raise DatasetError("validation must be a pair of rows and targets") from error
     rows = as_rows(inputs)
     if rows.shape[1] != n_features or len(rows) == 0:
         raise DatasetError(
@@ -322,8 +322,8 @@ def _score_validation(fit: Fit, validation: Validation) -> None:
             outputs = readout.log_probabilities(fit.network, rows)
         require_finite("what the readout says of the validation rows", [outputs])
         predicted = fit.task.predicted(outputs)
-        stage.validation_accuracy = fit.task.score(targets, predicted)
+        stage.validation_score = score = fit.task.score(targets, predicted)
         if readout is last and (doubt := fit.task.doubt(targets, predicted)):
             fit.notice(number, doubt)
-        shown = fit.task.main.shown(stage.validation_accuracy)
-        fit.emit(ValidationScored(number, stage.validation_accuracy, shown))
+        main = fit.task.main
+        fit.emit(ValidationScored(number, score, main.shown(score), main.key))

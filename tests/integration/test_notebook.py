@@ -18,8 +18,7 @@ CELLS = [
     "history = hwloop.trainer('local', epochs=2).fit(network, rng.normal(size=(30, 5)), np.arange(30) % 3)\n"
     "history.plot()",
     "check_device(lambda: hwloop.open_device('relu-layer', n_inputs=4, n_outputs=3), rows=200)",
-    "from hwloop.calibration import calibrate\n"
-    "calibrate(hwloop.open_device('linear-instrument'), 2000)",
+    "from hwloop.calibration import calibrate\ncalibrate(hwloop.open_device('linear-instrument'), 2000)",
 ]
 
 

@@ -17,6 +17,7 @@ from rich.text import Text
 
 FILE_COLUMNS = 140
 RECORDED_FILE_COLUMNS = 160
+BEFORE_WRAPPING = 100
 
 
 class PipedConsole(Console):
@@ -47,7 +48,8 @@ class Heading:
     title
         A line break where it may be broken.
     drop
-        Where the room is scarce, columns of the highest number go first; 0 stays. None is ever cut.
+        Where the room is scarce, columns of the highest number go first; 0 stays. None is ever cut. From
+        :data:`BEFORE_WRAPPING` up they go before a name is wrapped.
     wraps
         Whether a cell may take several lines; else a line of it stays whole.
     right
@@ -105,22 +107,23 @@ class FittedTable:
     def fitting(self, width: int) -> list[int]:
         """Which columns there is room for, by number; at least those that are never dropped."""
         kept = list(range(len(self.headings)))
-        while self._width(kept) > width:
-            droppable = [number for number in kept if self.headings[number].drop]
-            if not droppable:
-                break
-            kept.remove(max(droppable, key=lambda number: (self.headings[number].drop, number)))
+        for wrapping, least_drop in ((False, BEFORE_WRAPPING), (True, 1)):
+            while self._width(kept, wrapping) > width:
+                droppable = [number for number in kept if self.headings[number].drop >= least_drop]
+                if not droppable:
+                    break
+                kept.remove(max(droppable, key=lambda number: (self.headings[number].drop, number)))
         return kept
 
-    def _width(self, kept: Sequence[int]) -> int:
+    def _width(self, kept: Sequence[int], wrapping: bool = True) -> int:
         """Columns of a terminal that the table needs at least; three between two of its own."""
-        return sum(self._needs(number) + 3 for number in kept) - 3
+        return sum(self._needs(number, wrapping) + 3 for number in kept) - 3
 
-    def _needs(self, number: int) -> int:
+    def _needs(self, number: int, wrapping: bool) -> int:
         heading = self.headings[number]
         lines = [line for row in self._rows if row for line in row[0][number].plain.splitlines()]
         longest = max((Text(line).cell_len for line in [*lines, *heading.title.split("\n")]), default=0)
-        return min(longest, heading.least) if heading.wraps else longest
+        return min(longest, heading.least) if heading.wraps and wrapping else longest
 
     def print(self, console: Console) -> None:
         """Print what fits, and below it what does not."""

@@ -17,10 +17,11 @@ from hwloop.cli.console import FittedTable, Heading, plain
 from hwloop.events import EarlierRowsFound, Event, Noticed, RowsMeasured, StageStarted, ValidationScored
 from hwloop.experiment import columns as words
 from hwloop.experiment import results
+from hwloop.experiment.about import took
 from hwloop.experiment.events import MethodScored, RunForecast, SeedFinished, SeedStarted, SeedTakenUp
 from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.headline import changes_line, parts_line
-from hwloop.experiment.verdict import comparisons
+from hwloop.experiment.verdict import NO_FLOORS, comparisons
 from hwloop.session.account import readable_time
 
 
@@ -177,14 +178,17 @@ def show_evidence(evidence: Evidence, console: Console) -> None:
         say(comparison.words)
     for remark in evidence.kind.remarks(evidence.details):
         say(remark)
+    if not comparisons(evidence):
+        say(NO_FLOORS)
     if evidence.physics_adds is not None:
         say(f"physics adds {words.difference(evidence.metric, evidence.physics_adds)}")
     if reused := _counts(evidence.reused):
         say(f"rows of earlier runs, not measured again: {reused}")
     floors = f", {evidence.floor_rows:,} for the one-stage floor" if evidence.floor_rows else ""
     duty = "" if evidence.duty_cycle is None else f"; duty cycle {100 * evidence.duty_cycle:.0f} %"
-    took = f"{words.seconds(evidence.wall_seconds)} in all"
-    say(f"rows measured: {_counts(evidence.rows) or 0}{floors}{duty}; {took}")
+    say(
+        f"rows measured: {_counts(evidence.rows) or 0}{floors}{duty}; {took(evidence.about, evidence.wall_seconds)} in all"
+    )
     if evidence.about is not None:
         for kind, texts in (("note", evidence.about.notes), ("tags", [", ".join(evidence.about.tags)])):
             for text in filter(None, texts):

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hwloop.experiment import columns as words
 from hwloop.runs.files import UnreadableError, read_events, read_object
 from hwloop.runs.layout import ENVIRONMENT, FINISHED, METRICS, read_state
 from hwloop.runs.notes import later_notes
@@ -75,6 +76,14 @@ class About:
             "notes": list(self.notes),
             "tags": list(self.tags),
         }
+
+
+def took(about: About | None, seconds: float) -> str:
+    """How long a run of one process took, ``seconds``; or all of it, where it was stopped in between."""
+    if about is None or not about.resumed:
+        return words.seconds(seconds)
+    times = "once" if about.resumed == 1 else f"{about.resumed} times"
+    return f"{words.seconds(about.seconds)} from beginning to end, resumed {times}"
 
 
 def iso(seconds: float) -> str:

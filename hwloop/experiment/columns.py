@@ -219,7 +219,7 @@ class Column:
 
 def shown(metric: Metric, summary: Summary) -> str:
     """``98.6 ± 0.4 %``, or ``98.6 %`` with one seed."""
-    mean = f"{metric.scale * summary.mean:.{metric.decimals}f}"
+    mean = f"{metric.scale * summary.mean:z.{metric.decimals}f}"
     if len(summary.values) > 1:
         mean += f" ± {metric.scale * summary.std:.{metric.decimals}f}"
     return mean + metric.ending
@@ -231,7 +231,7 @@ def difference(metric: Metric, found: Interval | None) -> str:
         return "–"
 
     def signed(value: float) -> str:
-        return f"{metric.scale * value:+.{metric.decimals}f}"
+        return f"{metric.scale * value:+z.{metric.decimals}f}"
 
     mean = f"{signed(found.mean)} {metric.difference}".rstrip()
     if found.low is None or found.high is None:

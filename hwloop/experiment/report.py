@@ -15,11 +15,12 @@ from markupsafe import Markup
 
 from hwloop.experiment import columns as words
 from hwloop.experiment import results
+from hwloop.experiment.about import took
 from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.headline import changes_line, parts_line
 from hwloop.experiment.plots import draw_plots
 from hwloop.experiment.results import DeviceResponse
-from hwloop.experiment.verdict import comparisons
+from hwloop.experiment.verdict import NO_FLOORS, comparisons
 from hwloop.html_report import data_uri, rendered
 from hwloop.runs.files import UnreadableError, read_events
 from hwloop.runs.layout import METRICS
@@ -63,8 +64,9 @@ def _render(
         columns=evidence.columns,
         parts=parts_line(evidence.config),
         changes=changes_line(evidence.config),
-        verdict=[found.words for found in comparisons(evidence).values()],
+        verdict=[found.words for found in comparisons(evidence).values()] or [NO_FLOORS],
         when=_when(evidence),
+        took=took(evidence.about, evidence.wall_seconds),
         physics_adds=words.difference(evidence.metric, evidence.physics_adds),
         best_null=_best_null(evidence),
         images={name: data_uri(path.read_bytes()) for name, path in plots.items()},
@@ -87,10 +89,9 @@ def _when(evidence: Evidence) -> str:
     if about is None:
         return ""
     began = datetime.datetime.fromtimestamp(about.began_seconds).strftime("%Y-%m-%d %H:%M")
-    parts = [began, words.seconds(about.seconds if about.resumed else evidence.wall_seconds)]
-    if about.resumed:
-        parts[-1] += f" from beginning to end, resumed {about.resumed} time{'s' if about.resumed > 1 else ''}"
-    return " · ".join([*parts, *([about.operator] if about.operator else [])])
+    return " · ".join(
+        [began, took(evidence.about, evidence.wall_seconds), *([about.operator] if about.operator else [])]
+    )
 
 
 def heading_in_html(column: words.Column) -> Markup:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hwloop.experiment.evidence import Evidence
 
 NETWORK = "network"
+NO_FLOORS = "no floors were run: what the physics is worth is not known"
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,18 @@ class Comparison:
 
     def _outcome(self) -> str:
         mean, low, high = self.advantage.mean, self.advantage.low, self.advantage.high
-        apart = f"network {self._signed(mean)} {self._unit}".rstrip()
         if low is None or high is None:
-            return f"with one seed no difference can be shown ({apart})"
+            return f"with one seed no difference can be shown ({self._apart(mean)})"
         if self.winner == NETWORK:
             return f"the network is better by {self._amount(mean)} ({self._between(low, high)})"
         if self.winner is not None:
             return f"it is better than the network by {self._amount(-mean)} ({self._between(-high, -low)})"
-        return f"no difference could be shown ({apart}, {self._signed(low)} to {self._signed(high)})"
+        sign = 1 if mean >= 0 else -1
+        ends = sorted((sign * low, sign * high))
+        return f"no difference could be shown ({self._apart(mean)}; {self._between(*ends)})"
+
+    def _apart(self, mean: float) -> str:
+        return f"the network is {'better' if mean >= 0 else 'worse'} by {self._amount(abs(mean))}"
 
     @property
     def _unit(self) -> str:
@@ -71,10 +76,7 @@ class Comparison:
         return f"{self._figure(low)} to {self._figure(high)}"
 
     def _figure(self, value: float) -> str:
-        return f"{self.metric.scale * value:.{self.metric.decimals}f}"
-
-    def _signed(self, value: float) -> str:
-        return f"{self.metric.scale * value:+.{self.metric.decimals}f}"
+        return f"{self.metric.scale * value:z.{self.metric.decimals}f}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""

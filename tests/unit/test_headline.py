@@ -99,9 +99,13 @@ OUTCOMES = {
     "nobody": (
         (-0.001, -0.01, 0.008),
         None,
-        "no difference could be shown (network -0.1 points, -1.0 to +0.8)",
+        "no difference could be shown (the network is worse by 0.1 points; -0.8 to 1.0)",
     ),
-    "one seed": ((0.05, None, None), None, "with one seed no difference can be shown (network +5.0 points)"),
+    "one seed": (
+        (0.05, None, None),
+        None,
+        "with one seed no difference can be shown (the network is better by 5.0 points)",
+    ),
 }
 
 

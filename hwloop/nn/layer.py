@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -145,6 +146,9 @@ class PhysicalLayer(nn.Module):
         BudgetExceeded, DeviceError
             As :meth:`hwloop.Session.measure`.
         """
+        return _never_compiled(PhysicalLayer._forward)(self, inputs)
+
+    def _forward(self, inputs: Tensor) -> Tensor:
         with own_torch_state():
             rows = self.inputs.rows_of(inputs)
             if len(rows):
@@ -305,6 +309,12 @@ class _Measured(torch.autograd.Function):
             found = ctx.layer._pulled_back(ctx.encoder, ctx.stimuli, by_responses)
         shape, dtype, device = ctx.inputs
         return found.reshape(shape).to(device, dtype), None, None, None
+
+
+def _never_compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function that ``torch.compile`` leaves alone: it compiles what is before and behind the layer."""
+    compiler = sys.modules.get("torch._dynamo")  # it takes seconds to import, and who compiles has imported it
+    return function if compiler is None else compiler.disable(function)
 
 
 def _session(

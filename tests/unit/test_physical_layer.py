@@ -307,6 +307,26 @@ def test_what_cannot_hold_a_device_says_so():
         made._replicate_for_data_parallel()
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # the compiler's own
+def test_a_compiled_model_compiles_what_is_around_it():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.before, self.layer, self.behind = nn.Linear(4, 5), layer("perturbation"), nn.Linear(7, 2)
+
+        def forward(self, x):
+            return self.behind(torch.relu(self.layer(torch.tanh(self.before(x)))))
+
+    model, rows, graphs = Model(), batch(12, 4), []
+    model(rows)
+    compiled = torch.compile(model, backend=lambda graph, inputs: graphs.append(graph) or graph.forward)
+    torch.testing.assert_close(compiled(rows), model(rows))
+    compiled(rows).sum().backward()
+    assert model.before.weight.grad is not None
+    assert len(graphs) == 2  # before and behind; nothing of the layer's own arithmetic
+
+
 def test_it_says_what_it_is():
     shown = repr(nn.Sequential(layer("twin")))
     for words in ("5 -> 7 on Quadratic", "0 rows measured", "300 rows once", "uses a model"):

@@ -186,3 +186,39 @@ class TestFeedback:
         copied(inputs()).sum().backward()
         assert copied[0].weight.grad is not None
         assert model[1].gradient._error is None
+
+    @pytest.mark.slow
+    def test_its_agreement_in_sign_grows_from_chance_as_what_is_behind_learns(self):
+        """Cosine with the exact gradient by the map before the layer: no guarantee, but what is stated in the docs."""
+        begun, ended = zip(*(self.agreements(seed) for seed in range(2)), strict=True)
+        assert max(abs(each) for each in begun) < 0.35
+        assert min(ended) > 0.25
+        assert np.mean(ended) > np.mean(np.abs(begun)) + 0.2
+
+    def agreements(self, seed):
+        """Before training on digits, and after four epochs of it."""
+        from sklearn.datasets import load_digits
+
+        x, y = load_digits(return_X_y=True)
+        x, y = torch.tensor(x[:1000] / 16), torch.tensor(y[:1000])
+        torch.manual_seed(seed)
+        head = nn.Linear(100, 10).double()
+        device = OpticalFibre(n_inputs=36, n_outputs=100, seed=seed)
+        layer = PhysicalLayer(device, 32, gradient=FeedbackGradient(output=head), input_range=(-3, 3), seed=seed)
+        before = nn.Sequential(nn.Linear(64, 32), nn.BatchNorm1d(32, affine=False)).double()
+        model = nn.Sequential(before, layer, head)
+        optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+
+        def gradient(rule, rows):
+            layer.gradient = rule
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+            return before[0].weight.grad.clone()
+
+        own, exact, all_rows = layer.gradient, hwloop.nn.ExactGradient(), torch.arange(300)
+        begun = agreement(gradient(own, all_rows), gradient(exact, all_rows))
+        for _ in range(4):
+            for rows in torch.randperm(len(x)).split(100):
+                gradient(own, rows)
+                optimiser.step()
+        return begun, agreement(gradient(own, all_rows), gradient(exact, all_rows))

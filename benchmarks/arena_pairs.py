@@ -15,7 +15,7 @@ from typing import Any
 
 from table import print_table
 
-from hwloop.experiment.columns import Summary, paired_difference
+from hwloop.experiment.intervals import Summary, paired_difference
 
 
 def named(entry: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")  # before numpy and torch are loaded
 
-from hwloop.experiment.columns import Summary, paired_difference  # noqa: E402
+from hwloop.experiment.intervals import Summary, paired_difference  # noqa: E402
 from hwloop.experiments.arena.cell import TEST, Cell, run_cell  # noqa: E402
 from hwloop.experiments.arena.run import CellStore  # noqa: E402
 

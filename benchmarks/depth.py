@@ -20,7 +20,7 @@ from sizes import sized  # noqa: E402
 from table import print_table  # noqa: E402
 
 import hwloop  # noqa: E402
-from hwloop.experiment.columns import Summary, paired_difference  # noqa: E402
+from hwloop.experiment.intervals import Summary, paired_difference  # noqa: E402
 from hwloop.experiments import datasets  # noqa: E402
 from hwloop.layers import PhysicalNetwork, Stage  # noqa: E402
 

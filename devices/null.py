@@ -40,6 +40,43 @@ class Zeros(_NullPhysics):
         return np.zeros_like(stimuli)
 
 
+class RandomFeatures(_NullPhysics):
+    r"""Answers max(0, A x + b) with A and b Gaussian, drawn once: what random digital features are worth.
+
+    x is the stimulus with its limits at -1 and 1. Entries of A have variance 5 / n_inputs and those of b 1/4, as
+    of :class:`hwloop.simulators.relu_layer.ReluLayer`: A x has about unit variance. Random features with a trained
+    readout are a random-features model (Rahimi and Recht 2008), an extreme learning machine (Huang et al. 2006).
+    A row's result is the same to the last bit in every batch.
+
+    Parameters
+    ----------
+    spec
+        Of the device whose place it takes.
+    seed
+        Draws A and b.
+    """
+
+    def __init__(self, spec: DeviceSpec, seed: int = 0) -> None:
+        super().__init__(spec)
+        self._stream = NoiseStream(seed, "random-features")
+        rng = self._stream.at_row(0)
+        self._middle, self._half_range = (spec.high + spec.low) / 2, (spec.high - spec.low) / 2
+        self.weight = rng.standard_normal((spec.n_outputs, spec.n_inputs)) * np.sqrt(5.0 / spec.n_inputs)
+        self.bias = 0.5 * rng.standard_normal(spec.n_outputs)
+        self._product = ExactProduct(self.weight.T)
+
+    def identify(self) -> str:
+        return f"RandomFeatures(seed={self._stream.seed})"
+
+    def _measure(self, inputs: Float64Array) -> Float64Array:
+        return np.maximum(self._product((inputs - self._middle) / self._half_range) + self.bias, 0.0)
+
+    def pull_back(self, stimuli: Float64Array, gradients: Float64Array) -> Float64Array:
+        """See :class:`hwloop.device.spec.Differentiable`."""
+        active = ((stimuli - self._middle) / self._half_range) @ self.weight.T + self.bias > 0
+        return np.asarray((gradients * active) @ self.weight / self._half_range)
+
+
 class LinearProjection(_NullPhysics):
     """Answers a seeded linear projection of the stimulus to as many outputs: what width alone is worth.
 

@@ -91,7 +91,7 @@ def refusal(trainer: str, task: FitSize, budget: float) -> str | None:
 
 VALIDATION, TEST = "validation", "test"
 NAMED = ("rows_per_train_sample", "rows_per_prediction", "multiply_adds")  # columns that a result has by name
-REFERENCES = "references"  # floors and ceiling of a seed, in the place of a trainer
+REFERENCES = "references"  # floors of a seed, in the place of a trainer
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Cell:
     Attributes
     ----------
     trainer, options
-        ``references`` for the floors and the ceiling.
+        ``references`` for the floors.
     judged_on
         ``validation`` while settings are chosen, ``test`` afterwards.
     """
@@ -125,7 +125,7 @@ class CellResult:
     Attributes
     ----------
     scores
-        The main score by method: ``network`` for a trainer; floors and ceiling for the references.
+        The main score by method: ``network`` for a trainer; floors for the references.
     rows
         Device rows that training took, all stages.
     rows_a_sample
@@ -142,6 +142,9 @@ class CellResult:
         The network's, in columns of the evidence that the others do not name.
     kind
         Of the task.
+    overlap
+        Test rows over training rows where the seeds split one set anew, see
+        :func:`hwloop.experiment.intervals.t_interval`.
     """
 
     scores: Mapping[str, float]
@@ -155,6 +158,7 @@ class CellResult:
     uses_model: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
     kind: type[LearningTask] = Classification
+    overlap: float = 0.0
 
     @property
     def network_score(self) -> float:
@@ -270,6 +274,7 @@ def _run(config: ExperimentConfig, data: Partition, cell: Cell, rig: Rig) -> Cel
         uses_model=result.uses_model,
         figures={key: value for key, value in network.figures.items() if key not in (main, *NAMED)},
         kind=type(data.task),
+        overlap=0.0 if data.own_test_rows else len(data.test) / len(data.train),
     )
 
 

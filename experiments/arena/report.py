@@ -38,7 +38,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 MARKERS = ("o", "s", "^", "D")
 MARGIN = 1.5  # of the axes: a factor of rows, points of the score
 SIDE_STEP = 1.03
-SHOWN_REFERENCES = ("linear", "one_stage_readout", "null_identity", "backprop")
+SHOWN_REFERENCES = ("linear", "one_stage_readout", "random_features", "kernel_machine", "backprop")
 
 
 def draw_standings(standings: Standings, path: Path) -> Path:
@@ -69,7 +69,7 @@ def _row_axis(axes: Any, standings: Standings) -> None:
 
 
 def _references(axes: Any, standings: Standings) -> None:
-    """Floors and ceiling as level lines: they cost no row, or one a sample. Names too close move apart."""
+    """Floors as level lines: they cost no row, or one a sample. Names too close move apart."""
     metric, names = standings.metric, standings.reference_names
     levels = {
         names[method]: metric.scale * standings.reference(method).mean
@@ -192,7 +192,7 @@ def entry_line(entry: Entry, standings: Standings) -> dict[str, Any]:
 
 
 def reference_lines(standings: Standings) -> list[dict[str, str]]:
-    """Floors and ceiling as a person reads them."""
+    """Floors as a person reads them."""
     return [
         {"method": name, "score": words.shown(standings.metric, standings.reference(key))}
         for key, name in standings.reference_names.items()

@@ -14,6 +14,7 @@ from hwloop.registry import TRAINERS, nearest
 
 VALIDATION = 0.2
 ALL = "all"
+UNTRAINED = "readout"  # a row of every trainer table: what the others' training is worth
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,11 @@ class ArenaSettings:
 
 
 def named_trainers(text: str) -> tuple[str, ...]:
-    """Trainers of a comma-separated list; ``all`` stands for everything installed."""
+    """Trainers of a comma-separated list, and ``readout``, which trains no map; ``all`` for all installed."""
     names = tuple(part.strip() for part in text.split(",") if part.strip())
-    return tuple(TRAINERS.entries()) if names == (ALL,) else names
+    if names == (ALL,):
+        return tuple(TRAINERS.entries())
+    return names if UNTRAINED in names or not names else (*names, UNTRAINED)
 
 
 def parsed_budgets(text: str) -> tuple[float, ...]:

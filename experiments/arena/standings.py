@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from hwloop.experiment.columns import Column, Interval, Summary, columns_of, rows, seconds, shown, t_interval
+from hwloop.experiment.columns import Column, columns_of, rows, seconds, shown
 from hwloop.experiment.floors import FLOORS
+from hwloop.experiment.intervals import Interval, Summary, t_interval
 from hwloop.experiments.arena.cell import CellResult
 from hwloop.experiments.arena.settings import ArenaSettings
 from hwloop.tasks import LearningTask, Metric
@@ -44,8 +45,8 @@ class Entry:
 
     @property
     def interval(self) -> Interval:
-        """Mean with its 95 % interval over seeds."""
-        return t_interval(self.score.values)
+        """Mean with its 95 % interval over seeds, corrected where they split one set anew."""
+        return t_interval(self.score.values, overlap=Summary(tuple(r.overlap for r in self.results)).mean)
 
     @property
     def rows_a_sample(self) -> float:
@@ -72,7 +73,7 @@ class Standings:
     entries
         By trainer, then budget; those that trained and those that refused while training.
     references
-        Floors and ceiling, one a seed.
+        Floors, one a seed.
     refused
         By trainer and budget: why it did not take part.
     """
@@ -136,12 +137,12 @@ class Standings:
         return front
 
     def reference(self, method: str) -> Summary:
-        """Main test score of a floor or the ceiling."""
+        """Main test score of a floor."""
         return Summary(tuple(result.scores[method] for result in self.references))
 
     @property
     def reference_names(self) -> dict[str, str]:
-        """Floors and ceiling that were scored: their names in the table by their keys, in its order."""
+        """Floors that were scored: their names in the table by their keys, in its order."""
         scored = self.references[0].scores
         return {floor.key: floor.standing_of(self.kind) for floor in FLOORS if floor.key in scored}
 

@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 
 from hwloop.errors import ConfigError
 from hwloop.experiment import columns as words
-from hwloop.experiment.columns import t_interval
 from hwloop.experiments.arena.cell import require_rig
 from hwloop.experiments.arena.jobs import Workers
 from hwloop.experiments.arena.report import COLOURS, MARKERS, SHOWN_REFERENCES, arena_page, write_arena_report
@@ -185,7 +184,7 @@ def _metric(found: dict[str, Standings]) -> Metric:
 
 
 def variation_rows(found: dict[str, Standings]) -> list[Row]:
-    """Name and score at every value, as a person reads them; trainers first, floors and ceiling after them."""
+    """Name and score at every value, as a person reads them; trainers first, floors after them."""
     return [*trainer_rows(found), *reference_rows(found)]
 
 
@@ -201,7 +200,7 @@ def trainer_rows(found: dict[str, Standings]) -> list[Row]:
 
 
 def reference_rows(found: dict[str, Standings]) -> list[Row]:
-    """Floors and ceiling that were scored at every value."""
+    """Floors that were scored at every value."""
     return [
         (name, [words.shown(_metric(found), standings.reference(method)) for standings in found.values()])
         for method, name in next(iter(found.values())).reference_names.items()
@@ -260,12 +259,10 @@ def _places(variation: Variation) -> list[float]:
 
 
 def _references(axes: Any, places: list[float], found: dict[str, Standings]) -> None:
-    """Floors and ceiling: they may depend on the key too."""
+    """Floors: they may depend on the key too."""
     metric, names = _metric(found), next(iter(found.values())).reference_names
     for method, dashes in zip(SHOWN_REFERENCES, DASHES, strict=True):
         if any(method not in standings.reference_names for standings in found.values()):
             continue
-        means = [
-            metric.scale * t_interval(standings.reference(method).values).mean for standings in found.values()
-        ]
+        means = [metric.scale * standings.reference(method).mean for standings in found.values()]
         axes.plot(places, means, color=QUIET, linewidth=0.9, linestyle=dashes, label=names[method], zorder=1)

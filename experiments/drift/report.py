@@ -10,7 +10,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from hwloop.experiment.columns import Summary, shown
+from hwloop.experiment.columns import shown
+from hwloop.experiment.intervals import Summary
 from hwloop.experiments.drift.run import UNTOUCHED, DriftResult, PolicyCourse
 from hwloop.html_report import GRID, QUIET, STYLE, save_png
 from hwloop.journal.durable_files import atomic_write

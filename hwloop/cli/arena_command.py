@@ -163,7 +163,7 @@ def _new_folder(name: str) -> Path:
 
 
 def _show_standings(standings: Standings, console: Console) -> None:
-    """The table: the best first, floors and ceiling below."""
+    """The table: the best first, floors below."""
     standings_table(standings).print(console)
     for line in standings.as_json()["refused"]:
         console.print(

@@ -39,7 +39,7 @@ TITLES = {
     "experiments": "Experiments",
     **{kind: title for kind, (title, _) in REGISTERED.items()},
     "tasks": "Tasks",
-    "floors": "Floors and ceilings of the evidence",
+    "floors": "Floors and digital methods of the evidence",
 }
 WHEN_ASKED = ("floors",)  # they take longer to import than all else to list
 SHOWN_VALUE = 40
@@ -226,7 +226,7 @@ def _of_class(name: str) -> Iterator[Info]:
 
     for floor in FLOORS:
         if floor.key == name:
-            kind = "ceiling of the evidence" if floor.ceiling else "floor of the evidence"
+            kind = "digital method of the evidence" if floor.digital else "floor of the evidence"
             yield Info(
                 name,
                 kind,

@@ -23,7 +23,7 @@ AsJson = Annotated[bool, json_option("Print the evidence as one JSON object.")]
 FromStart = Annotated[
     bool, typer.Option("--from-start", help="Execute everything again from the journal; take nothing as it is.")
 ]
-WithEvidence = Annotated[bool, typer.Option("--evidence", help="Compute and compare floors and ceiling too.")]
+WithEvidence = Annotated[bool, typer.Option("--evidence", help="Compute and compare floors too.")]
 
 
 @reporting
@@ -66,7 +66,7 @@ def run(
     ] = None,
     as_json: Annotated[bool, json_option(f"Print the result as one JSON object, {LAST_LINE}.")] = False,
     floors: Annotated[
-        bool | None, typer.Option("--floors/--no-floors", help="Score floors and ceiling too.", show_default=False)
+        bool | None, typer.Option("--floors/--no-floors", help="Score floors too.", show_default=False)
     ] = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write curves for TensorBoard into the run's folder.")
@@ -142,9 +142,12 @@ def replay(
             f"the replay differs from the recorded run in {'; '.join(replay.differences[:5])}; compare the "
             "versions in its environment.json with those installed"
         )
+    if replay.computed_anew:
+        anew = ", ".join(replay.computed_anew)
+        shown.print(f"not compared, for the run's version computed them otherwise or not: {anew}", highlight=False)
     shown.print("replayed from the journal alone: 0 rows measured, every result identical to the last bit")
     if replay.evidence.config.evidence.floors and not with_evidence:
-        shown.print("floors and ceiling were not computed again; hwloop replay --evidence does", highlight=False)
+        shown.print("floors were not computed again; hwloop replay --evidence does", highlight=False)
 
 
 def _giving_up(folder: Path) -> Callable[[], None]:

@@ -180,8 +180,8 @@ def show_evidence(evidence: Evidence, console: Console) -> None:
         say(remark)
     if not comparisons(evidence):
         say(NO_FLOORS)
-    if evidence.physics_adds is not None:
-        say(f"physics adds {words.difference(evidence.metric, evidence.physics_adds)}")
+    for finding in evidence.findings():
+        say(finding)
     if reused := _counts(evidence.reused):
         say(f"rows of earlier runs, not measured again: {reused}")
     floors = f", {evidence.floor_rows:,} for the one-stage floor" if evidence.floor_rows else ""

@@ -136,7 +136,7 @@ def run(
     reuse
         Folders of earlier runs on the same device, whose rows are not measured again.
     floors
-        Whether to score floors and ceiling too; ``None`` for what the experiment says.
+        Whether to score floors too; ``None`` for what the experiment says.
     tensorboard
         Write curves for TensorBoard into the run's folder.
     notes, tags
@@ -149,7 +149,7 @@ def run(
     Returns
     -------
     :class:`hwloop.experiment.evidence.Evidence`
-        Scores beside floors and ceiling, with the rows that they took; ``as_json()`` is what ``--json`` prints,
+        Scores beside floors, with the rows that they took; ``as_json()`` is what ``--json`` prints,
         ``run_dir`` is the run's folder.
 
     Raises

@@ -263,7 +263,7 @@ class Keeper:
         return None
 
     def keep_score(self, method: str, score: Score, sessions: Sequence[Session]) -> None:
-        """A floor or ceiling is finished."""
+        """A floor is finished."""
 
 
 KEEPS_NOTHING = Keeper()

@@ -15,82 +15,10 @@ from numpy.typing import NDArray
 
 from hwloop.errors import ConfigError
 from hwloop.events import ReferenceMeasured
+from hwloop.experiment.intervals import Summary, standard_error
 from hwloop.tasks import LearningTask, Metric
 
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One figure, measured once a seed.
-
-    Parameters
-    ----------
-    values
-        One a seed, in the order of the seeds; at least one.
-    """
-
-    values: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "values", tuple(float(value) for value in self.values))
-        if not self.values:
-            raise ValueError("a summary needs at least one value")
-
-    @property
-    def mean(self) -> float:
-        """Arithmetic mean."""
-        return math.fsum(self.values) / len(self.values)
-
-    @property
-    def std(self) -> float:
-        """Sample standard deviation (n - 1 in the denominator); 0 with one seed, where it is not known."""
-        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """``mean``, ``std`` and ``values`` as plain numbers."""
-        return {"mean": self.mean, "std": self.std, "values": list(self.values)}
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its confidence interval; ``low`` and ``high`` are ``None`` where one value cannot tell."""
-
-    mean: float
-    low: float | None
-    high: float | None
-
-    def as_dict(self) -> dict[str, float | None]:
-        """``mean``, ``low`` and ``high`` as plain numbers."""
-        return {"mean": self.mean, "low": self.low, "high": self.high}
-
-
-def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """Mean with Student's t-interval (Gosset 1908): mean +- t s / sqrt(n), n - 1 degrees of freedom.
-
-    Parameters
-    ----------
-    values
-        Independent values, at least one.
-    confidence
-        Probability, in (0, 1), that such an interval covers the true mean of a normal distribution.
-    """
-    from scipy.stats import t
-
-    summary = Summary(tuple(values))
-    count = len(summary.values)
-    if count < 2:
-        return Interval(summary.mean, None, None)
-    half = float(t.ppf((1 + confidence) / 2, count - 1)) * summary.std / math.sqrt(count)
-    return Interval(summary.mean, summary.mean - half, summary.mean + half)
-
-
-def paired_difference(ours: Summary, theirs: Summary, confidence: float = CONFIDENCE) -> Interval:
-    """Difference ``ours - theirs``, seed by seed, with its t-interval.
-
-    Both have seen the same split with the same seed, so what a hard split costs both cancels.
-    """
-    return t_interval([a - b for a, b in zip(ours.values, theirs.values, strict=True)], confidence)
+ROWS_ERROR, DIFFERENCE_ERROR = "rows_error", "difference_error"  # figures of a score that are no columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +65,22 @@ class Trial:
         for key, figure in figures.items():
             if not isinstance(figure, int | float | np.number) or not math.isfinite(figure):
                 raise ValueError(f"column {key!r} of the evidence gives {figure!r}, which is no finite number")
+        if (rows := self.of_rows) is not None:
+            figures[ROWS_ERROR] = standard_error(rows)
         return Score(figures)
+
+    @property
+    def of_rows(self) -> NDArray[Any] | None:
+        """What each test row contributes to the main score; ``None`` where nobody knows."""
+        of_rows = self.task.main.of_rows
+        return None if of_rows is None or len(self.targets) < 2 else of_rows(self.targets, self.predicted)
+
+    def beside(self, network: Trial) -> Score:
+        """Its score, with the standard error that the test rows leave of the difference to a network's."""
+        ours, theirs, score = network.of_rows, self.of_rows, self.score
+        if ours is None or theirs is None:
+            return score
+        return Score({**score.figures, DIFFERENCE_ERROR: standard_error(ours - theirs)})
 
 
 @dataclass(frozen=True)
@@ -225,20 +168,6 @@ def shown(metric: Metric, summary: Summary) -> str:
     return mean + metric.ending
 
 
-def difference(metric: Metric, found: Interval | None) -> str:
-    """``+2.4 points (95 % interval +1.9 to +2.9)``; a dash where it is not known."""
-    if found is None:
-        return "–"
-
-    def signed(value: float) -> str:
-        return f"{metric.scale * value:+z.{metric.decimals}f}"
-
-    mean = f"{signed(found.mean)} {metric.difference}".rstrip()
-    if found.low is None or found.high is None:
-        return f"{mean} (one seed, no interval)"
-    return f"{mean} (95 % interval {signed(found.low)} to {signed(found.high)})"
-
-
 def rows(count: float) -> str:
     """Rows a sample: ``2``, ``2.5``, or a dash for none."""
     return "–" if count == 0 else f"{count:,.2f}".rstrip("0").rstrip(".")
@@ -293,7 +222,6 @@ COLUMNS: list[Column] = [
         lambda trial: trial.multiply_adds,
         lambda count: f"{count:,}",
         lambda values, weights: round(np.mean(values)),
-        in_json=("network", "linear", "backprop"),
         plain=lambda values: values[-1],
     ),
 ]

@@ -68,16 +68,20 @@ COMPARED = (
 
 @dataclass(frozen=True)
 class ReplayComparison:
-    """The evidence of a replay, and where it differs from the recorded run: empty if it is the same."""
+    """The evidence of a replay, and where it differs from the recorded run: empty if it is the same.
+
+    ``computed_anew`` are floors that the version which recorded the run computed in another way, or not at all.
+    """
 
     evidence: Evidence
     differences: tuple[str, ...]
+    computed_anew: tuple[str, ...] = ()
 
 
 def differences(path: Path, results: Sequence[SeedResult], with_references: bool) -> tuple[str, ...]:
     """Which of the recorded results of a run differ from those of its replay, by seed and name.
 
-    Floors and ceiling are compared if the replay has them (``with_references``).
+    Floors are compared if the replay has them (``with_references``).
     """
     recorded = recorded_results(path)
     found = []
@@ -95,11 +99,30 @@ def differences(path: Path, results: Sequence[SeedResult], with_references: bool
 
 
 def _comparable(then: Mapping[str, Any], now: dict[str, Any], with_references: bool) -> dict[str, Any]:
-    """Recorded scores, with the replay's figures in columns that the recorded version did not know."""
+    """Recorded scores, with the replay's figures where the recorded version had none that could be compared."""
     methods = dict.fromkeys([*now, *(then if with_references else ())])
+    anew = _computed_anew(then, now)
     return {
-        method: None if then.get(method) is None else {**now.get(method, {}), **then[method]} for method in methods
+        method: now[method] if method in anew else {**now.get(method, {}), **(then.get(method) or {})}
+        for method in methods
     }
+
+
+def _computed_anew(then: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+    """Floors that the recorded version did not have, or that took it another number of multiply-adds."""
+    cost = "multiply_adds"
+    floors = [method for method in now if method != NETWORK]
+    return {m for m in floors if then.get(m) is None or then[m].get(cost, now[m].get(cost)) != now[m].get(cost)}
+
+
+def computed_anew(path: Path, results: Sequence[SeedResult]) -> tuple[str, ...]:
+    """Which floors of a replay the recorded run cannot be compared in, by their keys."""
+    recorded = recorded_results(path)
+    found: dict[str, None] = {}
+    for result in results:
+        now = {method: score.as_dict() for method, score in result.scores.items()}
+        found |= dict.fromkeys(_computed_anew(recorded.get(result.seed, {}).get("scores") or {}, now))
+    return tuple(sorted(found))
 
 
 def recorded_results(path: Path) -> dict[int, Mapping[str, Any]]:

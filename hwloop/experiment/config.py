@@ -199,8 +199,8 @@ class SplitConfig(Table):
 class EvidenceConfig(Table):
     """What a run measures and computes beside its own accuracy.
 
-    ``floors`` also turns the digital ceiling on or off. ``response_rows`` rows sweep the device for the
-    report's response plot, once a run (purpose ``calibrate``); 0 for none.
+    ``floors`` turns all that the network is compared with on or off. ``response_rows`` rows sweep the device for
+    the report's response plot, once a run (purpose ``calibrate``); 0 for none.
     """
 
     floors: bool = True

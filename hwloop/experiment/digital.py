@@ -1,4 +1,4 @@
-"""Digital methods that need no device: linear models of the raw inputs, and a network of the same widths."""
+"""Digital methods that need no device: linear models, models that compare rows, a network of the same widths."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -19,11 +20,15 @@ from torch import Tensor, nn
 
 from hwloop.device.spec import Float64Array
 from hwloop.experiment.partition import Partition, Samples
+from hwloop.input_scaling import ONE_SCALE
 from hwloop.tasks import LearningTask
 from hwloop.torch_state import own_torch_state
 from hwloop.training.optimiser import AdamSettings, ResponseNoise, one_cycle_adamw, shuffled_batches
 
 FOLDS = 4
+# Of methods whose time grows with the square of the rows: settings are chosen on so many, and the final model has
+# so many.
+TUNED_ON, FITTED_ON = 500, 10_000
 
 
 def linear_model(data: Partition) -> Pipeline:
@@ -32,13 +37,71 @@ def linear_model(data: Partition) -> Pipeline:
     Its penalty is chosen on the validation rows, or without any by cross-validation within the training rows;
     test rows are never seen.
     """
+    return _best_of([make_pipeline(StandardScaler(), model) for model in data.task.linear_models()], data, data)
+
+
+class OneScale(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Columns about their means, all divided by one number, so that the mean variance is 1."""
+
+    def fit(self, X: Float64Array, y: Any = None) -> OneScale:
+        """Mean and scale of rows (rows, columns)."""
+        self.mean_ = X.mean(axis=0)
+        largest = float(np.abs(X - self.mean_).max())  # first, so that no square overflows
+        self.scale_ = largest * float(np.sqrt(np.square((X - self.mean_) / (largest or 1.0)).mean())) or 1.0
+        return self
+
+    def transform(self, X: Float64Array) -> Float64Array:
+        """The same rows, scaled."""
+        return np.asarray((X - self.mean_) / self.scale_)
+
+
+def similarity_model(models: Sequence[Any], data: Partition, scaling: str) -> Pipeline:
+    """The best of models that compare rows, on inputs scaled as the network's are; chosen as a linear model is.
+
+    At most ``TUNED_ON`` and ``FITTED_ON`` training rows are used, drawn at random with the seed of the split.
+    """
+    scaler = OneScale if scaling == ONE_SCALE else StandardScaler
+    candidates = [make_pipeline(scaler(), model) for model in models]
+    return _best_of(candidates, _fewer(data, TUNED_ON), _fewer(data, FITTED_ON))
+
+
+def similarity_cost(fitted: Pipeline) -> int:
+    """Multiply-adds of one prediction: a distance to each kept row, and its weight in each output."""
+    _, model = fitted.steps[-1]
+    model = getattr(model, "regressor_", model)
+    n_features = int(model.n_features_in_)
+    return n_features + sum(_kept(each) * n_features + _weights(each) for each in _parts(model))
+
+
+def _parts(model: Any) -> Sequence[Any]:
+    return getattr(model, "estimators_", None) or [model]
+
+
+def _kept(model: Any) -> int:
+    support = getattr(model, "support_vectors_", None)
+    return int(model.n_samples_fit_) if support is None else len(support)
+
+
+def _weights(model: Any) -> int:
+    found = getattr(model, "dual_coef_", None)
+    return int(model.n_neighbors) if found is None else int(np.size(found))
+
+
+def _fewer(data: Partition, most: int) -> Partition:
+    """With at most so many training rows."""
+    count = len(data.train)
+    if count <= most:
+        return data
+    rows = np.sort(np.random.default_rng(data.seed).permutation(count)[:most])
+    return replace(data, train=data.train.taken(rows))
+
+
+def _best_of(candidates: Sequence[Pipeline], tuned_on: Partition, fitted_on: Partition) -> Pipeline:
     with warnings.catch_warnings():
         # A penalty so weak that the solver stops at its limit is a candidate like any other.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        candidates = [make_pipeline(StandardScaler(), model) for model in data.task.linear_models()]
-        scores = _validation_scores(candidates, data)
-        best = candidates[int(np.argmax(scores))]
-        return best.fit(data.train.inputs, data.train.targets)
+        best = candidates[int(np.argmax(_validation_scores(candidates, tuned_on)))]
+        return best.fit(fitted_on.train.inputs, fitted_on.train.targets)
 
 
 def _validation_scores(candidates: Sequence[Pipeline], data: Partition) -> list[float]:

@@ -1,16 +1,28 @@
-"""What a whole run is worth: its scores beside its floors and ceiling, at its cost."""
+"""What a whole run is worth: its scores beside its floors, at its cost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from hwloop.experiment import results
 from hwloop.experiment.about import About
-from hwloop.experiment.columns import Column, Interval, Summary, columns_of, paired_difference
+from hwloop.experiment.columns import DIFFERENCE_ERROR, ROWS_ERROR, Column, columns_of
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.floors import FLOORS
+from hwloop.experiment.intervals import (
+    Interval,
+    Summary,
+    binomial_interval,
+    difference,
+    normal_interval,
+    paired_difference,
+    score_interval,
+    t_interval,
+)
 from hwloop.experiment.results import SeedResult
 from hwloop.experiment.verdict import comparisons
 from hwloop.html_report.summary import summary
@@ -26,6 +38,11 @@ class EvidenceLine:
     method: str
     regime: str
     figures: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """In a sentence: without what the table puts before it."""
+        return self.method.partition(": ")[2] or self.method
 
     def __getitem__(self, key: str) -> Any:
         return self.figures[key]
@@ -43,7 +60,7 @@ class Evidence:
     Attributes
     ----------
     wall_seconds
-        Of the whole run, floors and ceiling included.
+        Of the whole run, floors included.
     run_dir
         Where the run's folder lies.
     about
@@ -84,23 +101,80 @@ class Evidence:
 
     @property
     def best_null(self) -> str | None:
-        """The null physics with the better mean test score."""
-        means = {floor.key: found.mean for floor in FLOORS if floor.null and (found := self.score(floor.key))}
+        """The null physics with the best mean test score, random digital features among them."""
+        return self._best([floor.key for floor in FLOORS if floor.null])
+
+    @property
+    def best_linear_null(self) -> str | None:
+        """The best of the null physics that are linear."""
+        return self._best([floor.key for floor in FLOORS if floor.null and floor.linear_null])
+
+    def _best(self, methods: Sequence[str]) -> str | None:
+        means = {method: found.mean for method in methods if (found := self.score(method))}
         best = max if self.metric.higher_is_better else min
         return best(means, key=means.__getitem__) if means else None
 
     @property
     def physics_adds(self) -> Interval | None:
-        """Paired difference of the test score to the best null physics, 95 % t-interval; positive is better."""
-        best = self.best_null
-        return self.advantage(best) if best else None
+        """Paired difference of the test score to the best null physics; positive is better."""
+        return self.advantage(self.best_null)
 
-    def advantage(self, method: str) -> Interval | None:
-        """By how much the network's test score is better than a method's, paired, with its interval."""
-        network, other = self.score(results.NETWORK), self.score(method)
-        if not network or not other:
+    @property
+    def physics_adds_over_linear(self) -> Interval | None:
+        """The same to the best linear null physics."""
+        return self.advantage(self.best_linear_null)
+
+    def advantage(self, method: str | None) -> Interval | None:
+        """By how much the network's test score is better than a method's, paired, with its 95 % interval.
+
+        Seeds that split one set anew share rows, which widens the interval (:func:`t_interval`). Where seeds share
+        the test rows, or there is one seed, the interval that these rows alone leave stands beside.
+        """
+        network, other = self.score(results.NETWORK), self.score(method) if method else None
+        if not network or not other or method is None:
             return None
-        return paired_difference(*((network, other) if self.metric.higher_is_better else (other, network)))
+        pair = (network, other) if self.metric.higher_is_better else (other, network)
+        found = paired_difference(*pair, overlap=self.overlap)
+        errors = [seed.scores[method].figures.get(DIFFERENCE_ERROR) for seed in self.seeds]
+        known = [error for error in errors if error is not None]
+        if len(known) < len(errors) or not self._rows_tell:
+            return found
+        return replace(found, rows=normal_interval(found.mean, float(np.mean(known))))
+
+    @property
+    def overlap(self) -> float:
+        """Test rows over training rows where seeds split one set anew; 0 where all share the set's test rows."""
+        if all(seed.own_test_rows for seed in self.seeds):
+            return 0.0
+        return float(np.mean([seed.n_test / seed.n_train for seed in self.seeds]))
+
+    @property
+    def _rows_tell(self) -> bool:
+        """Whether the spread over seeds does not hold what other test rows would change."""
+        return self.overlap == 0.0 or len(self.seeds) == 1
+
+    @property
+    def score_interval(self) -> Interval:
+        """How well the network's test score is known."""
+        scores = [seed.scores[results.NETWORK] for seed in self.seeds]
+        found = t_interval([score[self.metric.key] for score in scores], overlap=self.overlap)
+        if not self._rows_tell:
+            return found
+        if self.metric.is_share:
+            return replace(found, rows=binomial_interval(found.mean, self.seeds[0].n_test))
+        errors = [score.figures[ROWS_ERROR] for score in scores if ROWS_ERROR in score.figures]
+        return replace(found, rows=normal_interval(found.mean, float(np.mean(errors)))) if errors else found
+
+    @property
+    def pareto_front(self) -> list[EvidenceLine]:
+        """Methods that no other beats for as few digital multiply-adds, by rising multiply-adds."""
+        sign = 1.0 if self.metric.higher_is_better else -1.0
+        priced = [line for line in self.lines() if line.figures.get("multiply_adds") is not None]
+        front: list[EvidenceLine] = []
+        for line in sorted(priced, key=lambda e: (e["multiply_adds"], -sign * e[self.metric.key].mean)):
+            if not front or sign * line[self.metric.key].mean > sign * front[-1][self.metric.key].mean:
+                front.append(line)
+        return front
 
     @property
     def rows(self) -> dict[str, int]:
@@ -150,7 +224,7 @@ class Evidence:
         return summary(self.config.name, facts, headings, lines)
 
     def lines(self) -> list[EvidenceLine]:
-        """The evidence table: the network, its floors, its ceiling."""
+        """The evidence table: the network, its floors."""
         regime, stages = self.regime, self.config.network.stages
         physical = f"physical, {stages} stage{'s' if stages > 1 else ''}, {self.config.trainer.name}"
         if self.seeds[0].uses_model:
@@ -173,13 +247,28 @@ class Evidence:
         known = [score[column.key] for score in scores if score is not None and column.key in score.figures]
         return known if len(known) == len(scores) else None
 
+    def findings(self) -> list[str]:
+        """What follows from the table, a sentence each, as terminal and report say it."""
+        lines = {line.key: line for line in self.lines()}
+        found = [f"test {self.metric.title} of the network: {score_interval(self.metric, self.score_interval)}"]
+        best, linear = self.best_null, self.best_linear_null
+        if best is not None:
+            found.append(f"physics adds {difference(self.metric, self.physics_adds)} over {lines[best].name}")
+        if linear is not None and linear != best:
+            adds = difference(self.metric, self.physics_adds_over_linear)
+            found.append(f"over a linear null it adds {adds}")
+        if len(self.pareto_front) > 1:
+            front = "; ".join(line.name for line in self.pareto_front)
+            found.append(f"best for their digital multiply-adds: {front}")
+        return found
+
     def as_json(self) -> dict[str, Any]:
         """The object that ``hwloop run --json`` prints.
 
         Scores and differences are as the task has them; accuracies are fractions of 1. ``rows`` are totals over
         all seeds and hold what the network itself measured. What was not run is ``None``.
         """
-        config, adds = self.config, self.physics_adds
+        config = self.config
         return {
             "experiment": config.name,
             "device": ", ".join(part.name for part in config.device),
@@ -187,10 +276,13 @@ class Evidence:
             "dataset": config.dataset.title,
             "seeds": [seed.seed for seed in self.seeds],
             f"test_{self.metric.key}": self._summary(results.NETWORK),
-            "floors": {floor.key: self._summary(floor.key) for floor in FLOORS if not floor.ceiling},
-            "ceiling": {floor.key: self._summary(floor.key) for floor in FLOORS if floor.ceiling},
+            "test_interval": self.score_interval.as_dict(),
+            **{group: self._summaries(group) for group in dict.fromkeys(floor.json_group for floor in FLOORS)},
             **{column.key: self._plain(column) for column in self.columns[1:] if column.in_json != ()},
-            "physics_adds": adds.as_dict() if adds else _UNKNOWN_INTERVAL,
+            "pareto_front": [line.key for line in self.pareto_front],
+            "physics_adds": _plain_interval(self.physics_adds),
+            "physics_adds_over": self.best_null,
+            "physics_adds_over_linear": _plain_interval(self.physics_adds_over_linear),
             "input_scaling": self.input_scaling,
             "rows": self.rows,
             "rows_per_train_sample": self.rows_per_train_sample,
@@ -205,6 +297,9 @@ class Evidence:
             **({} if self.about is None else self.about.as_json()),
         }
 
+    def _summaries(self, group: str) -> dict[str, Any]:
+        return {floor.key: self._summary(floor.key) for floor in FLOORS if floor.json_group == group}
+
     def _summary(self, method: str) -> dict[str, Any] | None:
         score = self.score(method)
         return None if score is None else score.as_dict()
@@ -216,4 +311,5 @@ class Evidence:
         return {method: None if values is None else column.plain(values) for method, values in found.items()}
 
 
-_UNKNOWN_INTERVAL = {"mean": None, "low": None, "high": None}
+def _plain_interval(found: Interval | None) -> dict[str, Any]:
+    return {"mean": None, "low": None, "high": None, "test_rows": None} if found is None else found.as_dict()

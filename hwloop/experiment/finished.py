@@ -41,7 +41,7 @@ class FinishedSeed:
     Attributes
     ----------
     scores
-        Of floors and ceiling, by method.
+        Of floors, by method.
     places
         Where the seed's sessions stood after the methods that measure.
     result

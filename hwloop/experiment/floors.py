@@ -1,4 +1,4 @@
-"""Floors and ceiling of a run: what the network must beat, and what digital training reaches.
+"""Floors of a run: what its network is compared with, from guessing to digital networks.
 
 To add one, write a :class:`Floor` and append it to :data:`FLOORS`: runs score it; table, report, ``--json`` and
 arena show it. What is heavy is imported where it is needed: a report is written without torch.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -32,16 +32,20 @@ class Floor(ABC):
     key
         Its name in files and in ``--json``.
     method
-        Its name in the evidence table; a prefix says whether it is a floor or a ceiling. ``{linear}`` stands for
-        what the task calls its linear models.
+        Its name in the evidence table; a prefix says what it is: a floor that any network must beat, or a digital
+        method that does the task without physics. ``{linear}`` stands for what the task calls its linear models.
     standing
         Its name in the arena's table, likewise.
     regime
         What its nonlinearity is; ``None`` for the network's own regime.
-    ceiling
-        Whether it is what digital training reaches, and no floor.
+    digital
+        Whether it does the task without physics, at its own cost, and is no floor.
+    json_group
+        Under which key ``--json`` holds its score.
     null
         Whether it is the same network with no physics in the place of its devices.
+    linear_null
+        Whether nothing in that place is nonlinear.
     turn
         What measures runs first, while the devices remember the network's rows; what needs none runs last.
     """
@@ -50,8 +54,10 @@ class Floor(ABC):
     method: str
     standing: str
     regime: str | None = None
-    ceiling: bool = False
+    digital: bool = False
+    json_group: str = "floors"
     null: bool = False
+    linear_null: bool = False
     turn: int = 2
 
     def method_of(self, kind: type[LearningTask]) -> str:
@@ -61,6 +67,14 @@ class Floor(ABC):
     def standing_of(self, kind: type[LearningTask]) -> str:
         """Its name in the arena's table of such a task."""
         return self.standing.format(linear=kind.linear_name)
+
+    def suits(self, task: LearningTask) -> bool:
+        """Whether it can learn such a task; by default any."""
+        return True
+
+    def note(self, config: ExperimentConfig, data: Partition) -> str:
+        """What the user should know of how it was trained on these data; empty mostly."""
+        return ""
 
     @abstractmethod
     def score(self, config: ExperimentConfig, sessions: list[Session], data: Partition) -> Trial:
@@ -76,6 +90,9 @@ class LinearFloor(Floor):
 
     key, method, standing = "linear", "floor: {linear}, raw inputs", "{linear} on the inputs"
     regime = "digital"
+
+    def suits(self, task: LearningTask) -> bool:
+        return bool(task.linear_models())
 
     def score(self, config: ExperimentConfig, sessions: list[Session], data: Partition) -> Trial:
         """Multiply-adds: the matrix, and a scaling a feature."""
@@ -98,6 +115,8 @@ class NullPhysics(Floor):
     standing: str
     replace: Callable[[Device, int], Device]
     multiply_adds: Callable[[Device], int]
+    linear_null: bool = True
+    regime: str | None = None
 
     null: ClassVar[bool] = True  # type: ignore[misc]
     turn: ClassVar[int] = 1  # type: ignore[misc]
@@ -120,15 +139,85 @@ class NullPhysics(Floor):
         return network_trial(network, data, network.multiply_adds + computed)
 
 
+class ZerosFloor(NullPhysics):
+    """The network without any response of its devices: it knows the targets' frequencies, or their mean, alone.
+
+    So nothing is trained, unless the network sees its inputs beside the devices (``network.bypass``).
+    """
+
+    def score(self, config: ExperimentConfig, sessions: list[Session], data: Partition) -> Trial:
+        if config.network.bypass:
+            return super().score(config, sessions, data)
+        predicted = data.task.constant(data.train.targets, len(data.test))
+        return Trial(data.task, data.test.targets, predicted, 0)
+
+
+class SimilarityFloor(Floor):
+    """A model that compares a row with the training rows: what a task takes with no physics and no features.
+
+    Settings are chosen by cross-validation on training rows. Of many training rows some are used, and it is said.
+    """
+
+    regime = "digital"
+    digital = True
+
+    @abstractmethod
+    def models(self, task: LearningTask, n_rows: int, n_features: int) -> Sequence[Any]:
+        """What to choose from, for so many training rows at least; empty where the task has none."""
+
+    def suits(self, task: LearningTask) -> bool:
+        return bool(self.models(task, 1, 1))
+
+    def note(self, config: ExperimentConfig, data: Partition) -> str:
+        from hwloop.experiment.digital import FITTED_ON
+
+        if len(data.train) <= FITTED_ON:
+            return ""
+        return f"{self.standing}: fitted to {FITTED_ON:,} of {len(data.train):,} training rows, drawn at random"
+
+    def score(self, config: ExperimentConfig, sessions: list[Session], data: Partition) -> Trial:
+        """Multiply-adds: a distance to every row that is kept, and its weights; exponentials are not counted."""
+        from hwloop.experiment.digital import TUNED_ON, similarity_cost, similarity_model
+        from hwloop.input_scaling import decided
+
+        network = config.network
+        scaling = decided(network.input_scaling, data.train.inputs, network.sequence_steps).name
+        models = self.models(data.task, min(len(data.train), TUNED_ON) // 2, data.n_features)
+        fitted = similarity_model(models, data, scaling)
+        return Trial(data.task, data.test.targets, fitted.predict(data.test.inputs), similarity_cost(fitted))
+
+
+class NearestNeighbours(SimilarityFloor):
+    """The nearest training rows, the nearer the stronger (scikit-learn)."""
+
+    key, method, standing = "nearest_neighbours", "digital: nearest neighbours", "nearest neighbours"
+
+    def models(self, task: LearningTask, n_rows: int, n_features: int) -> Sequence[Any]:
+        return task.nearest_neighbours(n_rows)
+
+
+class KernelMachine(SimilarityFloor):
+    """A support vector machine with a Gaussian kernel (scikit-learn)."""
+
+    key, method, standing = "kernel_machine", "digital: RBF kernel machine", "RBF kernel machine"
+
+    def models(self, task: LearningTask, n_rows: int, n_features: int) -> Sequence[Any]:
+        return task.kernel_machines(n_features)
+
+
 class RidgeReadoutFloor(Floor):
     """One physical stage with a ridge readout (an extreme learning machine), on the network's own first session.
+
+    It is what the trainer ``readout``, which trains no map, gives of one stage.
+    It is what the trainer ``readout`` gives, whose maps are untrained, from one stage.
+
 
     Encoder, seeds and order of the rows are those of the network's first stage. So where the network measured
     plain samples its rows are recalled, and nothing is measured twice.
     """
 
-    key, method = "one_stage_readout", "floor: one stage, ridge readout"
-    standing = "one physical stage, ridge readout"
+    key, method = "one_stage_readout", "floor: one stage, readout alone"
+    standing = "one physical stage, readout alone"
     regime = "linear interface"
     turn = 0
 
@@ -171,13 +260,16 @@ class RidgeReadoutFloor(Floor):
         return ours.cost(*size) != plain.cost(*size)
 
 
-class BackpropCeiling(Floor):
-    """A digital network of the same widths, trained by ordinary backpropagation, with no device."""
+class DigitalMLP(Floor):
+    """A digital network of the same widths, trained by ordinary backpropagation, with no device.
 
-    key, method = "backprop", "ceiling: backprop, same widths"
-    standing = "ceiling: digital network by backpropagation"
+    It is no ceiling: other digital methods may do better, and so may physics.
+    """
+
+    key, method, standing = "backprop", "digital: MLP, same widths", "digital MLP, same widths"
     regime = "digital, relu"
-    ceiling = True
+    digital = True
+    json_group = "ceiling"  # its name in files from the first version on
 
     def score(self, config: ExperimentConfig, sessions: list[Session], data: Partition) -> Trial:
         from hwloop.experiment.digital import backpropagated
@@ -204,9 +296,19 @@ def _linear_projection(device: Device, seed: int) -> Device:
     return LinearProjection(device.spec, seed=seed)
 
 
+def _random_features(device: Device, seed: int) -> Device:
+    from hwloop.devices.null import RandomFeatures
+
+    return RandomFeatures(device.spec, seed=seed)
+
+
+def _projection_cost(device: Device) -> int:
+    return device.spec.n_inputs * device.spec.n_outputs
+
+
 FLOORS: list[Floor] = [
     LinearFloor(),
-    NullPhysics(
+    ZerosFloor(
         "null_zeros",
         "floor: null physics, zeros",
         "null physics: zeros",
@@ -218,10 +320,21 @@ FLOORS: list[Floor] = [
         "floor: null physics, linear map",
         "null physics: linear projection",
         _linear_projection,
-        lambda device: device.spec.n_inputs * device.spec.n_outputs,
+        _projection_cost,
+    ),
+    NullPhysics(
+        "random_features",
+        "floor: random digital features",
+        "null physics: random digital features",
+        _random_features,
+        _projection_cost,
+        linear_null=False,
+        regime="digital, random relu",
     ),
     RidgeReadoutFloor(),
-    BackpropCeiling(),
+    NearestNeighbours(),
+    KernelMachine(),
+    DigitalMLP(),
 ]
 """In the order of the table."""
 

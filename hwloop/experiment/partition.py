@@ -92,6 +92,8 @@ class Partition:
         What made the features, as the training rows fitted it; ``None`` where the dataset holds features.
     notes
         What was chosen for the user when the data were read, in words.
+    own_test_rows
+        Whether the test rows are the dataset's choice, and no seed's.
     """
 
     seed: int
@@ -101,6 +103,7 @@ class Partition:
     task: LearningTask
     preparation: Preparation | None = None
     notes: tuple[str, ...] = ()
+    own_test_rows: bool = False
 
     @classmethod
     def of_rows(
@@ -126,6 +129,7 @@ class Partition:
             task_of_dataset(dataset).fitted_to(dataset.labels[train]),
             preparation,
             tuple(getattr(dataset, "notes", ())),
+            getattr(dataset, "test_rows", None) is not None,
         )
 
     @property

@@ -31,6 +31,7 @@ def draw_plots(
     """Draw every figure that there is data for into ``folder``; returns their paths by name."""
     drawings: dict[str, Callable[[], Figure | None]] = {
         evidence.metric.key: lambda: _scores(evidence),
+        "multiply_adds": lambda: _multiply_adds(evidence),
         "training": lambda: _training(evidence),
     }
     for name, counts in evidence.details.items():
@@ -57,9 +58,8 @@ def _scores(evidence: Evidence) -> Figure:
     lines = evidence.lines()[::-1]
     figure = Figure(figsize=(7.2, 0.8 + 0.36 * len(lines)), layout="constrained")
     axes = figure.subplots()
-    ceilings = {floor.key for floor in FLOORS if floor.ceiling}
     for height, line in enumerate(lines):
-        colour = ACCENT if line.key == results.NETWORK else THIRD if line.key in ceilings else QUIET
+        colour = _colour(line.key)
         values = metric.scale * np.array(line[metric.key].values)
         spread = np.linspace(-0.14, 0.14, len(values)) if len(values) > 1 else np.zeros(1)
         axes.plot(values, height + spread, "o", color=colour, markersize=4, alpha=0.55, markeredgewidth=0)
@@ -73,6 +73,55 @@ def _scores(evidence: Evidence) -> Figure:
     axes.grid(axis="x", color=GRID)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def _colour(method: str) -> str:
+    digital = {floor.key for floor in FLOORS if floor.digital}
+    return ACCENT if method == results.NETWORK else THIRD if method in digital else QUIET
+
+
+def _multiply_adds(evidence: Evidence) -> Figure | None:
+    """Mean test score against what a prediction costs in digital arithmetic, and who nobody beats."""
+    metric, front = evidence.metric, evidence.pareto_front
+    lines = [line for line in evidence.lines() if line.figures.get("multiply_adds") is not None]
+    if len(lines) < 2:
+        return None
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    axes = figure.subplots()
+    means = [metric.scale * line[metric.key].mean for line in lines]
+    sign = 1.0 if metric.higher_is_better else -1.0
+    shown = [
+        sign * mean >= np.median(sign * np.array(means)) - FAR_POINTS * (metric.most or 0) / 100 for mean in means
+    ]
+    far = metric.most is not None
+    for line, mean, near in zip(lines, means, shown, strict=True):
+        if far and not near:
+            continue
+        colour = _colour(line.key)
+        axes.errorbar(
+            line["multiply_adds"], mean, metric.scale * line[metric.key].std, fmt="o", color=colour, markersize=5
+        )
+        axes.annotate(
+            line.name,
+            (line["multiply_adds"], mean),
+            xytext=(6, 4),
+            textcoords="offset points",
+            fontsize=7.5,
+            color=colour if colour != QUIET else INK,
+        )
+    bottom, top = axes.get_ylim()
+    costs = [line["multiply_adds"] for line in front]
+    heights = [metric.scale * line[metric.key].mean for line in front]
+    axes.step(costs, heights, where="post", color=SECOND, lw=1.1, zorder=0)
+    axes.set_ylim(bottom, top)
+    axes.set_xscale("symlog", linthresh=10)
+    axes.set_xlim(left=-1, right=8 * max(line["multiply_adds"] for line in lines))
+    left_out = [line.name for line, near in zip(lines, shown, strict=True) if far and not near]
+    note = f"; below the picture: {', '.join(left_out)}" if left_out else ""
+    axes.set_xlabel(f"digital multiply-adds a prediction{note}")
+    axes.set_ylabel(f"test {metric.axis}")
+    axes.grid(color=GRID)
     return figure
 
 

@@ -18,6 +18,7 @@ from hwloop.experiment import results
 from hwloop.experiment.about import took
 from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.headline import changes_line, parts_line
+from hwloop.experiment.intervals import difference
 from hwloop.experiment.plots import draw_plots
 from hwloop.experiment.results import DeviceResponse
 from hwloop.experiment.verdict import NO_FLOORS, comparisons
@@ -67,8 +68,9 @@ def _render(
         verdict=[found.words for found in comparisons(evidence).values()] or [NO_FLOORS],
         when=_when(evidence),
         took=took(evidence.about, evidence.wall_seconds),
-        physics_adds=words.difference(evidence.metric, evidence.physics_adds),
-        best_null=_best_null(evidence),
+        physics_adds=difference(evidence.metric, evidence.physics_adds),
+        best_null=next((line.name for line in evidence.lines() if line.key == evidence.best_null), ""),
+        overlap=evidence.overlap,
         images={name: data_uri(path.read_bytes()) for name, path in plots.items()},
         responses=list(enumerate(responses, start=1)),
         seeds=_seed_table(evidence),
@@ -102,13 +104,6 @@ def heading_in_html(column: words.Column) -> Markup:
 def _score(metric: Metric, score: words.Score) -> str:
     """With a digit more than in the table of means."""
     return f"{metric.scale * score[metric.key]:.{metric.decimals + 1}f}"
-
-
-def _best_null(evidence: Evidence) -> str:
-    for line in evidence.lines():
-        if line.key == evidence.best_null:
-            return line.method.removeprefix("floor: ")
-    return ""
 
 
 def _seed_table(evidence: Evidence) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ class SeedResult:
     Attributes
     ----------
     scores
-        By method: ``network`` and, where they were asked for, floors and ceiling.
+        By method: ``network`` and, where they were asked for, floors.
     rows, recalled, reused
         Rows measured, recalled from memory and taken from earlier runs, by purpose, for the network itself.
     floor_rows
@@ -62,6 +62,8 @@ class SeedResult:
         Of the task.
     input_scaling
         Of the first stage, as it was trained; empty in files of versions that did not say.
+    own_test_rows
+        Whether the dataset chose the test rows, so that all seeds share them; without it seeds split it anew.
     """
 
     seed: int
@@ -87,6 +89,7 @@ class SeedResult:
     notes: list[str] = field(default_factory=list)
     kind: type[LearningTask] = Classification
     input_scaling: str = ""
+    own_test_rows: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and text, for a metrics file."""

@@ -1,4 +1,4 @@
-"""Run an experiment: every seed with its floors and ceiling, all of it kept in the run's folder."""
+"""Run an experiment: every seed with its floors, all of it kept in the run's folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from typing import Any
 from hwloop.events import Event, Listener, Noticed
 from hwloop.experiment.about import about_run
 from hwloop.experiment.checkpoints import PREPARATION, Checkpoints, SeedKeeper
-from hwloop.experiment.conclusion import ReplayComparison, conclude, concluded, differences, ended, finished_result
+from hwloop.experiment.conclusion import (
+    ReplayComparison,
+    computed_anew,
+    conclude,
+    concluded,
+    differences,
+    ended,
+    finished_result,
+)
 from hwloop.experiment.config import ExperimentConfig, load_experiment
 from hwloop.experiment.events import RunForecast, SeedFinished, SeedStarted
 from hwloop.experiment.evidence import Evidence
@@ -70,7 +78,7 @@ def resume_experiment(
 ) -> Evidence:
     """Go on with a run that was stopped: the same as :func:`run_experiment`, with what it has finished already.
 
-    Seeds, floors and ceilings that are finished are taken as they are; the seed in progress goes on from its last
+    Seeds, floors that are finished are taken as they are; the seed in progress goes on from its last
     checkpoint. The rest is executed: every row that the journals hold is answered from them, in the recorded
     order, so the run ends as if it had never been stopped; only then do the devices go on.
 
@@ -100,7 +108,7 @@ def replay_experiment(
     Parameters
     ----------
     with_references
-        Compute and compare floors and ceiling too.
+        Compute and compare floors too.
 
     Raises
     ------
@@ -113,7 +121,8 @@ def replay_experiment(
     config = load_experiment(path / CONFIG)
     run = _Run(config, split, listeners, path)
     evidence = run.executed(RecordedRig(config, path), with_references=with_references)
-    return ReplayComparison(evidence, differences(path, run.results, with_references))
+    found = differences(path, run.results, with_references)
+    return ReplayComparison(evidence, found, computed_anew(path, run.results))
 
 
 class _Run:

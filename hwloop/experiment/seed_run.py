@@ -1,4 +1,4 @@
-"""One seed of an experiment: its rows forecast, its network trained and tested, then its floors and ceiling."""
+"""One seed of an experiment: its rows forecast, its network trained and tested, then its floors."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ class SeedRun:
         return self.network.distinct_sessions
 
     def run(self, response_rows: int, with_references: bool = True) -> tuple[SeedResult, list[DeviceResponse]]:
-        """Train, test, then score floors and ceiling; the devices are closed afterwards, whatever happens.
+        """Train, test, then score floors; the devices are closed afterwards, whatever happens.
 
-        ``response_rows`` rows sweep the first device for the report, 0 for none. Floors and ceiling are left out
+        ``response_rows`` rows sweep the first device for the report, 0 for none. Floors are left out
         without ``with_references``, or where the configuration asks for none.
         """
         begin = time.perf_counter()
@@ -125,7 +125,7 @@ class SeedRun:
             responses = self._responses(response_rows)
             cost = self._cost()
             if with_references and self.config.evidence.floors:
-                scores |= self._references()
+                scores |= self._references(trial)
             floor_rows = sum(session.ledger.total for session in self.distinct_sessions) - sum(
                 cost["rows"].values()
             )
@@ -143,6 +143,7 @@ class SeedRun:
             uses_model=history.uses_model,
             notes=[*self.data.notes, *self.notes, *history.notes],
             input_scaling=self.config.network.input_scaling,
+            own_test_rows=self.data.own_test_rows,
             validation_scores=[stage.validation_score for stage in history.stages],
             digital_seconds=history.digital_seconds,
             wall_seconds=time.perf_counter() - begin,
@@ -212,15 +213,19 @@ class SeedRun:
             found.append(DeviceResponse(session.device.spec, session.identity, sample, sweep))
         return found
 
-    def _references(self) -> dict[str, Score]:
-        """Floors and ceiling, from the same split; what is finished already is not computed again."""
-        return {floor.key: self._reference(floor) for floor in in_running_order()}
+    def _references(self, trial: Trial) -> dict[str, Score]:
+        """Floors that suit the task, from the network's split; what is finished already is not computed again."""
+        suited = [floor for floor in in_running_order() if floor.suits(self.data.task)]
+        return {floor.key: self._reference(floor, trial) for floor in suited}
 
-    def _reference(self, floor: Floor) -> Score:
+    def _reference(self, floor: Floor, trial: Trial) -> Score:
+        if note := floor.note(self.config, self.data):
+            self.notes.append(note)
+            self.emit(Noticed(note))
         sessions = self.distinct_sessions
         finished = self.keep.finished_score(floor.key, sessions)
         if finished is None:
-            score = floor.score(self.config, self.sessions, self.data).score
+            score = floor.score(self.config, self.sessions, self.data).beside(trial)
             self.keep.keep_score(floor.key, score, sessions)
         else:
             score, places = finished

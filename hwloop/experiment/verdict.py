@@ -1,4 +1,4 @@
-"""Who is better, in words: the network beside the best of its floors, and beside digital training."""
+"""Who is better, in words: the network beside the best of its floors, and beside the best digital method."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hwloop.experiment.columns import Interval
 from hwloop.experiment.floors import FLOORS, Floor
+from hwloop.experiment.intervals import Interval
 from hwloop.tasks import Metric
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class Comparison:
         low, high = self.advantage.low, self.advantage.high
         if low is None or high is None:
             return None
+        if self.advantage.rows is not None:  # other test rows must not change it either
+            low, high = min(low, self.advantage.rows[0]), max(high, self.advantage.rows[1])
         return NETWORK if low > 0 else self.key if high < 0 else None
 
     @property
@@ -89,10 +91,10 @@ class Comparison:
 
 
 def comparisons(evidence: Evidence) -> dict[str, Comparison]:
-    """By ``floor`` and ``ceiling``: the network beside the best of each that was run."""
+    """By ``floor`` and ``ceiling`` (digital methods): the network beside the best of each that was run."""
     found = {
-        "floor": _best("best floor", (floor for floor in FLOORS if not floor.ceiling), evidence),
-        "ceiling": _best("digital training", (floor for floor in FLOORS if floor.ceiling), evidence),
+        "floor": _best("best floor", (floor for floor in FLOORS if not floor.digital), evidence),
+        "ceiling": _best("best digital method", (floor for floor in FLOORS if floor.digital), evidence),
     }
     return {kind: comparison for kind, comparison in found.items() if comparison is not None}
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.errors import DatasetError, HwloopWarning
-from hwloop.tasks.task import LearningTask, Metric
+from hwloop.tasks.task import KERNELS, LearningTask, Metric, up_to
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +25,11 @@ INVERSE_STRENGTHS = (0.003, 0.03, 0.3, 3.0)
 def accuracy(labels: NDArray[Any], predicted: NDArray[Any]) -> float:
     """Share of rows whose class is predicted, in [0, 1]."""
     return float(np.mean(predicted == labels))
+
+
+def hits(labels: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.float64]:
+    """1 for each row whose class is predicted, else 0."""
+    return np.asarray(predicted == labels, dtype=np.float64)
 
 
 def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
@@ -81,7 +86,7 @@ class Classification(LearningTask):
 
     kind: ClassVar[str] = "classification"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("accuracy", "accuracy", accuracy, 100.0, "%", 1, "points", 100.0),
+        Metric("accuracy", "accuracy", accuracy, 100.0, "%", 1, "points", 100.0, of_rows=hits, is_share=True),
     )
     validation_key: ClassVar[str] = "validation_accuracies"
     linear_name: ClassVar[str] = "linear softmax"
@@ -256,6 +261,20 @@ class Classification(LearningTask):
         from sklearn.linear_model import LogisticRegression
 
         return [LogisticRegression(C=inverse, max_iter=300) for inverse in INVERSE_STRENGTHS]
+
+    def constant(self, targets: NDArray[Any], rows: int) -> NDArray[np.int64]:
+        """The most frequent class of the training rows."""
+        return np.full(rows, np.bincount(targets).argmax(), dtype=np.int64)
+
+    def nearest_neighbours(self, n_rows: int) -> Sequence[Any]:
+        from sklearn.neighbors import KNeighborsClassifier
+
+        return [KNeighborsClassifier(k, weights="distance", algorithm="brute") for k in up_to(n_rows)]
+
+    def kernel_machines(self, n_features: int) -> Sequence[Any]:
+        from sklearn.svm import SVC
+
+        return [SVC(C=strength, gamma=width / n_features) for strength, width in KERNELS]
 
     def folds(self, targets: NDArray[Any], most: int, seed: int) -> Any:
         """As many parts as the smallest class has rows, each class in its share."""

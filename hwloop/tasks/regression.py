@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.errors import DatasetError
-from hwloop.tasks.task import LearningTask, Metric
+from hwloop.tasks.task import KERNELS, LearningTask, Metric, up_to
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +38,17 @@ def nrmse(targets: Values, predicted: Values) -> float:
     the mean of the test targets would score. Other definitions divide by the range or by the mean.
     """
     return float(np.mean(root_mean_square_error(targets, predicted) / _columns(targets).std(axis=0)))
+
+
+def nrmse_of_rows(targets: Values, predicted: Values) -> Values:
+    """Figures (rows,) whose mean is the NRMSE, and whose spread is its own by the delta method.
+
+    r + (q - r^2) / 2r, where q is a row's squared error over the variance of the target, r its NRMSE.
+    """
+    ratio = root_mean_square_error(targets, predicted) / _columns(targets).std(axis=0)
+    squares = np.square((_columns(predicted) - _columns(targets)) / _columns(targets).std(axis=0))
+    figures = ratio + (squares - np.square(ratio)) / (2 * np.where(ratio > 0, ratio, 1.0))
+    return np.asarray(figures.mean(axis=1))
 
 
 def r2(targets: Values, predicted: Values) -> float:
@@ -117,7 +128,7 @@ class Regression(LearningTask):
 
     kind: ClassVar[str] = "regression"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("nrmse", "NRMSE", nrmse, higher_is_better=False),
+        Metric("nrmse", "NRMSE", nrmse, higher_is_better=False, of_rows=nrmse_of_rows),
         Metric("r2", "R2", r2, most=1.0),
         Metric("mae", "MAE", mean_absolute_error, higher_is_better=False),
     )
@@ -336,6 +347,22 @@ class Regression(LearningTask):
         from sklearn.linear_model import Ridge
 
         return [Ridge(alpha=strength) for strength in STRENGTHS]
+
+    def nearest_neighbours(self, n_rows: int) -> Sequence[Any]:
+        from sklearn.neighbors import KNeighborsRegressor
+
+        return [KNeighborsRegressor(k, weights="distance", algorithm="brute") for k in up_to(n_rows)]
+
+    def kernel_machines(self, n_features: int) -> Sequence[Any]:
+        """Support vector regression of each standardised target."""
+        from sklearn.compose import TransformedTargetRegressor
+        from sklearn.multioutput import MultiOutputRegressor
+        from sklearn.preprocessing import StandardScaler
+        from sklearn.svm import SVR
+
+        machines = [SVR(C=strength, gamma=width / n_features) for strength, width in KERNELS]
+        every = machines if self.single else [MultiOutputRegressor(machine) for machine in machines]
+        return [TransformedTargetRegressor(machine, transformer=StandardScaler()) for machine in every]
 
     def folds(self, targets: NDArray[Any], most: int, seed: int) -> Any:
         from sklearn.model_selection import KFold

@@ -38,6 +38,11 @@ class Metric:
         What it cannot exceed, as shown; ``None`` if there is no such number.
     higher_is_better
         ``False`` for an error.
+    of_rows
+        ``of_rows(targets, predicted)``: a figure a row (rows,) whose mean is the score, at least to first order in
+        their errors; its spread is what other test rows would change. ``None`` if there is none.
+    is_share
+        Whether the score is a share of the test rows, so that their number alone gives its binomial error.
     """
 
     key: str
@@ -49,6 +54,8 @@ class Metric:
     difference: str = ""
     most: float | None = None
     higher_is_better: bool = True
+    of_rows: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]] | None = None
+    is_share: bool = False
 
     def shown(self, value: float) -> str:
         """``98.6 %``."""
@@ -63,6 +70,17 @@ class Metric:
     def axis(self) -> str:
         """Title and unit of an axis: ``accuracy (%)``."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+# Settings that the digital floors choose from: neighbours, and strengths and widths of an RBF kernel (times
+# 1 / features).
+NEIGHBOURS = (1, 3, 5, 10, 20)
+KERNELS = tuple((strength, width) for strength in (1.0, 10.0) for width in (0.3, 1.0, 3.0))
+
+
+def up_to(n_rows: int) -> list[int]:
+    """Numbers of neighbours that so many rows have; at least one."""
+    return [count for count in NEIGHBOURS if count <= max(1, n_rows)]
 
 
 class LearningTask(ABC):
@@ -310,6 +328,18 @@ class LearningTask(ABC):
     @abstractmethod
     def linear_models(self) -> Sequence[Any]:
         """Linear scikit-learn models to choose from for the floor without a device, the most regularised first."""
+
+    def constant(self, targets: NDArray[Any], rows: int) -> NDArray[Any]:
+        """What is predicted best for so many rows without looking at them; by default the mean training target."""
+        return np.repeat(np.mean(targets, axis=0, keepdims=True), rows, axis=0)
+
+    def nearest_neighbours(self, n_rows: int) -> Sequence[Any]:
+        """Nearest neighbours of scikit-learn to choose from, for at least ``n_rows`` rows; by default none."""
+        return ()
+
+    def kernel_machines(self, n_features: int) -> Sequence[Any]:
+        """RBF kernel machines of scikit-learn to choose from, for features of unit variance; by default none."""
+        return ()
 
     @abstractmethod
     def folds(self, targets: NDArray[Any], most: int, seed: int) -> Any:

@@ -41,7 +41,7 @@ def replay_run(request: pytest.FixtureRequest) -> Callable[..., Evidence]:
     """Runs a recorded experiment again, from its journals alone, and returns its evidence.
 
     ``evidence = replay_run("recordings/night1")``. The test fails if any result differs from the recorded one by
-    a bit. Floors and ceiling are computed and compared ``with_references=True`` alone. Nothing is written to the
+    a bit. Floors are computed and compared ``with_references=True`` alone. Nothing is written to the
     run's folder. A relative path counts from the test file's folder.
     """
 

@@ -287,7 +287,7 @@ def test_stopped_at_random_times_it_ends_as_if_it_had_not_been(lab, whole_runs):
 @pytest.mark.slow
 @pytest.mark.parametrize("event", ["EpochFinished", "MethodScored", "one_stage_readout"])
 def test_it_stops_while_it_computes(lab, event):
-    """In training, in the floors, and in the ceiling: the first signal needs no row to come."""
+    """In training, and in the floors: the first signal needs no row to come."""
     process = lab.start("run", "floors-run.toml", "--out", "stopped")
     metrics = lab.folder / "stopped" / "metrics.jsonl"
     lab.wait_until(process, lambda: metrics.exists() and event in metrics.read_text())

@@ -72,7 +72,7 @@ class PowerCut(BaseException):
 
 @pytest.fixture(scope="module", autouse=True)
 def small_references():
-    """Ceiling and linear floor in a hundredth of their steps."""
+    """Digital network and linear floor in a hundredth of their steps."""
     with pytest.MonkeyPatch.context() as patch:
         small = replace(digital.STRONG, epochs=1, min_steps=12)
         patch.setattr(digital, "CANDIDATES", (small,))
@@ -135,9 +135,9 @@ def never(*_, **__):
 CUTS = {
     "after-a-stage": (CheckpointSaved, 3),
     "within-a-stage": (EpochFinished, 50),
-    "after-the-test": (MethodScored, 7),
-    "after-the-first-floor": (MethodScored, 8),
-    "before-the-ceiling": (MethodScored, 11),
+    "after-the-test": (MethodScored, 10),
+    "after-the-first-floor": (MethodScored, 11),
+    "before-the-last-floor": (MethodScored, 17),
     "between-seeds": (SeedStarted, 2),
 }
 
@@ -161,7 +161,7 @@ def test_every_cut_ends_the_same_as_no_cut_and_as_executing_again(lab, cut_run, 
 
 def test_floors_that_are_finished_are_not_computed_again(lab, monkeypatch):
     config = experiment(lab)
-    cut_at(lab / "run", config, MethodScored, 11)  # all but the ceiling of the second seed
+    cut_at(lab / "run", config, MethodScored, 17)  # all but the last floor of the second seed
     for name in ("RidgeReadoutFloor", "LinearFloor", "NullPhysics"):
         monkeypatch.setattr(f"hwloop.experiment.floors.{name}.score", never)
     evidence = resume_experiment(lab / "run", split)
@@ -240,7 +240,7 @@ def cut_run(tmp_path_factory):
         (folder / "few_digits.py").write_text(FEW_DIGITS)
         config = experiment(folder)
         run_experiment(config, split, out=folder / "whole")
-        cut_at(folder / "cut", config, MethodScored, 7)
+        cut_at(folder / "cut", config, MethodScored, 10)
     return folder / "cut", outcome(folder / "whole")
 
 

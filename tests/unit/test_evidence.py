@@ -1,6 +1,7 @@
 """The evidence that follows from synthetic results."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,10 +17,23 @@ from hwloop.tasks.classification import confusion_matrix
 
 CONFIG = {"name": "small", "dataset": "digits", "device": "optical-fibre", "trainer": "local", "seeds": 3}
 KEYS = [
-    *("experiment", "device", "trainer", "dataset", "seeds", "test_accuracy", "floors", "ceiling"),
+    *(
+        "experiment",
+        "device",
+        "trainer",
+        "dataset",
+        "seeds",
+        "test_accuracy",
+        "test_interval",
+        "floors",
+        "ceiling",
+    ),
     *(
         "multiply_adds",
+        "pareto_front",
         "physics_adds",
+        "physics_adds_over",
+        "physics_adds_over_linear",
         "input_scaling",
         "rows",
         "rows_per_train_sample",
@@ -88,10 +102,11 @@ def test_json_has_exactly_the_promised_keys():
     found = json.loads(json.dumps(evidence(*THREE).as_json()))
     assert list(found) == KEYS
     assert set(found["test_accuracy"]) == {"mean", "std", "values"}
-    assert set(found["floors"]) == {"linear", "null_zeros", "null_identity", "one_stage_readout"}
+    floors_then = {"linear", "null_zeros", "null_identity", "one_stage_readout"}
+    assert set(found["floors"]) == floors_then | {"random_features", "nearest_neighbours", "kernel_machine"}
     assert set(found["ceiling"]) == {"backprop"}
-    assert set(found["multiply_adds"]) == {"network", "linear", "backprop"}
-    assert set(found["physics_adds"]) == {"mean", "low", "high"}
+    assert set(found["multiply_adds"]) == {"network", "backprop", *found["floors"]}
+    assert set(found["physics_adds"]) == set(found["test_interval"]) == {"mean", "low", "high", "test_rows"}
     assert set(found["rows"]) == {"train", "evaluate", "calibrate", "reference", "repeat"}
 
 
@@ -104,7 +119,67 @@ def test_physics_adds_is_the_paired_difference_to_the_null_that_is_better_on_ave
 
 
 def test_one_seed_has_no_interval():
-    assert evidence(THREE[0]).as_json()["physics_adds"] == {"mean": pytest.approx(0.03), "low": None, "high": None}
+    found = evidence(THREE[0]).as_json()["physics_adds"]
+    assert found == {"mean": pytest.approx(0.03), "low": None, "high": None, "test_rows": None}
+
+
+def with_random_features(result, accuracy, **figures):
+    random = score(accuracy, 9000)
+    scores = {**result.scores, "random_features": Score({**random.figures, **figures})}
+    return replace(result, scores=scores)
+
+
+def test_random_digital_features_are_the_null_where_they_are_better():
+    accuracies = (0.97, 0.96, 0.97)
+    found = evidence(*(with_random_features(*pair) for pair in zip(THREE, accuracies, strict=True)))
+    assert (found.best_null, found.best_linear_null) == ("random_features", "null_identity")
+    assert found.physics_adds.mean == pytest.approx((0.01 + 0.03 + 0.0) / 3)
+    assert found.physics_adds_over_linear.mean == pytest.approx(0.03)
+    assert "over a linear null it adds +3.0 points" in " ".join(found.findings())
+    assert "it adds" not in " ".join(evidence(*THREE).findings())
+
+
+def test_seeds_that_split_one_set_anew_widen_the_interval():
+    resplit = evidence(*(with_random_features(seed, 0.96) for seed in THREE))
+    shared = evidence(*(with_random_features(replace(seed, own_test_rows=True), 0.96) for seed in THREE))
+    assert (resplit.overlap, shared.overlap) == (0.5, 0.0)
+    wide, narrow = (e.physics_adds.high - e.physics_adds.low for e in (resplit, shared))
+    assert wide / narrow == pytest.approx(((1 / 3 + 0.5) * 3) ** 0.5)
+
+
+def test_where_seeds_share_the_test_rows_these_have_an_interval_of_their_own():
+    errors = [0.02, 0.03, 0.04]
+    seeds = [
+        with_random_features(replace(seed, own_test_rows=True), 0.96, difference_error=error)
+        for seed, error in zip(THREE, errors, strict=True)
+    ]
+    found = evidence(*seeds)
+    assert found.physics_adds.rows == pytest.approx((0.02 - 1.959964 * 0.03, 0.02 + 1.959964 * 0.03))
+    assert "interval over seeds" in found.findings()[1]
+    assert "of the test rows" in found.findings()[1]
+    assert found.score_interval.rows == pytest.approx((0.8950, 0.9965), abs=1e-3)  # 49 of 50
+    assert evidence(*(replace(seed, own_test_rows=False) for seed in seeds)).physics_adds.rows is None
+
+
+def test_nobody_beats_the_front_for_as_few_multiply_adds():
+    found = evidence(*(with_random_features(seed, 0.999) for seed in THREE))
+    assert [line.key for line in found.pareto_front] == [
+        "linear",
+        "one_stage_readout",
+        "network",
+        "random_features",
+    ]
+    assert found.as_json()["pareto_front"] == [line.key for line in found.pareto_front]
+
+
+def test_the_test_rows_error_of_a_score_and_of_a_difference():
+    task = Classification(2)
+    targets = np.zeros(10, dtype=np.int64)
+    ours = Trial(task, targets, np.repeat([0, 1], [8, 2]), 1)
+    theirs = Trial(task, targets, np.repeat([0, 1], [6, 4]), 1)
+    assert ours.score["rows_error"] == pytest.approx((0.8 * 0.2 / 9) ** 0.5)
+    found = theirs.beside(ours)["difference_error"]  # 2 of 10 rows tell the two apart
+    assert found == pytest.approx((0.2 * 0.8 / 9) ** 0.5)
 
 
 def test_rows_are_totals_and_rows_a_sample_a_ratio_of_totals():
@@ -124,7 +199,7 @@ def test_without_floors_their_entries_are_none():
     found = evidence(bare).as_json()
     assert list(found) == KEYS
     assert set(found["floors"].values()) == {None}
-    assert found["physics_adds"] == {"mean": None, "low": None, "high": None}
+    assert found["physics_adds"] == {"mean": None, "low": None, "high": None, "test_rows": None}
     assert [line.key for line in evidence(bare).lines()] == [results.NETWORK]
 
 

@@ -6,9 +6,9 @@ import pytest
 
 import hwloop
 from hwloop.experiment import about
-from hwloop.experiment.columns import Interval
 from hwloop.experiment.config import load_experiment, validated
 from hwloop.experiment.headline import changes_line, parts_line
+from hwloop.experiment.intervals import Interval
 from hwloop.experiment.verdict import NETWORK, Comparison
 from hwloop.runs.notes import add_notes, notes_of
 from hwloop.tasks import Classification, Metric

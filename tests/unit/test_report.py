@@ -101,10 +101,11 @@ def test_it_fetches_nothing_and_shows_every_figure(page):
     resources = Resources()
     resources.feed(html)
     assert all(source.startswith("data:image/png;base64,") for source in resources.found)
-    assert resources.images == 4  # accuracy, training, confusion, one device's responses
+    assert resources.images == 5  # accuracy, its price, training, confusion, one device's responses
     assert not re.search(r"url\(|@import|<script|<link", html)
     assert {path.name for path in (folder / "plots").iterdir()} == {
         "accuracy.png",
+        "multiply_adds.png",
         "training.png",
         "confusion.png",
         "response-1.png",

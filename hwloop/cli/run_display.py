@@ -15,7 +15,6 @@ from rich.text import Text
 
 from hwloop.cli.console import FittedTable, Heading, plain
 from hwloop.events import EarlierRowsFound, Event, Noticed, RowsMeasured, StageStarted, ValidationScored
-from hwloop.experiment import columns as words
 from hwloop.experiment import results
 from hwloop.experiment.about import took
 from hwloop.experiment.events import MethodScored, RunForecast, SeedFinished, SeedStarted, SeedTakenUp

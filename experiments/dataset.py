@@ -102,7 +102,7 @@ class Dataset:
         # dataclasses.replace gives both, which are the same then.
         if self.labels is not self.targets and self.labels is not None and self.targets is not None:
             self._refuse("has labels and targets; the two are one: give either")
-        values = self.targets if self.labels is None else self.labels
+        values: Any = self.targets if self.labels is None else self.labels
         if values is None:
             self._refuse("has no targets")
         self._store("labels", values, self.task.target_dtype)

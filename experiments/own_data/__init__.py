@@ -159,7 +159,7 @@ def dataset_of(
     names = [str(column) for column in raw.frame.columns if column not in {*targets, *drop, group}]
     if not names:
         raise DatasetError(f"{raw.where} has no column beside the target; there is nothing to learn from")
-    features = features_of(raw, names)
+    features = features_of(raw, names, targets)
     rows = len(raw.frame)
     return Dataset(
         name=name,

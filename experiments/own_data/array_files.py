@@ -69,6 +69,21 @@ def read_npy(path: Path) -> RawTable:
     return RawTable(str(path), pd.DataFrame(features, columns=made_up_names(features.shape[1])), named=False)
 
 
+def read_features(path: Path) -> RawTable:
+    """Features alone, of a ``.npz`` with whatever else is in it, or a ``.npy``; raises as the others do."""
+    import pandas as pd
+
+    if path.suffix.lower() == ".npz":
+        arrays = _arrays(path)
+        array = arrays[_features_of(path, arrays)]
+    else:
+        array = _one(path)
+    if array.ndim < 2 or array.dtype.kind not in "biuf":
+        raise DatasetError(f"{path} has shape {array.shape} of {array.dtype}; give numbers, (rows, features)")
+    array = array.reshape(len(array), -1)
+    return RawTable(str(path), pd.DataFrame(array, columns=made_up_names(array.shape[1])), named=False)
+
+
 def partner_of(path: Path) -> Path | None:
     """``y.npy`` beside ``X.npy``, ``labels_train.npy`` beside ``images_train.npy``; ``None`` if there is none."""
     head, underline, rest = path.stem.partition("_")

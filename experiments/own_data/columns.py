@@ -33,8 +33,15 @@ class Features:
     notes: tuple[str, ...]
 
 
-def features_of(raw: RawTable, names: Sequence[str]) -> Features:
+def features_of(raw: RawTable, names: Sequence[str], targets: Sequence[str]) -> Features:
     """The columns of those names as numbers, without those that never vary.
+
+    Parameters
+    ----------
+    names
+        Of the columns of features.
+    targets
+        Of those that are learned.
 
     Raises
     ------
@@ -49,10 +56,13 @@ def features_of(raw: RawTable, names: Sequence[str]) -> Features:
     kept = np.ones(len(names), dtype=bool) if raw.alike or len(values) < 2 else _varies(values)
     if not kept.any():
         raise DatasetError(f"{raw.where}: none of its columns varies; there is nothing to learn from")
-    notes = list(_said(raw, columns, values, kept))
-    return Features(
-        values[:, kept], Preparation(tuple(c for c, keep in zip(columns, kept, strict=True) if keep)), tuple(notes)
+    preparation = Preparation(
+        tuple(column for column, keep in zip(columns, kept, strict=True) if keep),
+        tuple(str(name) for name in raw.frame.columns),
+        tuple(targets),
+        raw.named,
     )
+    return Features(values[:, kept], preparation, tuple(_said(raw, columns, values, kept)))
 
 
 def series_of(raw: RawTable, names: Sequence[str]) -> Float64Array:

@@ -73,14 +73,24 @@ class Preparation:
     ----------
     columns
         In the order of the features.
+    table
+        The names of all columns of the training table, in its order.
+    targets
+        Those that were learned.
+    named
+        Whether the names were the table's own.
     """
 
     columns: tuple[Column, ...]
+    table: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    named: bool = True
 
     @classmethod
-    def of_names(cls, names: Iterable[str]) -> Self:
+    def of_names(cls, names: Iterable[str], named: bool = True) -> Self:
         """Columns of numbers."""
-        return cls(tuple(Column(name) for name in names))
+        columns = tuple(Column(name) for name in names)
+        return cls(columns, tuple(column.name for column in columns), (), named)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -114,7 +124,10 @@ class Preparation:
                 | ({"categories": list(column.categories)} if column.categories else {})
                 | ({"unseen": list(column.unseen)} if column.unseen else {})
                 for column in self.columns
-            ]
+            ],
+            "table": list(self.table),
+            "targets": list(self.targets),
+            "named": self.named,
         }
 
     @classmethod
@@ -127,7 +140,11 @@ class Preparation:
             It is something else.
         """
         try:
-            return cls(tuple(_column(each) for each in found["columns"]))
+            columns = tuple(_column(each) for each in found["columns"])
+            table, targets = (tuple(str(name) for name in found[key]) for key in ("table", "targets"))
+            if not columns or not {column.name for column in columns} <= set(table):
+                raise ValueError("it names columns that its table does not have")
+            return cls(columns, table, targets, found["named"] is True)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"how its table was prepared is not understood ({error})") from error
 
@@ -139,6 +156,10 @@ def _column(found: Mapping[str, Any]) -> Column:
         raise ValueError(f"column {name!r} has names that are no text")
     if fill is not None and not np.isfinite(fill):
         raise ValueError(f"column {name!r} is filled with {fill!r}")
+    if categories and fill is not None and not 0 <= fill < len(categories):
+        raise ValueError(f"column {name!r} is filled with category {fill!r} of {len(categories)}")
+    if not set(unseen) <= set(categories):
+        raise ValueError(f"column {name!r} has not seen categories that it does not have")
     return Column(name, tuple(categories), tuple(unseen), None if fill is None else float(fill))
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hwloop.errors import DatasetError
-from hwloop.experiments.own_data.array_files import partner_of, read_npy, read_npz
+from hwloop.experiments.own_data.array_files import partner_of, read_features, read_npy, read_npz
 from hwloop.experiments.own_data.delimited import read_delimited
-from hwloop.experiments.own_data.images import image_files, read_images
+from hwloop.experiments.own_data.images import image_files, read_images, read_unsorted_images
 from hwloop.experiments.own_data.raw import MOST_BYTES, RawTable
 from hwloop.experiments.own_data.table_files import read_arff, read_parquet
 
@@ -37,6 +37,15 @@ def read_raw(path: Path) -> RawTable:
         return read_images(path)
     require_file(path)
     return reader_of(path)(path)
+
+
+def read_unlabelled(path: Path) -> RawTable:
+    """The same without targets: images of whatever folder, the array of features alone; raises as it does."""
+    if path.is_dir():
+        return read_unsorted_images(path)
+    require_file(path)
+    reader = reader_of(path)
+    return read_features(path) if reader in (read_npz, read_npy) else reader(path)
 
 
 def reader_of(path: Path) -> Callable[[Path], RawTable]:

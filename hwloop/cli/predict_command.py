@@ -31,7 +31,9 @@ def predict(
     run: Annotated[
         Path, typer.Argument(metavar="RUN|FILE.safetensors", help="Folder of a run, or a saved classifier.")
     ],
-    rows: Annotated[Path, typer.Argument(metavar="FILE.csv", help="Rows of features, with or without a header.")],
+    rows: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Rows of features: a table, arrays or a folder of images.")
+    ],
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Which seed's network.", show_default="the run's last")
     ] = None,
@@ -82,7 +84,8 @@ def _predict(request: _Request, as_json: bool, kept: ProgressKept) -> None:
     standard error.
     """
     from hwloop.checkpoint.devices import DEVICE_CHANGED
-    from hwloop.experiment.trained import TrainedNetwork, read_rows
+    from hwloop.experiment.trained import TrainedNetwork
+    from hwloop.experiments.own_data.new_rows import preparation_of, read_new_rows
     from hwloop.registry import nearest
 
     if request.device_changed not in DEVICE_CHANGED:
@@ -91,7 +94,11 @@ def _predict(request: _Request, as_json: bool, kept: ProgressKept) -> None:
     trained = TrainedNetwork.of(request.target, request.seed, request.checkpoint)
     who = "" if trained.seed is None else f", seed {trained.seed}"
     errors.print(f"network: {plain(str(trained.path))}{who}", highlight=False, soft_wrap=True)
-    inputs = read_rows(request.rows, _columns(trained), trained.feature_names)
+    preparation = preparation_of(trained.preparation, _columns(trained), trained.feature_names)
+    new = read_new_rows(request.rows, preparation)
+    for note in new.notes:
+        errors.print(f"note: {plain(note)}", highlight=False, soft_wrap=True)
+    inputs = new.inputs
     with shown_warnings(errors), _folder(request, trained, inputs) as folder:
         try:
             devices = trained.devices(request.devices)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import tomllib
 
 import numpy as np
@@ -11,9 +13,14 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from hwloop.checkpoint import load_network
 from hwloop.cli.app import app
+from hwloop.experiment.config import load_experiment
+from hwloop.experiment.partition import partition
 from hwloop.experiment.runner import replay_experiment
 from hwloop.experiments.datasets import split
+from hwloop.layers.fitting_device import open_fitting_device
+from hwloop.session import Session
 
 pytestmark = pytest.mark.usefixtures("unpainted_figures")
 
@@ -81,6 +88,42 @@ def test_a_run_is_called_after_its_file_and_says_what_it_chose(flowers):
 def test_a_run_of_ones_own_file_is_replayed_to_the_same_bits(flowers):
     folder, _, _ = flowers
     assert replay_experiment(folder / "run", split).differences == ()
+
+
+def test_predictions_of_new_rows_are_those_of_the_run_with_names(flowers, tmp_path):
+    folder, frame, _ = flowers
+    config = load_experiment(folder / "run" / "run.toml")
+    data = partition(config.dataset.build(), 1, split, 0.25, 0.0)
+    rows = split(config.dataset.build(), 1, 0.25).test
+    frame.iloc[rows][["colour", "length", "width"]].to_csv(tmp_path / "new.csv", index=False)
+    result = hwloop("predict", folder / "run", tmp_path / "new.csv", "--json", "--journal", tmp_path)
+    found = json.loads(result.stdout.splitlines()[-1])
+    assert found["classes"] == ["setosa", "versicolor", "virginica"]
+    network = load_network(
+        folder / "run" / "checkpoints" / "final-seed-1.safetensors",
+        2 * [Session(open_fitting_device(config.device[0].name, config.device[0].settings, 8, {"seed": 1}))],
+        compare_device=False,
+    )
+    said = [list(each["probabilities"].values()) for each in found["predictions"]]
+    np.testing.assert_array_equal(said, network.predict_proba(data.test.inputs))
+    right = [
+        each["class"] == kind for each, kind in zip(found["predictions"], frame["kind"].iloc[rows], strict=True)
+    ]
+    assert np.mean(right) > 0.6
+
+
+@pytest.mark.slow
+def test_predictions_are_the_same_bits_in_another_process_from_any_format(flowers, tmp_path):
+    folder, frame, _ = flowers
+    frame.iloc[:9].drop(columns="kind").to_csv(tmp_path / "new.csv", index=False)
+    frame.iloc[:9].to_parquet(tmp_path / "new.parquet")
+    here = hwloop("predict", folder / "run", tmp_path / "new.csv", "--json", "--journal", tmp_path / "here")
+    expected = json.loads(here.stdout.splitlines()[-1])["predictions"]
+    for name in ("new.csv", "new.parquet"):
+        command = ["predict", str(folder / "run"), name, "--json", "--journal", name + ".rows"]
+        program = [sys.executable, "-c", "from hwloop.cli import main; main()", *command]
+        done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout)["predictions"] == expected
 
 
 @pytest.mark.parametrize("command", ["replay", "run"])

@@ -1,0 +1,162 @@
+"""Rows to predict: read as the training table was, and prepared as its training rows taught."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hwloop.device.spec import Float64Array
+from hwloop.errors import DatasetError
+from hwloop.experiments.own_data.columns import as_numbers
+from hwloop.experiments.own_data.delimited import DECIMAL_COMMA, NUMBER
+from hwloop.experiments.own_data.prepared import UNKNOWN, Column, Preparation, codes
+from hwloop.experiments.own_data.raw import RawTable, listed, made_up_names
+from hwloop.experiments.own_data.readers import read_unlabelled
+from hwloop.registry import nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+MOST_LOOKED_AT = 1000  # unknown texts, for those that are named
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """Features (rows, n_features), and what was done to the table, in words."""
+
+    inputs: Float64Array
+    notes: tuple[str, ...]
+
+
+def preparation_of(found: Any, n_features: int, names: Sequence[str] | None) -> Preparation:
+    """How new rows are prepared for a network.
+
+    Parameters
+    ----------
+    found
+        The preparation of its checkpoint; ``None`` if it was trained on features as they are: then columns are
+        numbers, and none may be missing.
+    n_features
+        Of the network.
+    names
+        Of the features, where they are known.
+    """
+    if found is not None:
+        return Preparation.from_dict(found)
+    known = tuple(names) if names is not None else tuple(made_up_names(n_features))
+    return Preparation.of_names(known, named=names is not None)
+
+
+def read_new_rows(path: Path, preparation: Preparation) -> NewRows:
+    """The rows of a file in any of the formats of training data; columns that are not needed are left out.
+
+    Raises
+    ------
+    DatasetError
+        It cannot be read, a column is missing, or a value is no number where numbers are needed.
+    """
+    raw = read_unlabelled(path)
+    if not len(raw.frame):
+        raise DatasetError(f"{path} has no rows; there is nothing to predict")
+    notes = list(raw.notes) if raw.named or preparation.named else []
+    places, said = _places(raw, preparation)
+    notes += said
+    table = np.empty((len(raw.frame), len(places)))
+    for number, (column, place) in enumerate(zip(preparation.columns, places, strict=True)):
+        series = raw.frame.iloc[:, place]
+        values = _codes(column, series) if column.categories else _numbers(raw, series)
+        notes += _gaps(raw, column, series, values)
+        table[:, number] = values
+    return NewRows(preparation.features(table), tuple(notes))
+
+
+def _places(raw: RawTable, preparation: Preparation) -> tuple[list[int], list[str]]:
+    """Where each column stands in the table: by its name, or by its place where one of the two has no names."""
+    found = [str(name) for name in raw.frame.columns]
+    if raw.named and preparation.named:
+        for name in preparation.names:
+            if name not in found:
+                raise DatasetError(
+                    f"{raw.where} has no column {name!r}, which the network was trained on: {nearest(name, found)}"
+                )
+        unused = [name for name in found if name not in preparation.names]
+        left_out = [f"columns that the network does not use: {listed(unused)}"] if unused else []
+        return [found.index(name) for name in preparation.names], left_out
+    features_alone = [name for name in preparation.table if name not in preparation.targets]
+    for expected in (preparation.table, features_alone, preparation.names):
+        if len(found) == len(expected):
+            said = []
+            if raw.named or preparation.named:
+                whose = "its columns are" if not raw.named else "the training table had no names; columns are"
+                said = [f"{raw.where}: {whose} taken in the order of the training table"]
+            return [list(expected).index(name) for name in preparation.names], said
+    widths = dict.fromkeys([len(preparation.names), len(features_alone), len(preparation.table)])
+    raise DatasetError(
+        f"{raw.where} has {len(found):,} columns, where the network takes {' or '.join(map(str, widths))}; give "
+        "its features alone, in the order of the training table"
+    )
+
+
+def _numbers(raw: RawTable, series: pd.Series[Any]) -> Float64Array:
+    numbers = as_numbers(series)
+    if numbers is None:
+        row, text = _first_that_is_no_number(series)
+        hint = "; write a decimal point" if DECIMAL_COMMA.fullmatch(text) else ""
+        raise DatasetError(
+            f"{raw.where}, {raw.row(row)}, column {series.name!r}: {text[:40]!r} is no number{hint}"
+        )
+    bad = np.flatnonzero(np.isinf(numbers))
+    if len(bad):
+        raise DatasetError(
+            f"{raw.where}, {raw.row(int(bad[0]))}, column {series.name!r}: the value is beyond all numbers"
+        )
+    return numbers
+
+
+def _first_that_is_no_number(series: pd.Series[Any]) -> tuple[int, str]:
+    gone = series.isna()
+    for row, (value, missing) in enumerate(zip(series, gone, strict=True)):
+        if not missing and not NUMBER.fullmatch(str(value).strip()):
+            return row, str(value)
+    return 0, str(series.iloc[0])
+
+
+def _codes(column: Column, series: pd.Series[Any]) -> Float64Array:
+    return codes(
+        [_as_text(value, gone) for value, gone in zip(series, series.isna(), strict=True)], column.categories
+    )
+
+
+def _as_text(value: Any, gone: bool) -> str | None:
+    """As it was written: a gap in a column of whole numbers makes floats of them."""
+    if gone:
+        return None
+    whole = isinstance(value, float | np.floating) and value == np.round(value)
+    return str(int(value)) if whole else str(value).strip()
+
+
+def _gaps(raw: RawTable, column: Column, series: pd.Series[Any], values: Float64Array) -> Iterator[str]:
+    """What is missing or unknown, in words; a gap is refused where nothing was learned to stand for it."""
+    missing = np.flatnonzero(np.isnan(values))
+    if len(missing) and column.fill is None:
+        raise DatasetError(
+            f"{raw.where}, {raw.row(int(missing[0]))}, column {series.name!r}: the value is missing; fill it in "
+            "or leave the row out"
+        )
+    if len(missing):
+        what = repr(column.categories[int(column.fill or 0)]) if column.categories else f"{column.fill:g}"
+        yield f"{len(missing):,} missing values of {column.name!r} are taken for {what}, as in training"
+    if column.categories:
+        unseen = [float(column.categories.index(text)) for text in column.unseen]
+        unknown = np.flatnonzero(np.isin(values, [UNKNOWN, *unseen]))
+        if len(unknown):
+            texts = dict.fromkeys(str(series.iloc[row]) for row in unknown[:MOST_LOOKED_AT])
+            yield (
+                f"{len(unknown):,} values of {column.name!r} are none of the training rows' ({listed(texts)}), "
+                "so they count as no category"
+            )

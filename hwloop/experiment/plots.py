@@ -16,6 +16,7 @@ from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.floors import FLOORS
 from hwloop.experiment.results import DeviceResponse, Sweep, effective_rank
 from hwloop.experiment.series_plot import series_window, symbol_window
+from hwloop.experiment.value_plot import predicted_against_true
 from hwloop.html_report import ACCENT, GRID, INK, QUIET, SECOND, STYLE, THIRD, save_png
 from hwloop.html_report.figures import loss_figure
 from hwloop.tasks import LearningTask, Metric
@@ -185,6 +186,7 @@ def _confusion(counts: Any, task: LearningTask) -> Figure:
 # By the name of what a task keeps of its test rows.
 COUNT_PLOTS: dict[str, Callable[[Any, LearningTask], Figure]] = {
     "confusion": _confusion,
+    "values": predicted_against_true,
     "series": series_window,
     "symbols": symbol_window,
 }

@@ -40,7 +40,7 @@ def write_report(
     plots = draw_plots(evidence, responses, task, plots_folder)
     path = folder / REPORT
     metrics = folder / METRICS
-    page = _render(evidence, responses, plots, read_faults(metrics), read_doubts(metrics))
+    page = _render(evidence, responses, task, plots, read_faults(metrics), read_doubts(metrics))
     path.write_text(page, encoding="utf-8")
     return path
 
@@ -48,6 +48,7 @@ def write_report(
 def _render(
     evidence: Evidence,
     responses: Sequence[DeviceResponse],
+    task: LearningTask,
     plots: dict[str, Path],
     faults: FaultLog | None,
     doubts: Sequence[str],
@@ -79,6 +80,7 @@ def _render(
         doubts=doubts,
         drift=_drift(evidence),
         notes=_notes(evidence),
+        tabled=task.tabled(evidence.details),
         remarks=evidence.kind.remarks(evidence.details),
         sparsity=_sparsity(evidence),
         configuration=toml_text(evidence.config.as_table()),

@@ -310,11 +310,10 @@ class Regression(LearningTask):
         return cls.from_dict(found)
 
     def details(self, targets: NDArray[Any], predicted: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """True and predicted values of up to 1,000 test rows; NRMSE, R2 and MAE of each target, (n_targets, 3)."""
+        """True and predicted values of up to 1,000 test rows, (2, rows, n_targets); the scores of each target."""
         rows = np.unique(np.linspace(0, len(targets) - 1, min(len(targets), KEPT_ROWS)).astype(np.int64))
         return {
-            "true_values": _columns(targets)[rows],
-            "predicted_values": _columns(predicted)[rows],
+            "values": np.stack([_columns(targets)[rows], _columns(predicted)[rows]]),
             "target_scores": np.array(
                 [
                     [metric.of(*pair) for metric in self.metrics]
@@ -326,15 +325,22 @@ class Regression(LearningTask):
     @classmethod
     def pooled(cls, details: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
         """The values of all seeds one after the other, and the means of their scores."""
-        found = {
-            name: np.concatenate([each[name] for each in details]) for name in ("true_values", "predicted_values")
+        return {
+            "values": np.concatenate([each["values"] for each in details], axis=1),
+            "target_scores": np.mean([each["target_scores"] for each in details], axis=0),
         }
-        return found | {"target_scores": np.mean([each["target_scores"] for each in details], axis=0)}
 
     @classmethod
     def from_details(cls, found: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-        names = ("true_values", "predicted_values", "target_scores")
-        return {name: np.array(found[name], dtype=np.float64) for name in names}
+        return {name: np.array(found[name], dtype=np.float64) for name in ("values", "target_scores")}
+
+    def tabled(self, details: Mapping[str, NDArray[Any]]) -> list[list[str]]:
+        """With several targets: the scores of each, by name."""
+        lines = [
+            [name, *(metric.shown(score) for metric, score in zip(self.metrics, scores, strict=True))]
+            for name, scores in zip(self.names_of_outputs, details["target_scores"], strict=True)
+        ]
+        return [["target", *(metric.title for metric in self.metrics)], *lines] if len(lines) > 1 else []
 
     def as_dict(self) -> dict[str, Any]:
         return {"task": self.kind} | {each.name: _plain(getattr(self, each.name)) for each in fields(self)}

@@ -325,6 +325,10 @@ class LearningTask(ABC):
         """What :meth:`pooled` details say beside the scores, in sentences; mostly nothing."""
         return []
 
+    def tabled(self, details: Mapping[str, NDArray[Any]]) -> list[list[str]]:
+        """A table of the report, its headings first, from the details of all seeds; empty for none."""
+        return []
+
     @abstractmethod
     def linear_models(self) -> Sequence[Any]:
         """Linear scikit-learn models to choose from for the floor without a device, the most regularised first."""

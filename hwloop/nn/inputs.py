@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import logging
 import warnings
 from typing import Any
 
@@ -12,7 +12,11 @@ from torch import Tensor, nn
 
 from hwloop.device import DeviceSpec
 from hwloop.errors import ConfigError, HwloopWarning, StimulusError
-from hwloop.layers.encode import Encoder
+from hwloop.input_scaling import INPUT_SCALINGS, ONE_SCALE, InputScaling, decided
+from hwloop.layers.encode import Encoder, projection_note
+from hwloop.training.options import one_of
+
+logger = logging.getLogger(__name__)
 
 MOST_CLIPPED = 0.1  # of the values of a batch; of those that it was fitted to it is three in a thousand
 LEAST_RANGE = 3.0  # root mean squares of the first batch that the device's half range holds
@@ -27,13 +31,17 @@ class InputMap(nn.Module):
         The device's channels and limits.
     n_features
         ``None`` for as many as there are inputs free for data.
-    reference_slots, scaling, seed
+    reference_slots, seed
         As an Encoder takes them.
+    scaling
+        Of :data:`hwloop.input_scaling.INPUT_SCALINGS`.
 
     Attributes
     ----------
     clipped_share
         Of the values of the last batch, those beyond the limits.
+    chosen
+        How features are scaled, and why.
     """
 
     is_fitted: Tensor
@@ -42,22 +50,28 @@ class InputMap(nn.Module):
         self, spec: DeviceSpec, n_features: int | None, reference_slots: int | None, scaling: str, seed: int
     ) -> None:
         super().__init__()
+        one_of(INPUT_SCALINGS).check("scaling", scaling)
         free = Encoder(spec, 1, reference_slots=reference_slots).n_free
         n_features = free if n_features is None else n_features
         if isinstance(n_features, bool) or not isinstance(n_features, int) or n_features < 1:
             raise ConfigError(f"in_features must be a whole number of at least 1, not {n_features!r}")
-        self.encoder = Encoder(spec, n_features, reference_slots=reference_slots, scaling_name=scaling, seed=seed)
-        self._spec, self._is_global = spec, scaling == "global"
+        self._spec, self._slots, self._seed = spec, reference_slots, seed
+        self._scaling, self.chosen = scaling, InputScaling(ONE_SCALE)
+        self.encoder = self._new_encoder(n_features)
         self.register_buffer("is_fitted", torch.zeros((), dtype=torch.bool))
         self.clipped_share = 0.0
         self._told = False
-        if not self.encoder.is_direct:
-            warnings.warn(
-                f"{n_features} features do not fit the {free} inputs of the device that are free for data: a "
-                "seeded orthogonal projection mixes them",
-                HwloopWarning,
-                stacklevel=4,
-            )
+        if note := projection_note(n_features, free):
+            warnings.warn(note, HwloopWarning, stacklevel=4)
+
+    def _new_encoder(self, n_features: int) -> Encoder:
+        return Encoder(
+            self._spec,
+            n_features,
+            reference_slots=self._slots,
+            scaling_name=self.chosen.name,
+            seed=self._seed,
+        )
 
     def fit_to_range(self, low: Any, high: Any) -> None:
         """Map ``low`` and ``high``, one number or one a feature, to the device's limits.
@@ -83,10 +97,14 @@ class InputMap(nn.Module):
 
     def fit(self, rows: Tensor) -> None:
         """Fit to training rows (rows, n_features), whatever it was fitted to before."""
-        self._fit(self.encoder, rows)
+        self.encoder = self._fitted(rows)
         self.is_fitted, self._told = torch.ones((), dtype=torch.bool), False
 
-    def _fit(self, encoder: Encoder, rows: Tensor) -> None:
+    def _fitted(self, rows: Tensor) -> Encoder:
+        self.chosen = decided(self._scaling, rows.numpy())
+        if self.chosen.reason:
+            logger.info("inputs of a physical layer have %s", self.chosen.text)
+        encoder = self._new_encoder(self.encoder.n_features)
         encoder.fit(rows)
         driven = encoder.gain > 0
         if len(rows) < 2 or not bool(driven.any()):
@@ -96,10 +114,19 @@ class InputMap(nn.Module):
             )
         # A small batch hardly shows the range of the others: it spans three root mean squares at least.
         squares = encoder.excursions(rows).square().mean(dim=0)
-        if self._is_global:  # one scale for all, also for a feature that rests in these few rows
+        if self.chosen.name == ONE_SCALE:  # also for a feature that rests in these few rows
             squares = squares[driven].mean().expand_as(squares)
             encoder.gain = torch.where(driven, encoder.gain, encoder.gain.max())
+        elif resting := int((~driven).sum()):
+            warnings.warn(
+                f"{resting} of {len(driven)} features of a physical layer are the same in all {len(rows)} rows "
+                "that it is scaled by, and drive nothing from here on; fit it to more rows, layer.fit(x), or take "
+                'scaling="global"',
+                HwloopWarning,
+                stacklevel=5,
+            )
         encoder.gain = encoder.gain / (LEAST_RANGE * squares.sqrt()).clamp_min(1.0)
+        return encoder
 
     def encoder_for(self, rows: Tensor) -> Encoder:
         """The encoder for a batch; the first training batch fits it, and what it will clip is said."""
@@ -116,9 +143,7 @@ class InputMap(nn.Module):
             HwloopWarning,
             stacklevel=5,
         )
-        encoder = copy.deepcopy(self.encoder)
-        self._fit(encoder, rows)
-        return encoder
+        return self._fitted(rows)
 
     def _say_what_is_clipped(self, encoder: Encoder, rows: Tensor) -> None:
         self.clipped_share = float((encoder.excursions(rows) > 1).double().mean())
@@ -132,6 +157,10 @@ class InputMap(nn.Module):
                 HwloopWarning,
                 stacklevel=5,
             )
+
+    def extra_repr(self) -> str:
+        """How features are scaled, once that is known."""
+        return self.chosen.text if self.chosen.reason else ""
 
     def rows_of(self, inputs: Any) -> Tensor:
         """A copy of inputs (..., n_features) as rows (rows, n_features), float64 on the CPU.

@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 from hwloop.device import Device, DeviceDescription
 from hwloop.device.spec import Float64Array
 from hwloop.errors import CheckpointError, ConfigError, HwloopWarning
+from hwloop.input_scaling import DEFAULT_INPUT_SCALING
 from hwloop.layers.encode import Encoder
 from hwloop.layers.fitting_device import open_fitting_device
 from hwloop.layers.rowwise import rows_as_tensor
@@ -63,7 +64,10 @@ class PhysicalLayer(nn.Module):
         ``"batch"``: as BatchNorm without its affine map. ``"fitted"``: by the first training batch. ``"none"``.
     input_range
         Lowest and highest value of a feature, one number each or one a feature.
-    scaling, reference_slots
+    scaling
+        ``"global"``: one scale for all features. ``"channel"``: each fills the range of its input. ``"auto"``: as
+        the first training batch needs it (:mod:`hwloop.input_scaling`); the log and ``repr(layer)`` say what.
+    reference_slots
         See :class:`hwloop.layers.Encoder`.
     device_settings
         Of a device given by name.
@@ -92,7 +96,7 @@ class PhysicalLayer(nn.Module):
         gradient: str | GradientRule,
         standardise: str = "batch",
         input_range: tuple[Any, Any] | None = None,
-        scaling: str = "global",
+        scaling: str = DEFAULT_INPUT_SCALING,
         reference_slots: int | None = None,
         device_settings: Mapping[str, Any] | None = None,
         budget: int | None = None,

@@ -129,6 +129,17 @@ def test_a_feature_that_rests_in_the_first_batch_is_not_lost():
     assert not torch.equal(made.eval()(moved), made(first))
 
 
+def test_columns_of_a_table_get_a_scale_each_and_that_is_said():
+    made = layer(standardise="none")
+    made(batch(40, 5) * torch.tensor([1.0, 1000.0, 1.0, 1.0, 1.0]))
+    assert made.inputs.chosen.name == "channel"
+    assert "a scale a column: the spreads of columns differ" in repr(made)
+    table = batch(40, 5)
+    table[:, 1] = 3.0
+    with pytest.warns(HwloopWarning, match="1 of 5 features of a physical layer are the same in all 40 rows"):
+        layer(scaling="channel")(table)
+
+
 def test_rows_that_are_all_alike_are_refused_before_they_are_measured():
     made = layer(standardise="none")
     for rows in (torch.ones(4, 5), torch.ones(1, 5)):
@@ -138,7 +149,7 @@ def test_rows_that_are_all_alike_are_refused_before_they_are_measured():
 
 
 def test_features_that_do_not_fit_are_mixed_and_that_is_said():
-    with pytest.warns(HwloopWarning, match="9 features do not fit the 5 inputs of the device that are free"):
+    with pytest.warns(HwloopWarning, match="9 features do not fit 5 free inputs"):
         made = layer(in_features=9)
     assert made(batch(6, 9)).shape == (6, 7)
     with pytest.warns(HwloopWarning), pytest.raises(ConfigError, match="input_range"):

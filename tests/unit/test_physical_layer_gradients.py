@@ -189,7 +189,7 @@ class TestFeedback:
 
     @pytest.mark.slow
     def test_its_agreement_in_sign_grows_from_chance_as_what_is_behind_learns(self):
-        """Cosine with the exact gradient by the map before the layer: no guarantee, but what is stated in the docs."""
+        """Cosine with the exact gradient by the map before the layer: no guarantee, but what the docs state."""
         begun, ended = zip(*(self.agreements(seed) for seed in range(2)), strict=True)
         assert max(abs(each) for each in begun) < 0.35
         assert min(ended) > 0.25

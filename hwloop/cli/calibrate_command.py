@@ -148,7 +148,7 @@ class _RowsProgress:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=None)
+        self._task = self._bar.add_task("", total=0, visible=False)  # until it is known how many rows
 
     def __enter__(self) -> _RowsProgress:
         if self._folder.set_aside is not None:
@@ -167,7 +167,7 @@ class _RowsProgress:
 
         rows = ROWS_PER_VALUE * len(seconds)
         self._say(f"settling sweep: {rows:,} rows, {len(seconds)} values of {setting}")
-        self._bar.update(self._task, total=rows)
+        self._bar.update(self._task, total=rows, visible=True)
         self._before = rows
 
     def announce(self, plan: Plan, forecast: Forecast) -> None:
@@ -180,7 +180,7 @@ class _RowsProgress:
         recorded = self._folder.journal("calibration").rows
         if recorded:
             self._say(f"goes on with {recorded:,} rows that were measured before it was interrupted")
-        self._bar.update(self._task, total=self._before + plan.rows)
+        self._bar.update(self._task, total=self._before + plan.rows, visible=True)
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RowsMeasured):

@@ -119,7 +119,7 @@ def runs_table(runs: Sequence[RunSummary]) -> FittedTable:
     """A line a run."""
     with_tags = any(run.tags for run in runs)
     headings = [
-        Heading("name", wraps=True, least=15),
+        Heading("name", wraps=True, least=32),
         Heading("state", drop=2),
         Heading("started", wraps=True, least=10, drop=3),
         Heading("rows", right=True, drop=1),
@@ -197,7 +197,7 @@ def measured_table(found: Verification) -> FittedTable:
     """A line a journal, device and purpose."""
     table = FittedTable(
         [
-            Heading("journal", wraps=True, least=15),
+            Heading("journal", wraps=True, least=22),
             Heading("device", wraps=True, least=40, drop=5),
             Heading("purpose"),
             Heading("rows", right=True),

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.text import Text
 
 from hwloop.cli.arena_command import standings_table
-from hwloop.cli.calibrate_command import figures_table
+from hwloop.cli.calibrate_command import _RowsProgress, figures_table
 from hwloop.cli.check_command import promises_table
+from hwloop.cli.command import ProgressKept
 from hwloop.cli.console import FittedTable, Heading
 from hwloop.cli.drift_command import courses_table
 from hwloop.cli.run_display import evidence_table
@@ -196,3 +197,13 @@ def test_marks_in_a_cell_are_text():
     table.add_row(Text("[red]x"))
     assert "[red]x" in printed(table, 40)
     assert "[bold]a" in printed(table, 40)
+
+
+def test_the_bar_of_a_calibration_is_drawn_before_its_rows_are_known():
+    out = io.StringIO()
+    console = Console(file=out, width=60, force_terminal=True, color_system=None)
+    with _RowsProgress(console, ProgressKept(), SimpleNamespace(set_aside=None)) as progress:
+        progress._bar.refresh()
+        progress.announce_sweep("guard_seconds", [0.1])
+        progress._bar.refresh()
+    assert "calibrating" in out.getvalue()

@@ -28,21 +28,35 @@ from hwloop.training.tuning import Tuning, largest_that_fits, tuning_of
 
 @dataclass(frozen=True)
 class FitSize:
-    """How much is trained, as far as a trainer's rows depend on it."""
+    """What is trained and how much of it, as far as a trainer's rows depend on it."""
 
     n_rows: int
     n_outputs: int
     n_stages: int
+    learned: LearningTask | None = None
 
     @classmethod
     def of(cls, data: Partition, n_stages: int) -> FitSize:
         """Of a seed."""
-        return cls(len(data.train), data.task.n_outputs, n_stages)
+        return cls(len(data.train), data.task.n_outputs, n_stages, data.task)
+
+    def cost(self, trainer: str, options: Mapping[str, Any]) -> int:
+        """Device rows that a trainer will need, all stages together.
+
+        Raises
+        ------
+        ConfigError
+            It refuses the options, or cannot learn the task.
+        """
+        made, of_task = make_trainer(trainer, **options), {}
+        if self.learned is not None:
+            made.require_serves(self.learned)
+            of_task = self.learned.cost_options()
+        return made.cost(self.n_rows, self.n_outputs, self.n_stages, **of_task)
 
     def rows_a_sample(self, trainer: str, options: Mapping[str, Any]) -> float:
-        """Device rows a training sample, all stages together, that a trainer will need."""
-        cost = make_trainer(trainer, **options).cost(self.n_rows, self.n_outputs, self.n_stages)
-        return cost / self.n_rows
+        """The same a training sample."""
+        return self.cost(trainer, options) / self.n_rows
 
 
 def tuning_space(trainer: str) -> Tuning:
@@ -71,8 +85,7 @@ def options_within(trainer: str, options: Mapping[str, Any], task: FitSize, budg
         return dict(options)
 
     def cost(number: int) -> int:
-        made = make_trainer(trainer, **{**options, fills: number})
-        return made.cost(task.n_rows, task.n_outputs, task.n_stages)
+        return task.cost(trainer, {**options, fills: number})
 
     most = largest_that_fits(cost, rows)
     if most is None:

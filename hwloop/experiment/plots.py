@@ -186,7 +186,7 @@ def _confusion(counts: Any, task: LearningTask) -> Figure:
 # By the name of what a task keeps of its test rows.
 COUNT_PLOTS: dict[str, Callable[[Any, LearningTask], Figure]] = {
     "confusion": _confusion,
-    "values": predicted_against_true,
+    "predicted_values": predicted_against_true,
     "series": series_window,
     "symbols": symbol_window,
 }

@@ -313,7 +313,7 @@ class Regression(LearningTask):
         """True and predicted values of up to 1,000 test rows, (2, rows, n_targets); the scores of each target."""
         rows = np.unique(np.linspace(0, len(targets) - 1, min(len(targets), KEPT_ROWS)).astype(np.int64))
         return {
-            "values": np.stack([_columns(targets)[rows], _columns(predicted)[rows]]),
+            "predicted_values": np.stack([_columns(targets)[rows], _columns(predicted)[rows]]),
             "target_scores": np.array(
                 [
                     [metric.of(*pair) for metric in self.metrics]
@@ -326,13 +326,13 @@ class Regression(LearningTask):
     def pooled(cls, details: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
         """The values of all seeds one after the other, and the means of their scores."""
         return {
-            "values": np.concatenate([each["values"] for each in details], axis=1),
+            "predicted_values": np.concatenate([each["predicted_values"] for each in details], axis=1),
             "target_scores": np.mean([each["target_scores"] for each in details], axis=0),
         }
 
     @classmethod
     def from_details(cls, found: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-        return {name: np.array(found[name], dtype=np.float64) for name in ("values", "target_scores")}
+        return {name: np.array(found[name], dtype=np.float64) for name in ("predicted_values", "target_scores")}
 
     def tabled(self, details: Mapping[str, NDArray[Any]]) -> list[list[str]]:
         """With several targets: the scores of each, by name."""

@@ -14,7 +14,7 @@ from hwloop.device import DeviceSpec
 from hwloop.errors import ConfigError, HwloopWarning, StimulusError
 from hwloop.input_scaling import INPUT_SCALINGS, ONE_SCALE, InputScaling, decided
 from hwloop.layers.encode import Encoder, projection_note
-from hwloop.training.options import one_of
+from hwloop.training.options import COUNT, one_of
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +53,7 @@ class InputMap(nn.Module):
         one_of(INPUT_SCALINGS).check("scaling", scaling)
         free = Encoder(spec, 1, reference_slots=reference_slots).n_free
         n_features = free if n_features is None else n_features
-        if isinstance(n_features, bool) or not isinstance(n_features, int) or n_features < 1:
-            raise ConfigError(f"in_features must be a whole number of at least 1, not {n_features!r}")
+        COUNT.check("in_features", n_features)
         self._spec, self._slots, self._seed = spec, reference_slots, seed
         self._scaling, self.chosen = scaling, InputScaling(ONE_SCALE)
         self.encoder = self._new_encoder(n_features)

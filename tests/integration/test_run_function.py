@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from rich.console import Console
 
 import hwloop
 from hwloop.cli.running import RunView, configured
@@ -103,3 +104,20 @@ def test_a_view_of_ones_own_sees_folder_events_and_evidence(small):
     view = Kept()
     assert hwloop.run(small, show=view) is view.evidence
     assert str(view.folder) == view.evidence.run_dir
+
+
+@pytest.mark.parametrize(
+    ("terminal", "notebook", "widgets", "moves"),
+    [
+        (True, False, False, True),
+        (False, False, True, False),
+        (False, True, True, True),
+        (False, True, False, False),  # rich would only warn there
+    ],
+)
+def test_a_bar_is_shown_where_it_can_be_drawn(terminal, notebook, widgets, moves, monkeypatch):
+    from hwloop.cli import run_display
+
+    monkeypatch.setattr(run_display, "find_spec", lambda name: object() if widgets else None)
+    console = Console(force_terminal=terminal, force_jupyter=notebook)
+    assert run_display.RunProgress(console)._bar.disable is not moves

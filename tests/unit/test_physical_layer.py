@@ -352,6 +352,8 @@ def test_it_says_what_it_is():
         ({"gradient": "feedback"}, "FeedbackGradient"),
         ({"gradient": "none", "standardise": "bach"}, "batch"),
         ({"gradient": "none", "scaling": "globl"}, "global"),
+        ({"gradient": "none", "in_features": 0}, "in_features"),
+        ({"gradient": "none", "in_features": 2.5}, "in_features"),
         ({"gradient": "none", "device_changed": "no"}, "device_changed"),
         ({"gradient": "none", "device_settings": {"seed": 1}}, "by name"),
     ],

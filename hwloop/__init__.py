@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         LimitError,
         StimulusError,
     )
-    from hwloop.estimator import PhysicalClassifier, PhysicalRegressor
+    from hwloop.estimator import PhysicalClassifier, PhysicalRegressor, PhysicalReservoir
     from hwloop.experiments.dataset import Dataset
     from hwloop.layers import PhysicalNetwork, Stage
     from hwloop.reference import Reference
@@ -92,7 +92,7 @@ _HOMES = {
         "StimulusError",
     ),
     "experiments.dataset": ("Dataset",),
-    "estimator": ("PhysicalClassifier", "PhysicalRegressor"),
+    "estimator": ("PhysicalClassifier", "PhysicalRegressor", "PhysicalReservoir"),
     "layers": ("PhysicalNetwork", "Stage"),
     "reference": ("Reference",),
     "registry": ("open_device",),

@@ -27,13 +27,18 @@ def described_devices(network: PhysicalNetwork) -> list[dict[str, Any]]:
         stages = [number for number, _, used in network if used is session]
         if not stages:
             continue  # a client's: predictions are not measured by it
-        entry: dict[str, Any] = {"stages": stages, "description": _at_hand(session).as_dict()}
-        entry["built_as"] = built_as(session.device)
-        fingerprint = session.fingerprint()
-        if fingerprint is not None:
-            entry["fingerprint"] = fingerprint.as_dict()
-        found.append(entry)
+        found.append(described_device(session, stages))
     return found
+
+
+def described_device(session: Session, stages: Sequence[int]) -> dict[str, Any]:
+    """What the device is that serves some stages, how it was built, and its fingerprint if it was watched."""
+    entry: dict[str, Any] = {"stages": list(stages), "description": _at_hand(session).as_dict()}
+    entry["built_as"] = built_as(session.device)
+    fingerprint = session.fingerprint()
+    if fingerprint is not None:
+        entry["fingerprint"] = fingerprint.as_dict()
+    return entry
 
 
 def built_as(device: Device) -> dict[str, Any] | None:

@@ -39,7 +39,7 @@ class SavedEstimator:
         CheckpointError
             An option, or what else it holds, is nothing that a file can hold.
         """
-        options = {name: _plain(value, f"the option {name}") for name, value in self.options.items()}
+        options = plain_options(self.options)
         names = None if self.feature_names is None else list(self.feature_names)
         return {self.entry: {"options": options, "feature_names": names, **self._more()}}
 
@@ -130,6 +130,17 @@ def feature_names(described: Mapping[str, Any], path: object) -> tuple[str, ...]
     details = described.get("details") or {}
     kind = next((kind for kind in KINDS if kind.entry in details), None)
     return None if kind is None else kind.read(described, path).feature_names
+
+
+def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a constructor as plain JSON values.
+
+    Raises
+    ------
+    CheckpointError
+        One is nothing that a file can hold.
+    """
+    return {name: _plain(value, f"the option {name}") for name, value in options.items()}
 
 
 def _dtype_of(classes: NDArray[Any]) -> str:

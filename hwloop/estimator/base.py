@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import os
-import warnings
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hwloop.checkpoint import load_network, read_description, save_network
 from hwloop.checkpoint.devices import built_sessions, require_known_entries
 from hwloop.checkpoint.estimators import SavedEstimator
 from hwloop.device import Device
-from hwloop.errors import CheckpointError, ConfigError, HwloopWarning
-from hwloop.estimator.held_open import HeldOpen
+from hwloop.errors import CheckpointError, ConfigError
+from hwloop.estimator.devices import DeviceEstimator, given_devices, put_back_after_an_error
+from hwloop.estimator.options import require_options, require_path
 from hwloop.estimator.rows import FitRows
 from hwloop.input_scaling import (
     DEFAULT_INPUT_SCALING,
@@ -47,7 +43,7 @@ DEFAULT_OUTPUTS = 200
 Documented = TypeVar("Documented", bound="PhysicalEstimator")
 
 
-class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
+class PhysicalEstimator(DeviceEstimator):
     """A network of physical stages behind scikit-learn's interface.
 
     Parameters
@@ -121,6 +117,7 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
         task: LearningTask,
     ) -> PhysicalNetwork:
         """Train a network; nothing of this estimator changes if it fails."""
+        require_options(self.get_params(deep=False))
         rows = self._counted(inputs, targets, weights, task)
         if self._kept is not None:
             self._kept.close()  # the fit before this one: nobody will ask its network any more
@@ -129,7 +126,7 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
                 f"input_scaling must be one of {', '.join(INPUT_SCALINGS)}, not {self.input_scaling!r}"
             )
         scaling = decided(self.input_scaling, rows.inputs)
-        with _put_back_after_an_error(self.random_state):
+        with put_back_after_an_error(self.random_state):
             drawn = None if self.random_state is None else self._drawn()
             request = {
                 "rows": digest_of_rows(rows.inputs),
@@ -145,9 +142,6 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
         self.input_scaling_ = scaling.name
         self._kept = None if kept.temporary else kept
         return network
-
-    def _drawn(self) -> int:
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _options(self, scaling: str) -> dict[str, Any]:
         """What decides, with data and seed, which rows a fit asks for."""
@@ -220,14 +214,6 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
             options["sample_weight"] = rows.weights
         return method.fit(network, rows.inputs, rows.targets, callbacks=callbacks, **options), network
 
-    def __sklearn_clone__(self) -> Self:
-        """As scikit-learn clones, but for devices: a rig cannot be copied, so clones share it."""
-        without_device = copy.copy(self)
-        without_device.device = ()
-        clone: Self = super(PhysicalEstimator, without_device).__sklearn_clone__()
-        clone.device = self.device
-        return clone
-
     # -- devices ---------------------------------------------------------------------------------------
 
     def _sessions(self, n_features: int, seed: int) -> list[Session]:
@@ -279,18 +265,9 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
         CheckpointError
             It cannot be written there, a weight is NaN or infinite, or an option is nothing that a file can hold.
         """
-        check_is_fitted(self, "network_")
-        options = self.get_params(deep=False) | {"journal": None}
-        devices = [self.device] if isinstance(self.device, str | Device) else list(self.device)
-        if any(isinstance(device, Device) for device in devices):
-            options["device"] = None  # a rig cannot be written down; the checkpoint names it
-        if not isinstance(self.random_state, int | np.integer | None):
-            options["random_state"] = None
-            warnings.warn(
-                f"random_state is a {type(self.random_state).__name__}, which no file keeps: it is saved as None",
-                HwloopWarning,
-                stacklevel=2,
-            )
+        require_path(path)
+        check_is_fitted(self)
+        options = self._options_of_file()
         names = getattr(self, "feature_names_in_", None)
         saved = self._to_be_saved(options, None if names is None else tuple(map(str, names)))
         save_network(self.network_, Path(path), saved.details())
@@ -324,6 +301,7 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
             The files are absent or damaged, or the device is another one (the message says in what), or it cannot
             be built from the file.
         """
+        require_path(path)
         described = read_description(Path(path))
         saved = cls._saved_as.read(described, path)
         try:
@@ -336,11 +314,7 @@ class PhysicalEstimator(HeldOpen, BaseEstimator):  # type: ignore[misc]
         if device is None:
             sessions = built_sessions(described, model.budget)
         else:
-            every = [device] * len(described["stages"]) if isinstance(device, Device) else list(device)
-            if not all(isinstance(each, Device) for each in every):
-                raise ConfigError(
-                    "load takes a hwloop.Device, or a list of them; make one with hwloop.open_device"
-                )
+            every = given_devices(device, len(described["stages"]))
             by_device = {id(each): Session(each, budget=model.budget) for each in every}
             sessions = [by_device[id(each)] for each in every]
         model.network_ = load_network(Path(path), sessions, device_changed=device_changed)
@@ -378,15 +352,3 @@ def unmasked(values: ArrayLike) -> ArrayLike:
     if isinstance(values, np.ma.MaskedArray):
         plain_array(values, "data")
     return values
-
-
-@contextmanager
-def _put_back_after_an_error(random_state: Any) -> Iterator[None]:
-    """A fit that failed has drawn nothing: the next one is the same fit, and goes on from its rows."""
-    before = random_state.get_state() if isinstance(random_state, np.random.RandomState) else None
-    try:
-        yield
-    except BaseException:
-        if before is not None:
-            random_state.set_state(before)
-        raise

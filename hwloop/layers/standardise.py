@@ -13,6 +13,7 @@ from hwloop.registry import nearest
 # The share of training values that keeps within the device's limits; the rest is clipped. Filling the range
 # to the last outlier would waste the converter's bits on everybody else.
 KEPT_SHARE = 0.997
+HEADROOM = 1.1  # of a range that holds every training value
 
 
 class FeatureScaling(ABC):
@@ -41,7 +42,19 @@ class ChannelScaling(FeatureScaling):
         return torch.stack([quantile(channel.abs(), KEPT_SHARE) for channel in deviations.T])
 
 
-SCALINGS: dict[str, type[FeatureScaling]] = {"global": GlobalScaling, "channel": ChannelScaling}
+class RangeScaling(FeatureScaling):
+    """Every channel fits with room beside it: what leaves the range of training rows is not clipped at once."""
+
+    def full_scale(self, deviations: Tensor) -> Tensor:
+        """The largest deviation, and a tenth."""
+        return HEADROOM * deviations.abs().amax(dim=0)
+
+
+SCALINGS: dict[str, type[FeatureScaling]] = {
+    "global": GlobalScaling,
+    "channel": ChannelScaling,
+    "range": RangeScaling,
+}
 
 
 def scaling(name: str) -> FeatureScaling:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,14 +12,15 @@ import numpy as np
 
 from hwloop.blocks import ExactProduct
 from hwloop.device.spec import Float64Array
-from hwloop.errors import ConfigError
+from hwloop.errors import ConfigError, HwloopWarning
 from hwloop.layers.encode import as_sequences
 from hwloop.layers.standardise import RESOLUTION
 from hwloop.session.kept_fit import KeptFit, device_request, digest_of_rows
 from hwloop.torch_state import own_torch_state
 from hwloop.training.optimiser import fit_ridge
-from hwloop.training.reservoir import Reservoir
+from hwloop.training.reservoir import Measure, Memory, Reservoir
 
+CLIPPED = 1.0 + 1e-9  # half ranges from the middle; the largest training value is at the limit, but for rounding
 STRENGTHS = np.logspace(-9, 4, 40)  # of standardised states; a quiet reservoir needs next to nothing
 
 
@@ -43,7 +45,7 @@ class StateReadout:
     leave_one_out_error: float = math.nan
 
     @classmethod
-    def fitted(cls, states: Float64Array, aims: Float64Array) -> StateReadout:
+    def fitted(cls, states: Float64Array, aims: Float64Array, strengths: Float64Array = STRENGTHS) -> StateReadout:
         """Fit to states (n, nodes), standardised on themselves, and aims (n, values); strength by leave-one-out.
 
         A node that never varied, but for rounding, carries nothing.
@@ -51,7 +53,7 @@ class StateReadout:
         mean, spread = states.mean(axis=0), states.std(axis=0)
         varies = spread > RESOLUTION * np.abs(states).max(axis=0)
         gain = np.divide(1.0, spread, out=np.zeros_like(spread), where=varies)
-        ridge = fit_ridge((states - mean) * gain, aims, STRENGTHS)
+        ridge = fit_ridge((states - mean) * gain, aims, strengths)
         return cls(mean, gain, ridge.weight, ridge.bias, ridge.leave_one_out_error)
 
     def __call__(self, states: Float64Array) -> Float64Array:
@@ -61,6 +63,44 @@ class StateReadout:
     @cached_property
     def _product(self) -> ExactProduct:
         return ExactProduct(self.weight)
+
+
+@dataclass(frozen=True)
+class LoopState:
+    """Where a driven reservoir stands.
+
+    Attributes
+    ----------
+    state
+        After the last input, (rows, nodes).
+    past
+        The last inputs, as many as the memory needs for the next state, (rows, steps, features).
+    """
+
+    state: Float64Array
+    past: Float64Array
+
+    @classmethod
+    def after(cls, memory: Memory, sequences: Float64Array, state: Float64Array) -> LoopState:
+        """At the end of sequences (rows, steps, features), in a state (rows, nodes)."""
+        return cls(state.copy(), sequences[:, -memory.steps_needed(sequences.shape[1]) :].copy())
+
+    def driven_by(self, inputs: Float64Array, memory: Memory, measure: Measure) -> LoopState:
+        """One step on, by inputs (rows, features)."""
+        past = np.concatenate([self.past[:, 1:], inputs[:, None]], axis=1)
+        return LoopState(memory.next_state(self.state, past, "evaluate", measure), past)
+
+
+def _say_what_was_clipped(memory: Memory, values: Float64Array) -> None:
+    """Warn of a forecast that has left what the device can be driven with: it ran on from another value."""
+    beyond = np.array([memory.excursions(values[:, step]).max() > CLIPPED for step in range(values.shape[1])])
+    if beyond.any():
+        warnings.warn(
+            f"from step {int(np.argmax(beyond)) + 1} on the forecast leaves what the device's inputs hold, and "
+            "it is driven at its limit: do not trust the forecast beyond",
+            HwloopWarning,
+            stacklevel=4,
+        )
 
 
 class EchoState:
@@ -81,24 +121,45 @@ class EchoState:
         same device goes on from what it finds there. By default a temporary folder, which an error names and from
         which the next fit goes on, unless the session has a journal on disk of its own; it is removed after a
         success.
+    ridge
+        Strength of the readout's penalty, on standardised states; ``None`` for the one with the least
+        leave-one-out error. What predicts one step best may run away in closed loop: more ridge holds it.
+
+    Attributes
+    ----------
+    readout
+        ``None`` before a fit.
+    n_steps, n_features
+        Of the sequences that it was trained on.
+    end
+        Where the reservoir stood at their end, from which :meth:`forecast` goes on.
 
     Source: Jaeger, "The echo state approach", GMD report 148 (2001).
     """
 
     def __init__(
-        self, reservoir: Reservoir, washout: int = 0, journal: str | os.PathLike[str] | None = None
+        self,
+        reservoir: Reservoir,
+        washout: int = 0,
+        journal: str | os.PathLike[str] | None = None,
+        ridge: float | None = None,
     ) -> None:
         if washout < 0:
             raise ConfigError(f"washout must not be negative, not {washout}")
         self.reservoir = reservoir
         self.washout = washout
+        self.n_steps = self.n_features = 0
         self.journal = journal
+        self._strengths = STRENGTHS if ridge is None else np.array([float(ridge)])
         self._kept: KeptFit | None = None
-        self._readout: StateReadout | None = None
+        self.readout: StateReadout | None = None
+        self.end: LoopState
 
     @own_torch_state()
-    def fit(self, sequences: Float64Array, targets: Float64Array) -> EchoState:
+    def fit(self, sequences: Float64Array, targets: Float64Array | None = None) -> EchoState:
         """Train on sequences (rows, steps, features) and targets (rows, steps, values).
+
+        By default the targets are the sequences themselves one step later, for :meth:`forecast`.
 
         Raises
         ------
@@ -107,10 +168,13 @@ class EchoState:
         DeviceError
             If the device fails; the message names the folder that keeps what was measured.
         """
-        sequences, targets = as_sequences(sequences), as_sequences(targets)
-        if targets.shape[:2] != sequences.shape[:2] or self.washout >= sequences.shape[1]:
+        sequences = as_sequences(sequences)
+        # The next input is known for all steps but the last.
+        aims = sequences[:, 1:] if targets is None else as_sequences(targets)
+        same = targets is None or aims.shape[:2] == sequences.shape[:2]
+        if not same or self.washout >= aims.shape[1]:
             raise ConfigError(
-                f"sequences {sequences.shape} and targets {targets.shape} need the same rows and steps, and more "
+                f"sequences {sequences.shape} and targets {aims.shape} need the same rows and steps, and more "
                 f"steps than the washout of {self.washout}"
             )
         session = self.reservoir.session
@@ -123,7 +187,7 @@ class EchoState:
             self._kept.close()
         with KeptFit(self.journal, "EchoState.fit", type(session.device).__name__, request) as kept:
             kept.record([session])
-            self._fit(sequences, targets)
+            self._fit(sequences, aims)
         self._kept = None if kept.temporary else kept
         self.reservoir.finish()
         return self
@@ -131,10 +195,12 @@ class EchoState:
     def _fit(self, sequences: Float64Array, targets: Float64Array) -> None:
         with self.reservoir.session:
             self.reservoir.fit(sequences)
-            states = self.reservoir.states(sequences, "train")[:, self.washout :]
+            states = self.reservoir.states(sequences, "train")
         aims = targets[:, self.washout :].reshape(-1, targets.shape[2])
-        self._shape = sequences.shape[2]
-        self._readout = StateReadout.fitted(states.reshape(-1, states.shape[2]), aims)
+        _, self.n_steps, self.n_features = sequences.shape
+        self.end = LoopState.after(self.reservoir.memory, sequences, states[:, -1])
+        states = states[:, self.washout : targets.shape[1]]
+        self.readout = StateReadout.fitted(states.reshape(-1, states.shape[2]), aims, self._strengths)
 
     @own_torch_state()
     def predict(self, sequences: Float64Array) -> Float64Array:
@@ -146,10 +212,71 @@ class EchoState:
             It is not trained yet, or was trained on sequences of other features.
         """
         sequences = as_sequences(sequences)
-        if self._readout is None:
-            raise ConfigError("the echo state network is not trained yet; call fit first")
-        if sequences.shape[2] != self._shape:
-            raise ConfigError(f"trained on {self._shape} features a step, not {sequences.shape[2]}")
+        readout = self.trained(sequences)
         with self.reservoir.session:
             states = self.reservoir.states(sequences, "evaluate")
-        return self._readout(states.reshape(-1, states.shape[2])).reshape(*sequences.shape[:2], -1)
+        return readout(states.reshape(-1, states.shape[2])).reshape(*sequences.shape[:2], -1)
+
+    def trained(self, sequences: Float64Array | None = None) -> StateReadout:
+        """The readout, which serves these sequences (rows, steps, features).
+
+        Raises
+        ------
+        ConfigError
+            There is none yet, or it was trained on sequences of other features.
+        """
+        if self.readout is None:
+            raise ConfigError("the echo state network is not trained yet; call fit first")
+        if sequences is not None and sequences.shape[2] != self.n_features:
+            raise ConfigError(f"trained on {self.n_features} features a step, not {sequences.shape[2]}")
+        return self.readout
+
+    def rows_to_fit(self, sequences: Float64Array) -> int:
+        """Device rows that a fit to sequences (rows, steps, features) costs, at most."""
+        memory = self.reservoir.memory
+        return memory.rows_to_fit + len(sequences) * memory.rows_a_sequence(sequences.shape[1])
+
+    def rows_to_forecast(self, steps: int, sequences: Float64Array | None = None) -> int:
+        """Device rows that :meth:`forecast` costs, at most: one a step after the first, and those of sequences."""
+        self.trained()
+        if sequences is None:
+            return len(self.end.state) * (steps - 1)
+        return len(sequences) * (self.reservoir.memory.rows_to_last_state(sequences.shape[1]) + steps - 1)
+
+    @own_torch_state()
+    def forecast(self, steps: int, sequences: Float64Array | None = None) -> Float64Array:
+        """Run free: every prediction is the next step's input; values (rows, steps, features).
+
+        The first value is predicted at the end of ``sequences`` (rows, steps, features), by default those that it
+        was trained on. It needs a readout that was trained to predict the next input.
+
+        Raises
+        ------
+        ConfigError
+            It does not predict as many values as a step has features, or the sequences do not fit.
+        BudgetExceeded
+            Before the first row, if the budget does not cover all of them.
+        """
+        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+            raise ConfigError(f"steps must be a whole number from 1, not {steps!r}")
+        sequences = None if sequences is None else as_sequences(sequences)
+        readout, memory = self.trained(sequences), self.reservoir.memory
+        if len(readout.bias) != self.n_features:
+            raise ConfigError(
+                f"a step has {self.n_features} features and {len(readout.bias)} predicted values, which cannot be "
+                "the next step's features; train on the series itself, one step later"
+            )
+        session = self.reservoir.session
+        session.require(self.rows_to_forecast(steps, sequences))
+        with session:
+            loop = self.end
+            if sequences is not None:
+                state = memory.last_state(sequences, "evaluate", session.measure)
+                loop = LoopState.after(memory, sequences, state)
+            values = [readout(loop.state)]
+            for _ in range(steps - 1):
+                loop = loop.driven_by(values[-1], memory, session.measure)
+                values.append(readout(loop.state))
+        found = np.stack(values, axis=1)
+        _say_what_was_clipped(memory, found)
+        return found

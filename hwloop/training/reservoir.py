@@ -75,6 +75,36 @@ class Memory(nn.Module, ABC):
     def states(self, sequences: Float64Array, purpose: str, measure: Measure) -> Float64Array:
         """Measure the states (rows, steps, nodes) at the end of every step; every sequence begins from rest."""
 
+    # -- driven on, a step at a time -----------------------------------------------------------------------
+
+    @abstractmethod
+    def steps_needed(self, steps: int) -> int:
+        """How many of the last inputs :meth:`next_state` needs, after sequences of so many steps."""
+
+    @abstractmethod
+    def last_state(self, sequences: Float64Array, purpose: str, measure: Measure) -> Float64Array:
+        """Measure the state (rows, nodes) at the end of sequences (rows, steps, features)."""
+
+    @abstractmethod
+    def rows_to_last_state(self, steps: int) -> int:
+        """Device rows that :meth:`last_state` costs a sequence, at most."""
+
+    @abstractmethod
+    def next_state(self, state: Float64Array, past: Float64Array, purpose: str, measure: Measure) -> Float64Array:
+        """Measure the state after one more step: one row a sequence.
+
+        Parameters
+        ----------
+        state
+            After the step before, (rows, nodes).
+        past
+            Inputs up to the new one, which is the last, (rows, :meth:`steps_needed`, features).
+        """
+
+    @abstractmethod
+    def excursions(self, inputs: Float64Array) -> Float64Array:
+        """How far inputs (rows, features) lie from mid-range, each row at its farthest; beyond 1 it is clipped."""
+
     @property
     @abstractmethod
     def multiply_adds_a_step(self) -> int:
@@ -82,16 +112,33 @@ class Memory(nn.Module, ABC):
 
 
 class RowMemory(Memory):
-    """A device that remembers within a row and answers with its nodes after every step: one row a sequence."""
+    """A device that remembers within a row and answers with its nodes after every step: one row a window.
+
+    Parameters
+    ----------
+    window
+        Steps of a row; ``None`` for those of the sequences that it is fitted to, each of which is one row then.
+        Longer sequences are cut into windows, each of which begins at rest, the last at the sequence's end.
+    overlap
+        Steps at the start of a window whose states are taken from the window before; less than the window.
+    """
 
     name = "physical"
     encoder: SequenceEncoder
 
+    def __init__(self, window: int | None = None, overlap: int = 0) -> None:
+        if window is not None and not 0 <= overlap < window:
+            raise ConfigError(f"a window of {window} steps cannot overlap the one before by {overlap}")
+        super().__init__()
+        self._window = window
+        self._overlap = overlap
+
     def settings(self) -> dict[str, Any]:
-        return {}
+        return {} if self._window is None else {"window": self._window, "overlap": self._overlap}
 
     def build(self, spec: DeviceSpec, steps: int, features: int, scaling: str = "global") -> None:
         """A device whose outputs are a whole number a step."""
+        steps = self._window or steps
         if spec.n_outputs % steps:
             raise ConfigError(
                 f"the device answers {spec.n_outputs} numbers a row, no whole number for each of {steps} steps; "
@@ -105,15 +152,65 @@ class RowMemory(Memory):
         return len(tensors[f"{prefix}encoder.projection"]) or len(tensors[f"{prefix}encoder.mean"])
 
     def rows_a_sequence(self, steps: int) -> int:
-        return 1
+        return len(self._starts(steps))
 
     def fit(self, sequences: Float64Array, measure: Measure) -> None:
-        self.encoder.fit(torch.from_numpy(sequences.reshape(len(sequences), -1)))
+        """Fit the encoder alone."""
+        windows = self._windows(sequences) if self._window else sequences
+        self.encoder.fit(torch.from_numpy(windows.reshape(len(windows), -1)))
 
     def states(self, sequences: Float64Array, purpose: str, measure: Measure) -> Float64Array:
+        if not self._window:
+            return self._measured(sequences, purpose, measure)
         rows, steps, _ = sequences.shape
-        stimuli = self.encoder(torch.from_numpy(sequences.reshape(rows, -1)))
+        starts = self._starts(steps)
+        measured = self._measured(self._windows(sequences), purpose, measure).reshape(
+            rows, len(starts), self._window, -1
+        )
+        states = np.empty((rows, steps, measured.shape[3]))
+        for number, start in enumerate(starts):
+            known = 0 if number == 0 else starts[number - 1] + self._window - start
+            states[:, start + known : start + self._window] = measured[:, number, known:]
+        return states
+
+    def _measured(self, windows: Float64Array, purpose: str, measure: Measure) -> Float64Array:
+        rows, steps, _ = windows.shape
+        stimuli = self.encoder(torch.from_numpy(windows.reshape(rows, -1)))
         return measure(stimuli, purpose).reshape(rows, steps, -1)
+
+    def _starts(self, steps: int) -> list[int]:
+        """Where the windows of a sequence begin."""
+        if self._window is None:
+            return [0]
+        if steps < self._window:
+            raise ConfigError(f"a sequence of {steps} steps is shorter than the window of {self._window}")
+        stride = self._window - self._overlap
+        return [*range(0, steps - self._window, stride), steps - self._window]
+
+    def _windows(self, sequences: Float64Array) -> Float64Array:
+        """All windows of all sequences (windows, window, features), those of a sequence side by side."""
+        assert self._window
+        starts = self._starts(sequences.shape[1])
+        return np.concatenate([row[None, at : at + self._window] for row in sequences for at in starts])
+
+    def steps_needed(self, steps: int) -> int:
+        """A whole row: the device cannot be stopped within one."""
+        return self._window or steps
+
+    def last_state(self, sequences: Float64Array, purpose: str, measure: Measure) -> Float64Array:
+        """From the last window alone."""
+        return self._measured(sequences[:, -self.encoder.steps :], purpose, measure)[:, -1]
+
+    def rows_to_last_state(self, steps: int) -> int:
+        return 1
+
+    def next_state(self, state: Float64Array, past: Float64Array, purpose: str, measure: Measure) -> Float64Array:
+        """The whole window is driven again from rest, and all but its last state forgotten."""
+        return self._measured(past, purpose, measure)[:, -1]
+
+    def excursions(self, inputs: Float64Array) -> Float64Array:
+        found = Encoder.excursions(self.encoder, torch.from_numpy(inputs))
+        return np.asarray(found.amax(dim=1).numpy())
 
     @property
     def multiply_adds_a_step(self) -> int:
@@ -264,14 +361,36 @@ class FeedbackMemory(Memory):
     def states(self, sequences: Float64Array, purpose: str, measure: Measure) -> Float64Array:
         """One row a step of a sequence; all sequences take a step together."""
         rows, steps, _ = sequences.shape
-        feed_back, drive, states = ExactProduct(self.matrix), np.zeros((rows, self._feedback)), []
-        rest = self.rest.numpy()
+        feed_back, states = ExactProduct(self.matrix), []
+        answer = np.tile(self.rest.numpy(), (rows, 1))
         for step in range(steps):
-            encoded = self.encoder(self._repeated(sequences[:, step]))
-            answer = measure(self._stimuli(encoded, drive), purpose)
-            drive = feed_back(answer - rest)
+            answer = self._answer(answer, sequences[:, step], feed_back, purpose, measure)
             states.append(answer)
         return np.stack(states, axis=1)
+
+    def _answer(
+        self, before: Float64Array, inputs: Float64Array, feed_back: ExactProduct, purpose: str, measure: Measure
+    ) -> Float64Array:
+        """To inputs (rows, features), after the answers of the step before (rows, nodes)."""
+        drive = np.asarray(feed_back(before - self.rest.numpy()))
+        return measure(self._stimuli(self.encoder(self._repeated(inputs)), drive), purpose)
+
+    def steps_needed(self, steps: int) -> int:
+        """The state holds everything before the new input."""
+        return 1
+
+    def last_state(self, sequences: Float64Array, purpose: str, measure: Measure) -> Float64Array:
+        return self.states(sequences, purpose, measure)[:, -1]
+
+    def rows_to_last_state(self, steps: int) -> int:
+        return steps
+
+    def next_state(self, state: Float64Array, past: Float64Array, purpose: str, measure: Measure) -> Float64Array:
+        return self._answer(state, past[:, -1], ExactProduct(self.matrix), purpose, measure)
+
+    def excursions(self, inputs: Float64Array) -> Float64Array:
+        found = self.encoder.excursions(self._repeated(inputs))
+        return np.asarray(found.amax(dim=1).numpy())
 
     @property
     def multiply_adds_a_step(self) -> int:
@@ -291,19 +410,23 @@ class Reservoir:
         Of the device that is driven.
     memory
         How it is driven.
+    scaling
+        Of the features, see :mod:`hwloop.layers.standardise`.
     """
 
-    def __init__(self, session: Session, memory: Memory) -> None:
+    def __init__(self, session: Session, memory: Memory, scaling: str = "global") -> None:
         self.session = session
         self.memory = memory
+        self.scaling = scaling
 
     def settings(self) -> dict[str, Any]:
         """What decides, beside the sequences, which rows are measured; as plain values."""
-        return {"reservoir": type(self).__name__, **self.memory.settings()}
+        scaled = {} if self.scaling == "global" else {"scaling": self.scaling}
+        return {"reservoir": type(self).__name__, **self.memory.settings(), **scaled}
 
     def fit(self, sequences: Float64Array) -> None:
         """Fit the encoder, and what else the reservoir needs, on training sequences."""
-        self.memory.build(self.session.device.spec, sequences.shape[1], sequences.shape[2])
+        self.memory.build(self.session.device.spec, sequences.shape[1], sequences.shape[2], self.scaling)
         self.memory.fit(sequences, self.session.measure)
 
     def finish(self) -> None:
@@ -324,10 +447,12 @@ class PhysicalMemory(Reservoir):
     ----------
     session
         Of a device whose inputs and outputs are ordered by step.
+    window, overlap
+        As of a :class:`RowMemory`.
     """
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session, RowMemory())
+    def __init__(self, session: Session, window: int | None = None, overlap: int = 0) -> None:
+        super().__init__(session, RowMemory(window, overlap))
 
 
 class DigitalRecurrence(Reservoir):

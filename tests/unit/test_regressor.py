@@ -111,3 +111,19 @@ def test_what_cannot_be_learned_is_said_before_the_first_row(options, rows, targ
     with pytest.raises(hwloop.HwloopError, match=message):
         model.fit(rows, targets)
     assert model.device.opened == 0
+
+
+@pytest.mark.parametrize("targets", [PRICES, BOTH], ids=["one", "two"])
+def test_what_is_saved_predicts_the_same_bits(tmp_path, targets):
+    path = tmp_path / "model.safetensors"
+    quiet = {"n_outputs": 30, "read_noise": 0.0, "seed": 3}
+    model = regressor(device_settings=quiet).fit(ROWS, targets)
+    expected = model.predict(ROWS)
+    model.save(path)
+    loaded = hwloop.PhysicalRegressor.load(path)
+    np.testing.assert_array_equal(loaded.predict(ROWS), expected)
+    assert loaded.task_ == model.task_
+    assert loaded.n_features_in_ == 4
+    assert loaded.get_params() == model.get_params()
+    with pytest.raises(hwloop.CheckpointError, match="holds a regressor, and no classifier"):
+        hwloop.PhysicalClassifier.load(path)

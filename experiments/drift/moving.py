@@ -17,7 +17,7 @@ from hwloop.experiments.campaign import KeptRig
 from hwloop.journal import Journal
 from hwloop.layers import PhysicalNetwork
 from hwloop.session import Session
-from hwloop.session.progress import nested
+from hwloop.session.device_state import nested
 
 
 class Moving(Device):

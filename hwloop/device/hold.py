@@ -544,8 +544,11 @@ def asking(method: Callable[[Any], str]) -> Callable[[Any], str]:
     def identify(self: HeldDevice, *arguments: Any, **options: Any) -> str:
         hold = hold_of(self)
         refuse_fork(hold.process, type(self).__name__)
-        with hold.lock, changing_itself(self, self.devices_inside if self._live_settings is not None else ()):
-            return method(self, *arguments, **options)
+        with hold.lock:
+            if self._live_settings is None:  # there is nothing that it could change
+                return method(self, *arguments, **options)
+            with changing_itself(self, self.devices_inside):
+                return method(self, *arguments, **options)
 
     return identify
 

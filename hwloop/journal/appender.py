@@ -41,13 +41,15 @@ class Appender:
     ----------
     chunk, end
         Where the next record begins.
+    is_whole
+        Whether nothing of a record that does not count lies behind it.
     """
 
     def __init__(self, folder: Path, chunk: int, sync_seconds: float, tidy: Callable[[], None]) -> None:
         self.folder = folder
         self.chunk = chunk
         self._file = self._opened(chunk)
-        self._is_whole = True
+        self.is_whole = True
         try:
             self.end = os.fstat(self._file).st_size
             os.fdatasync(self._file)  # rows of a killed process, about to be used by this one
@@ -57,16 +59,16 @@ class Appender:
         self._sync = SyncThread(self._bring_to_disk, tidy, sync_seconds, folder)
 
     def make_room(self, length: int, chunk_bytes: int) -> None:
-        """Be ready for a record of so many bytes, in a chunk of at most so many; nothing of it is written yet.
+        """Cut off what does not count, and begin another chunk where a record of so many bytes has no room.
 
         Raises
         ------
         JournalError
         """
         self._sync.require_sound()
-        if not self._is_whole:
+        if not self.is_whole:
             self.undo()
-            if not self._is_whole:
+            if not self.is_whole:
                 raise JournalError(
                     f"{chunk_path(self.folder, self.chunk)} ends within a record that cannot be cut off; every "
                     "record before it is safe. Mend the disk, then resume the run"
@@ -75,28 +77,26 @@ class Appender:
             self._begin_chunk()
 
     def write(self, buffers: list[bytes | memoryview], length: int) -> None:
-        """Write a record at the end; it counts when :meth:`keep` is called, and else :meth:`undo` must be.
+        """Write a record at the end, and count it; if that raises and :attr:`end` is where it was, :meth:`undo`.
 
         Raises
         ------
         JournalError
         """
-        self._is_whole = False
+        self._sync.require_sound()
+        self.is_whole = False
         try:
             _write_all(self._file, buffers, length)
         except OSError as error:
             raise self._unwritable(error) from error
-
-    def keep(self, length: int) -> None:
-        """The record that was written counts."""
         self.end += length
-        self._is_whole = True
+        self.is_whole = True
 
     def undo(self) -> None:
         """Cut off what was written and does not count; on a full disk that always succeeds."""
         with contextlib.suppress(OSError):  # tried again before the next record; an opening cuts a torn tail off
             os.ftruncate(self._file, self.end)
-            self._is_whole = True
+            self.is_whole = True
 
     def wrote(self) -> None:
         """Have what counts synced in time; see :meth:`SyncThread.wrote`."""

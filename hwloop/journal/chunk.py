@@ -1,10 +1,11 @@
-"""Chunk files and their reader: records one after the other, found again after any damage."""
+"""Chunk files, read: records one after the other, found again after any damage, or any of them by its place."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,13 +14,20 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.device.spec import Float64Array
+from hwloop.errors import JournalError
 from hwloop.journal import frame
 from hwloop.journal.frame import ROWS, Prefix, RecordError, TornRecordError
 
+CACHE_BYTES = 16 << 20
+MAX_OPEN_FILES = 8
 _FIRST_READ = 2048  # the prefix and nearly every header
 _WINDOW = 1 << 20
 _LEAST_ROW_BYTES = 8  # one float32 of stimulus, one of response
 _CANDIDATE_COST = 1024  # what looking at a marker that begins no record counts for, in bytes
+
+Numbers = NDArray[np.int64]
+Arrays = tuple[Float64Array, Float64Array]  # stimuli and responses of a record
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,3 +238,99 @@ class ChunkReader:
 def whole_records(folder: Path) -> Iterator[Located]:
     """Every whole record of every chunk, oldest first."""
     return (found for found in ChunkReader(folder).read_on() if isinstance(found, Located))
+
+
+class StoredRecords:
+    """Reads the records of a folder wherever they lie; keeps a few files open, and the arrays read last."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[int, ChunkFile] = {}
+        self._cache: OrderedDict[tuple[int, int], Arrays] = OrderedDict()
+        self._cached_bytes = 0
+
+    def read(self, chunk: int, offset: int) -> tuple[dict[str, Any], dict[str, Float64Array]]:
+        """Header and arrays of the record at a place.
+
+        Raises
+        ------
+        JournalError
+            No whole record begins there any more.
+        """
+        try:
+            if chunk not in self._files:
+                if len(self._files) >= MAX_OPEN_FILES:
+                    self.close()
+                self._files[chunk] = ChunkFile(self.folder, chunk)
+            return self._files[chunk].read(offset)
+        except (RecordError, OSError) as error:
+            raise JournalError(
+                f"{chunk_path(self.folder, chunk)}, byte {offset}: the record was damaged after it was written "
+                f"({error}); hwloop verify shows what is whole"
+            ) from error
+
+    def arrays(self, chunk: int, offset: int) -> Arrays:
+        """Stimuli and responses of the record of rows at a place; raises as :meth:`read`."""
+        place = (chunk, offset)
+        if place in self._cache:
+            self._cache.move_to_end(place)
+            return self._cache[place]
+        _, read = self.read(chunk, offset)
+        arrays = (read["stimuli"], read["responses"])
+        self._cache[place] = arrays
+        self._cached_bytes += _bytes(arrays)
+        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
+            self._cached_bytes -= _bytes(self._cache.popitem(last=False)[1])
+        return arrays
+
+    def close(self) -> None:
+        """Close the files; reading opens them again."""
+        while self._files:
+            self._files.popitem()[1].close()
+
+
+def _bytes(arrays: Arrays) -> int:
+    return arrays[0].nbytes + arrays[1].nbytes
+
+
+def gather(
+    numbers: Numbers,
+    entries: Numbers,
+    first_row: Callable[[int], int],
+    arrays: Callable[[int], Arrays],
+) -> Arrays:
+    """Stimuli and responses of rows, in the order of ``numbers``; each record is asked for once.
+
+    Parameters
+    ----------
+    numbers, entries
+        Row numbers, shape (rows,), and which record holds each.
+    first_row, arrays
+        First row, and stimuli and responses, of a record.
+
+    Raises
+    ------
+    JournalError
+        The rows belong to devices of different shapes.
+    """
+    if len(numbers) == 0:
+        return np.empty((0, 0)), np.empty((0, 0))
+    order = np.argsort(entries, kind="stable")
+    starts = np.flatnonzero(np.diff(entries[order])) + 1
+    collected: Arrays | None = None
+    for group in np.split(order, starts):
+        entry = int(entries[group[0]])
+        parts = arrays(entry)
+        within = numbers[group] - first_row(entry)
+        if collected is None:
+            widths = [part.shape[1] for part in parts]
+            collected = (np.empty((len(numbers), widths[0])), np.empty((len(numbers), widths[1])))
+        for whole, part in zip(collected, parts, strict=True):
+            if part.shape[1] != whole.shape[1]:
+                raise JournalError(
+                    f"rows {numbers.min()} to {numbers.max()} were measured by devices of {part.shape[1]} and "
+                    f"{whole.shape[1]} channels; read the rows of one device"
+                )
+            whole[group] = part[within]
+    assert collected is not None
+    return collected

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import weakref
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,16 +20,229 @@ from hwloop.device.spec import Float64Array
 from hwloop.errors import JournalError
 from hwloop.journal import frame
 from hwloop.journal.appender import Appender
-from hwloop.journal.catalogue import Catalogue
-from hwloop.journal.chunk import ChunkReader, Damage, Located, chunk_path, whole_records
+from hwloop.journal.chunk import (
+    Arrays,
+    ChunkReader,
+    Damage,
+    Located,
+    Numbers,
+    StoredRecords,
+    chunk_path,
+    gather,
+    whole_records,
+)
 from hwloop.journal.durable_files import make_folder, refuse_links
-from hwloop.journal.frame import note_header, rows_header
-from hwloop.journal.index import Index
-from hwloop.journal.lock import ProcessMutex, WriterLock
-from hwloop.journal.record import Journal, Note, Record
+from hwloop.journal.frame import ROWS, note_header, rows_header
+from hwloop.journal.index import MOST_WAITING, Index
+from hwloop.journal.lock import WriterLock
+from hwloop.journal.record import STATES, Journal, KeptState, Note, Record
 
 CHUNK_BYTES = 256 << 20
 INDEXED_AT_ONCE = 10_000
+
+
+class Catalogue:
+    """Finds recorded rows by number, in a few bytes a record.
+
+    Rows are numbered in the order of the records. A number that a damaged record held is missing: reading it
+    is an error, so that nobody takes a neighbour for it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._state: KeptState | None = KeptState()
+        self._first_rows, self._counts = array("q"), array("q")
+        self._chunks, self._offsets = array("i"), array("q")
+        self._started, self._durations = array("d"), array("d")
+        self._devices, self._device_names = array("i"), dict[str, int]()
+        self._note_chunks, self._note_offsets, self._note_shown = array("i"), array("q"), array("b")
+        self._stored = StoredRecords(folder)
+
+    @property
+    def records(self) -> int:
+        """How many records of any kind there are."""
+        return len(self._first_rows) + len(self._note_offsets)
+
+    @property
+    def rows(self) -> int:
+        """The number behind the last row."""
+        return self._first_rows[-1] + self._counts[-1] if self._first_rows else 0
+
+    def enter(self, located: Located) -> None:
+        """Take note of a record of any kind; if it raises, :meth:`forget_from` makes it undone."""
+        header = located.header
+        if header["kind"] != ROWS:
+            self._note_chunks.append(located.chunk)
+            self._note_offsets.append(located.offset)
+            self._note_shown.append(header["kind"] not in STATES)
+            self._enter_state(header)
+            return
+        self._first_rows.append(header["first_row"])
+        self._counts.append(header["rows"])
+        self._chunks.append(located.chunk)
+        self._offsets.append(located.offset)
+        self._started.append(header["started_seconds"])
+        self._durations.append(header["duration_seconds"])
+        self._devices.append(self._device_names.setdefault(header["device"], len(self._device_names)))
+        self._enter_state(header)
+
+    def forget_from(self, chunk: int, offset: int) -> None:
+        """Forget every record that begins there or behind, also one of which only a part was noted."""
+        notes: tuple[array[int], ...] = (self._note_chunks, self._note_offsets, self._note_shown)
+        rows: tuple[array[Any], ...] = (self._chunks, self._offsets, self._first_rows, self._counts)
+        rows += (self._started, self._durations, self._devices)
+        for columns in (notes, rows):
+            length = min(map(len, columns))
+            while length and (columns[0][length - 1], columns[1][length - 1]) >= (chunk, offset):
+                length -= 1
+            if any(len(column) > length for column in columns):
+                self._state = None  # it may hold what the record said
+            for column in columns:
+                del column[length:]
+
+    @property
+    def state(self) -> KeptState:
+        """What all records together say of the state of the device."""
+        if self._state is None:
+            places = [*zip(self._chunks, self._offsets, strict=True)]
+            places += zip(self._note_chunks, self._note_offsets, strict=True)
+            self._state = KeptState()
+            for place in sorted(places):
+                self._enter_state(self._stored.read(*place)[0])
+        return self._state
+
+    def _enter_state(self, header: Mapping[str, Any]) -> None:
+        if self._state is None:
+            return
+        if header["kind"] == ROWS:
+            if "progress" in header:
+                self._state.enter_rows(header["progress"])
+        else:
+            self._state.enter_note(header["kind"], header["details"])
+
+    def readable(self, numbers: Numbers) -> NDArray[np.bool_]:
+        """Which rows a whole record holds."""
+        return self._located(numbers)[1]
+
+    def read_rows(self, numbers: Numbers) -> tuple[Float64Array, Float64Array]:
+        """Stimuli and responses of rows by number, shapes (numbers, n_inputs) and (numbers, n_outputs).
+
+        Raises
+        ------
+        JournalError
+            A row that is not recorded, or whose record is damaged.
+        """
+        return gather(numbers, self._entries(numbers), self._first_rows.__getitem__, self._arrays)
+
+    def _arrays(self, entry: int) -> Arrays:
+        return self._stored.arrays(self._chunks[entry], self._offsets[entry])
+
+    def started_seconds(self, numbers: Numbers) -> Float64Array:
+        """When the calls began that measured the rows, Unix time."""
+        return np.array(self._started)[self._entries(numbers)]
+
+    def duration_seconds(self, first: int, rows: int) -> float:
+        """Device time of consecutive rows, each taken as its share of its call."""
+        entries = self._entries(np.arange(first, first + rows))
+        shares = np.array(self._durations)[entries] / np.array(self._counts)[entries]
+        return float(shares.sum())
+
+    def devices(self, first: int, rows: int) -> set[str]:
+        """Fingerprints of the devices that answered consecutive rows."""
+        names = list(self._device_names)
+        entries = np.unique(self._entries(np.arange(first, first + rows)))
+        return {names[self._devices[entry]] for entry in entries}
+
+    def record_of_rows(self, entry: int) -> Record:
+        """The record of rows at a place, counted from 0."""
+        header, arrays = self._stored.read(self._chunks[entry], self._offsets[entry])
+        return Record(
+            purpose=header["purpose"],
+            step=header["step"],
+            device=header["device"],
+            first_row=header["first_row"],
+            started_seconds=header["started_seconds"],
+            duration_seconds=header["duration_seconds"],
+            stimuli=arrays["stimuli"],
+            responses=arrays["responses"],
+            progress=header.get("progress", {}),
+        )
+
+    @property
+    def records_of_rows(self) -> int:
+        """How many records of rows there are."""
+        return len(self._first_rows)
+
+    def notes(self) -> Iterator[Note]:
+        """Every note, oldest first, but those of states."""
+        columns = (tuple(self._note_chunks), tuple(self._note_offsets), tuple(self._note_shown))
+        for chunk, offset, shown in zip(*columns, strict=True):
+            if not shown:
+                continue
+            header, _ = self._stored.read(chunk, offset)
+            yield Note(header["kind"], header["details"], header["started_seconds"])
+
+    def close(self) -> None:
+        """Close the files; reading opens them again."""
+        self._stored.close()
+
+    def _located(self, numbers: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
+        """Which record may hold each row, and whether it does."""
+        if not self._first_rows:
+            return np.zeros(len(numbers), dtype=np.int64), np.zeros(len(numbers), dtype=bool)
+        firsts, counts = np.frombuffer(self._first_rows, "q"), np.frombuffer(self._counts, "q")
+        entries = np.searchsorted(firsts, numbers, side="right") - 1
+        held = (entries >= 0) & (numbers < firsts[entries] + counts[entries])
+        return entries, np.asarray(held)
+
+    def _entries(self, numbers: Numbers) -> Numbers:
+        entries, held = self._located(numbers)
+        if not held.all():
+            number = int(numbers[~held][0])
+            raise JournalError(f"{self.folder}: row {number} is not in the journal; hwloop verify shows what is")
+        return entries
+
+
+class ProcessMutex:
+    """A reentrant lock. A forked process has not the thread that may hold it, and would wait for ever.
+
+    Parameters
+    ----------
+    what
+        It protects, for messages.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._process = os.getpid()
+        self.lock = threading.RLock()
+
+    @property
+    def is_parents(self) -> bool:
+        """Whether this is a forked copy."""
+        return self._process != os.getpid()
+
+    def require_own(self) -> None:
+        """Refuse a forked copy.
+
+        Raises
+        ------
+        JournalError
+        """
+        if self.is_parents:
+            raise JournalError(
+                f"{self._what} is open in process {self._process}, and this is process {os.getpid()}, forked from "
+                "it: close it before forking, or open a journal of its own here"
+            )
+
+    def __enter__(self) -> None:
+        self.require_own()
+        self.lock.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.lock.release()
 
 
 class FolderJournal(Journal):
@@ -41,15 +257,15 @@ class FolderJournal(Journal):
     def rows(self) -> int:
         return self._catalogue.rows
 
-    def read_rows(self, numbers: NDArray[np.int64]) -> tuple[Float64Array, Float64Array]:
+    def read_rows(self, numbers: Numbers) -> tuple[Float64Array, Float64Array]:
         with self._mutex:
             return self._catalogue.read_rows(numbers)
 
-    def readable(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def readable(self, numbers: Numbers) -> NDArray[np.bool_]:
         with self._mutex:
             return self._catalogue.readable(numbers)
 
-    def started_seconds(self, numbers: NDArray[np.int64]) -> Float64Array:
+    def started_seconds(self, numbers: Numbers) -> Float64Array:
         with self._mutex:
             return self._catalogue.started_seconds(numbers)
 
@@ -181,7 +397,7 @@ class DiskJournal(FolderJournal):
                 self._catalogue.enter(found)
                 if self._catalogue.records == known:
                     end = [found.chunk, found.offset + found.length]
-            if end != end_known:
+            if end != end_known or known > self._catalogue.records:
                 self._rebuild_index()
         except OSError as error:
             raise JournalError(f"{self.folder} cannot be read ({error.strerror}); check the disk") from error
@@ -195,8 +411,8 @@ class DiskJournal(FolderJournal):
             self._enter_in_index(number, found)
 
     def _enter_in_index(self, number: int, found: Located) -> None:
-        self._index.add(number, found.chunk, found.offset, found.length, found.header)
-        if self._index.waiting >= INDEXED_AT_ONCE:
+        self._index.waiting.append((number, found))
+        if len(self._index.waiting) >= INDEXED_AT_ONCE:
             self._index.commit()
 
     # -- writing ---------------------------------------------------------------------------------------
@@ -226,37 +442,29 @@ class DiskJournal(FolderJournal):
         self._write(header, frame.encode(header, {}))
 
     def _write(self, header: dict[str, Any], buffers: list[bytes | memoryview]) -> None:
-        length = sum(len(buffer) for buffer in buffers)
-        with self._mutex:
+        length = sum(map(len, buffers))
+        self._mutex.require_own()
+        with self._mutex.lock:
             if self._closed:
                 raise JournalError(f"{self.folder} is closed; open the journal again to write to it")
-            self._lock.require_held()
-            self._catalogue.forget_from(self._appender.chunk, self._appender.end)
-            self._appender.make_room(length, CHUNK_BYTES)
-            located = Located(self._appender.chunk, self._appender.end, length, header)
+            appender = self._appender
+            self._catalogue.forget_from(appender.chunk, appender.end)
+            if appender.end + length > CHUNK_BYTES or not appender.is_whole:
+                appender.make_room(length, CHUNK_BYTES)
+            number, located = self._catalogue.records, Located(appender.chunk, appender.end, length, header)
             try:
-                self._appender.write(buffers, length)
                 self._catalogue.enter(located)
-                self._appender.keep(length)
+                appender.write(buffers, length)
             except BaseException:
                 # Whatever came in between, a record is there whole and counted, or not at all.
-                if self._appender.end == located.offset:
+                if appender.end == located.offset:
                     self._catalogue.forget_from(located.chunk, located.offset)
-                    self._appender.undo()
+                    appender.undo()
                 raise
-            self._enter_last_in_index(located)
-            self._appender.wrote()
-
-    def _enter_last_in_index(self, located: Located) -> None:
-        """The index is a copy: its failure is none of the record's."""
-        try:
-            self._index.add(
-                self._catalogue.records - 1, located.chunk, located.offset, located.length, located.header
-            )
-        except BaseException as error:
-            self._index.miss()
-            if not isinstance(error, Exception):
-                raise
+            if len(self._index.waiting) < MOST_WAITING:
+                with contextlib.suppress(Exception):  # the index is a copy: its failure is none of the record's
+                    self._index.waiting.append((number, located))
+            appender.wrote()
 
     def begin_sync(self) -> None:
         """Begin to make everything written so far survive a loss of power, and return at once."""

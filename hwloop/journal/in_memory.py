@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.device.spec import Float64Array
+from hwloop.errors import JournalError
 from hwloop.journal.record import STATES, Journal, KeptState, Note, Record
 
 
@@ -47,7 +48,18 @@ class InMemoryJournal(Journal):
         return self._rows
 
     def append(self, record: Record) -> None:
-        """Keep a record, and drop the oldest beyond the capacity."""
+        """Keep a record, and drop the oldest beyond the capacity.
+
+        Raises
+        ------
+        JournalError
+            It does not begin where the last one ended: another session writes here too.
+        """
+        if record.first_row != self._rows:
+            raise JournalError(
+                f"this journal holds {self._rows} rows, so the next record cannot begin with row "
+                f"{record.first_row}; let one session write one journal"
+            )
         if self.mirror is not None:
             self.mirror.append(replace(record, first_row=self.mirror.rows))
         self._state.enter_rows(record.progress)

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hwloop.journal.chunk import Located
+
 SCHEMA_VERSION = 1
 CHECK_SECONDS = 60.0  # a hostile file must not keep SQLite busy for ever
 COMMIT_SECONDS = 1.0
@@ -37,21 +39,20 @@ class Index:
     the next commits or when the journal is opened again. It knows the records from the first to some last one,
     without a gap.
 
-    Entries wait in memory until :meth:`commit`, from one thread at a time; the connection is shared under a lock.
+    Attributes
+    ----------
+    waiting
+        Records with their numbers that no reader sees before :meth:`commit`. Whoever writes the journal appends to
+        it, without a lock and without a call: a record never waits for SQLite.
     """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         self._path = path
-        self._waiting: list[tuple[Any, ...]] = []
-        self._is_behind = False  # an entry was not taken: none of those behind it may be either
+        self.waiting: list[tuple[int, Located]] = []
         self._next_commit = 0.0
         self._db = _opened_or_anew(path)
-
-    @property
-    def waiting(self) -> int:
-        """Entries that no reader sees yet."""
-        return len(self._waiting)
+        self._next: int | None = self.end_of_last()[0]  # number of the next entry; None where there can be none
 
     def end_of_last(self) -> tuple[int, int, int]:
         """Records so far, and the chunk and offset behind the last; (0, 0, 0) if there are none."""
@@ -59,39 +60,12 @@ class Index:
         rows = self.select(query)
         return (rows[0][0] + 1, rows[0][1], rows[0][2]) if rows else (0, 0, 0)
 
-    def add(self, number: int, chunk: int, offset: int, length: int, header: dict[str, Any]) -> None:
-        """Enter a record by its header, with the next commit."""
-        details = header.get("details")
-        values = (
-            number,
-            chunk,
-            offset,
-            length,
-            header["kind"],
-            header.get("purpose"),
-            header.get("step"),
-            header.get("device"),
-            header.get("first_row"),
-            header.get("rows"),
-            header["started_seconds"],
-            header.get("duration_seconds"),
-            None if details is None else json.dumps(details),
-        )
-        if self._is_behind or len(self._waiting) >= MOST_WAITING:
-            self._is_behind = True
-        else:
-            self._waiting.append(values)  # without the lock: a record never waits for SQLite
-
-    def miss(self) -> None:
-        """A record could not be entered: what follows it waits until the journal is opened again."""
-        self._is_behind = True
-
     def forget(self) -> None:
         """Remove every entry, before the index is made again."""
         with self._lock:
-            self._waiting.clear()
-            if self._db is not None and not self._tried("DELETE FROM records", ((),)):
-                self._is_behind = True
+            self.waiting.clear()
+            is_empty = self._db is None or self._tried("DELETE FROM records", ((),))
+            self._next = 0 if is_empty else None
 
     def select(self, query: str) -> list[tuple[Any, ...]]:
         """Rows of a query; none where the index cannot be read."""
@@ -102,17 +76,22 @@ class Index:
                 return []
 
     def commit_if_due(self) -> None:
-        """Show readers what was entered, at most once a second."""
+        """Show readers what waits, at most once a second."""
         if time.monotonic() >= self._next_commit:
             self.commit()
 
     def commit(self) -> bool:
-        """Show readers what was entered; whether they see it. What fails is tried again with the next commit."""
+        """Show readers what waits; whether they see it. What fails is tried again with the next commit."""
         with self._lock:
-            entries = tuple(self._waiting)
-            done = self._db is not None and self._tried(_INSERT, entries)
+            waiting = tuple(self.waiting)  # more may come meanwhile
+            entries = [
+                each for at, each in enumerate(waiting) if self._next is not None and each[0] == self._next + at
+            ]
+            done = self._db is not None and self._tried(_INSERT, tuple(_values(*each) for each in entries))
             if done:
-                del self._waiting[: len(entries)]
+                if self._next is not None:
+                    self._next += len(entries)
+                del self.waiting[: len(waiting)]  # what follows a gap waits until the journal is opened again
             self._next_commit = time.monotonic() + (COMMIT_SECONDS if done else RETRY_SECONDS)
         return done
 
@@ -137,6 +116,19 @@ class Index:
                 self._db.rollback()
             return False
         return True
+
+
+def _values(number: int, found: Located) -> tuple[Any, ...]:
+    """The row of a record."""
+    header = found.header
+    details = header.get("details")
+    return (
+        *(number, found.chunk, found.offset, found.length),
+        *(header["kind"], header.get("purpose"), header.get("step"), header.get("device")),
+        *(header.get("first_row"), header.get("rows")),
+        *(header["started_seconds"], header.get("duration_seconds")),
+        None if details is None else json.dumps(details),
+    )
 
 
 def _opened_or_anew(path: Path) -> sqlite3.Connection | None:

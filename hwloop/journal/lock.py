@@ -1,4 +1,4 @@
-"""Locks: one writer of a folder at a time, who is named; one thread of a process at a time."""
+"""One writer of a folder at a time, who is named; released by the kernel when it dies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import weakref
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from hwloop.errors import JournalError
@@ -55,19 +54,6 @@ class WriterLock:
                 f"{folder} cannot be written ({error.strerror}); check the path and its rights"
             ) from error
         _HELD.add(self)
-
-    def require_held(self) -> None:
-        """Refuse to write in a copy of the process that holds the lock.
-
-        Raises
-        ------
-        JournalError
-        """
-        if self._file < 0:
-            raise JournalError(
-                f"{self.path.parent} is written by the process that this one was forked from, or is closed; open "
-                "another journal in another folder here"
-            )
 
     def release(self) -> None:
         """Let others write; safe to call twice."""
@@ -211,45 +197,3 @@ def _let_go_in_child() -> None:
 _guard_of_threads = threading.Lock()
 _HELD: weakref.WeakSet[WriterLock] = weakref.WeakSet()
 os.register_at_fork(after_in_child=_let_go_in_child)
-
-
-class ProcessMutex:
-    """A reentrant lock. A forked process has not the thread that may hold it, and would wait for ever.
-
-    Parameters
-    ----------
-    what
-        It protects, for messages.
-    """
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._process = os.getpid()
-        self._lock = threading.RLock()
-
-    @property
-    def is_parents(self) -> bool:
-        """Whether this is a forked copy."""
-        return self._process != os.getpid()
-
-    def require_own(self) -> None:
-        """Refuse a forked copy.
-
-        Raises
-        ------
-        JournalError
-        """
-        if self.is_parents:
-            raise JournalError(
-                f"{self._what} is open in process {self._process}, and this is process {os.getpid()}, forked from "
-                "it: close it before forking, or open a journal of its own here"
-            )
-
-    def __enter__(self) -> None:
-        self.require_own()
-        self._lock.acquire()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.release()

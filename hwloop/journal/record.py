@@ -77,7 +77,7 @@ class Journal(ABC):
 
     @abstractmethod
     def append(self, record: Record) -> None:
-        """Keep a record; it must be safe when this returns."""
+        """Keep a record; it must be safe when this returns. One that does not begin behind the last row is refused."""
 
     @abstractmethod
     def note(self, note: Note) -> None:

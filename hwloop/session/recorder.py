@@ -18,8 +18,7 @@ from hwloop.events import Event, MayStand
 from hwloop.journal import Journal, Note, Record
 from hwloop.journal.record import POSITION
 from hwloop.session.account import Ledger
-from hwloop.session.identity_check import IdentityCheck
-from hwloop.session.progress import ProgressKeeper
+from hwloop.session.device_state import IdentityCheck, ProgressKeeper
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ class Recorder:
             raise self._was_halted()
         self.unit.check_answer()
         self.ledger.count_measured(purpose, len(stimuli), end - begin)  # spent, even if the journal fails
-        first = self.journal.rows
+        first = self._position
         changed = self._progress.changed(first + len(stimuli))
         self.journal.append(
             Record(purpose, self.settings, first, started, end - begin, stimuli, responses, self.step, changed)

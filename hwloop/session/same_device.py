@@ -13,7 +13,7 @@ from hwloop.device import Device, DeviceDescription, DeviceSpec
 from hwloop.errors import ConfigError, JournalError
 from hwloop.journal import Journal, Note
 from hwloop.journal.record import DEVICE
-from hwloop.session.identity_check import unvouched_rows
+from hwloop.session.device_state import unvouched_rows
 from hwloop.session.known_rows import Freshness, RowMemory, row_keys
 from hwloop.session.recorder import Recorder
 

@@ -24,7 +24,7 @@ from hwloop.journal import InMemoryJournal, Journal, Note
 from hwloop.reference import Fingerprint, Reference
 from hwloop.registry import nearest
 from hwloop.session.account import PURPOSES, Budget, Forecast, Ledger, MeasuringPhase, Place
-from hwloop.session.identity_check import unvouched_rows
+from hwloop.session.device_state import unvouched_rows
 from hwloop.session.known_rows import Freshness, KnownRows, RowMemory, row_keys
 from hwloop.session.measurement import Measurement, Monitor, RowMeasurer
 from hwloop.session.owner import DeviceOwner, User

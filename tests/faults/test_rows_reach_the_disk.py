@@ -238,13 +238,14 @@ def test_an_index_that_fails_harms_no_record_and_is_made_up_for(tmp_path, monkey
 
 def fail_once(monkeypatch, journal, where, failure):
     if where == "add":
-        really_add = journal._index.add
+        waiting = journal._index.waiting
 
-        def fails(*arguments):
-            journal._index.add = really_add
-            raise failure
+        class Fails(list):
+            def append(self, entry):
+                journal._index.waiting = waiting
+                raise failure
 
-        journal._index.add = fails
+        journal._index.waiting = Fails(waiting)
         return
     really_try = type(journal._index)._tried
 

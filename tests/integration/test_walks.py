@@ -84,8 +84,8 @@ def test_the_way_back_into_the_journal(walk):
     device = walk.of(DEVICE)
     back = device[device.index("driver") : device.index("hwloop/session/measurement.py", device.index("driver"))]
     assert files(back) == told_walk(PAGE, "### Back into the journal")
-    assert len(files(back)) <= 13
-    assert moves(back) <= 27, back
+    assert len(files(back)) <= 8
+    assert moves(back) <= 12, back
 
 
 def test_the_way_when_the_journal_answers(again):
@@ -93,7 +93,7 @@ def test_the_way_when_the_journal_answers(again):
     start = device.index("hwloop/session/recorder.py")
     found = device[start : device.index("hwloop/session/measurement.py", start)]
     assert files(found) == told_walk(PAGE, "### Again, from the journal")
-    assert moves(found) <= 9, found
+    assert moves(found) <= 6, found
 
 
 class Quarter(Doubler):

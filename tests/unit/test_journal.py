@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hwloop.journal import InMemoryJournal, Journal, Record
+import hwloop
+from hwloop.errors import JournalError
+from hwloop.journal import DiskJournal, InMemoryJournal, Journal, Record
 
 
 def record(first_row: int) -> Record:
@@ -36,3 +38,17 @@ def test_a_journal_can_be_closed_twice():
 def test_a_journal_that_keeps_nothing_cannot_be_made():
     with pytest.raises(TypeError, match="append"):
         Journal()
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_two_sessions_that_write_one_journal_are_refused(tmp_path, on_disk):
+    journal = DiskJournal(tmp_path) if on_disk else InMemoryJournal()
+    devices = [hwloop.open_device("relu-layer", n_inputs=2, n_outputs=2) for _ in range(2)]
+    first, second = (hwloop.Session(device, journal=journal) for device in devices)
+    with first, second:
+        first.measure(np.zeros((3, 2)), "repeat")
+        with pytest.raises(JournalError, match="holds 3 rows, so .* row 0; let one session write one journal"):
+            second.measure(np.ones((1, 2)))
+        first.measure(np.ones((2, 2)), "repeat")
+    assert journal.rows == 5
+    journal.close()

@@ -165,7 +165,7 @@ def pool(device):
 @pytest.mark.parametrize("ask", [lambda s: s.device.identify(), lambda s: s.confirm(), lambda s: s.device.spec])
 @pytest.mark.parametrize("wrapped", [lambda d: d, Through, lambda d: Through(Through(d)), pool])
 def test_no_call_between_a_change_and_the_next_rows_hides_it(ask, wrapped, monkeypatch):
-    monkeypatch.setattr("hwloop.session.identity_check.FROM_MEMORY_SECONDS", -1.0)  # as if over a cable
+    monkeypatch.setattr("hwloop.session.device_state.FROM_MEMORY_SECONDS", -1.0)  # as if over a cable
     inner = Amplifier(2.0)
     with Session(wrapped(inner)) as session:
         session.measure(ROWS)

@@ -394,7 +394,7 @@ def test_it_is_asked_before_a_network_is_saved(swapped, tmp_path):
 
 def test_it_is_asked_every_few_seconds_while_it_measures(swapped, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("hwloop.session.identity_check.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("hwloop.session.device_state.time.monotonic", lambda: now[0])
     with hwloop.Session(swapped) as session:
         session.measure(X)
         asked = swapped.asked

@@ -1,17 +1,20 @@
-"""Checks that one and the same device answers a session, from its first row to its last."""
+"""Asks the device after every answer who it is, and how far it has come: the one is checked, the other kept."""
 
 from __future__ import annotations
 
+import json
 import math
 import time
 import warnings
 import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hwloop.device import Device, DeviceDescription, DeviceSpec
-from hwloop.device.hold import HeldDevice, Hold, Holder, hold_of
-from hwloop.errors import DeviceChanged, HwloopWarning
+from hwloop.device.hold import HeldDevice, Hold, Holder, changing_itself, hold_of
+from hwloop.errors import ConfigError, DeviceChanged, DeviceError, HwloopError, HwloopWarning, JournalError
 from hwloop.journal import Journal, Note
+from hwloop.journal.record import PROGRESS
 
 # An identity that takes longer may have come over a cable, where asking costs time and may disturb.
 FROM_MEMORY_SECONDS = 1e-4
@@ -21,6 +24,7 @@ ASKED_EVERY_SECONDS = 10.0
 ASKING_SHARE = 0.01
 SHOWN_DIFFERENCES = 3
 UNVOUCHED = "unvouched"  # kind of the note in the journal
+NEVER_BACK = "attempts"  # a key of progress
 
 
 class IdentityCheck:
@@ -181,3 +185,135 @@ def unvouched_rows(journal: Journal) -> list[range]:
     """Rows that a journal holds of an unknown unit: another one was found behind them than before."""
     notes = [note.details for note in journal.notes() if note.kind == UNVOUCHED]
     return [range(int(note["first_row"]), int(note["end_row"])) for note in notes]
+
+
+class ProgressKeeper:
+    """Writes a device's progress into the journal call by call, and restores it from there.
+
+    A device that counts nothing but the rows that were asked of it writes nothing.
+    """
+
+    def __init__(self, device: Device, journal: Journal) -> None:
+        self._device = device
+        self._journal = journal
+        self._kept = journal.progress()
+        self._asked = False
+
+    def check(self) -> None:
+        """Ask once before the first row: what cannot be kept is an error before anything was measured.
+
+        Raises
+        ------
+        ConfigError
+            The device's ``progress()`` gives no plain values.
+        """
+        if not self._asked:
+            self._now()
+            self._asked = True
+
+    def resume(self, rows: int) -> None:
+        """Tell the device where the journal ends, which holds so many rows.
+
+        Raises
+        ------
+        JournalError
+            What the journal holds is of no use to this device.
+        """
+        try:
+            with changing_itself(self._device, self._device.devices_inside):
+                if self._kept:
+                    self._device.resume(nested({"rows": rows, **self._kept}))
+                elif rows:
+                    self._device.continue_from(rows)
+        except HwloopError:
+            raise
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+            raise JournalError(
+                f"{type(self._device).__name__} cannot go on from the progress that the journal holds "
+                f"({type(error).__name__}: {error}); was it recorded by another version?"
+            ) from error
+
+    def changed(self, rows: int) -> dict[str, Any]:
+        """What to record behind the row with this number."""
+        said = self._said()
+        says_rows_alone = isinstance(said, dict) and len(said) == 1 and type(said.get("rows")) is int
+        if not self._kept and says_rows_alone and said["rows"] == rows:  # as nearly always
+            return {}
+        now = self._plain(said)
+        return {path: value for path, value in now.items() if self._kept.get(path) != value}
+
+    def recorded(self, changed: Mapping[str, Any]) -> None:
+        """It is in the journal."""
+        self._kept.update(changed)
+
+    def failed(self) -> None:
+        """Note what a call that failed has moved for good."""
+        now = self._now()
+        moved = {path: value for path, value in now.items() if path.rpartition("/")[2] == NEVER_BACK}
+        moved = {path: value for path, value in moved.items() if value > self._kept.get(path, 0)}
+        if moved:
+            self._journal.note(Note(PROGRESS, moved))
+            self._kept.update(moved)
+
+    def _now(self) -> dict[str, Any]:
+        return self._plain(self._said())
+
+    def _said(self) -> Any:
+        try:
+            return self._device.progress()
+        except HwloopError:
+            raise
+        except Exception as error:
+            raise self._unusable(error) from error
+
+    def _plain(self, said: Any) -> dict[str, Any]:
+        try:
+            flat = dict(_flat(said, ""))
+            json.dumps(flat, allow_nan=False)
+        except Exception as error:
+            raise self._unusable(error) from error
+        return flat
+
+    def _unusable(self, error: Exception) -> HwloopError:
+        name = type(self._device).__name__
+        if isinstance(error, (TypeError, ValueError, RecursionError)):
+            return ConfigError(
+                f"{name}.progress() gives something that a journal cannot keep ({error}); give whole numbers, "
+                "floats, text, lists and dictionaries of them: int(n), array.tolist()"
+            )
+        return DeviceError(f"{name}.progress() failed ({type(error).__name__}: {error}); mend it")
+
+
+def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every leaf with its path; a list is a leaf unless it holds tables alone."""
+    if isinstance(value, Mapping) and value:
+        for key, inside in value.items():
+            if not isinstance(key, str) or "/" in key:
+                raise TypeError(f"the key {key!r} is no text without a slash")
+            yield from _flat(inside, f"{path}/{key}" if path else key)
+    elif isinstance(value, Sequence) and value and all(isinstance(each, Mapping) for each in value):
+        for number, inside in enumerate(value):
+            yield from _flat(inside, f"{path}/{number}")
+    else:
+        yield path, value
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables and lists from paths."""
+    tree: dict[str, Any] = {}
+    for path, value in flat.items():
+        *above, last = path.split("/")
+        table = tree
+        for key in above:
+            table = table.setdefault(key, {})
+        table[last] = value
+    return {key: _with_lists(value) for key, value in tree.items()}
+
+
+def _with_lists(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    inside = {key: _with_lists(each) for key, each in value.items()}
+    if inside and all(key.isdigit() for key in inside):
+        return [inside[key] for key in sorted(inside, key=int)]
+    return inside

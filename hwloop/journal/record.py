@@ -77,7 +77,9 @@ class Journal(ABC):
 
     @abstractmethod
     def append(self, record: Record) -> None:
-        """Keep a record; it must be safe when this returns. One that does not begin behind the last row is refused."""
+        """Keep a record; it must be safe when this returns. One that begins elsewhere than behind the last row is
+        refused.
+        """
 
     @abstractmethod
     def note(self, note: Note) -> None:

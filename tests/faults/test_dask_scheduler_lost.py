@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import socket
 import subprocess
@@ -54,6 +55,7 @@ def cluster(tmp_path, monkeypatch):
             )
 
         yield address, scheduler, worker
+    gc.collect()  # sockets that Dask lost with its scheduler: in a later test their warning would be an error
 
 
 @pytest.mark.slow

@@ -47,7 +47,7 @@ def test_two_sessions_that_write_one_journal_are_refused(tmp_path, on_disk):
     first, second = (hwloop.Session(device, journal=journal) for device in devices)
     with first, second:
         first.measure(np.zeros((3, 2)), "repeat")
-        with pytest.raises(JournalError, match="holds 3 rows, so .* row 0; let one session write one journal"):
+        with pytest.raises(JournalError, match=r"holds 3 rows, so .* row 0; let one session write one journal"):
             second.measure(np.ones((1, 2)))
         first.measure(np.ones((2, 2)), "repeat")
     assert journal.rows == 5

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwloop.adapt.anchors import WATCHED, Anchors
+from hwloop.adapt.anchors import WATCHED, Anchors, learned
 from hwloop.adapt.policy import Observed, Policy
 from hwloop.adapt.policy import policy as policy_named
 from hwloop.device.spec import Float64Array
-from hwloop.errors import BudgetExceeded, ConfigError, DatasetError, HwloopWarning, TrainingDiverged
+from hwloop.errors import BudgetExceeded, ConfigError, HwloopWarning, TrainingDiverged
 from hwloop.layers import PhysicalNetwork
 from hwloop.layers.network import as_rows
 from hwloop.layers.rowwise import plain_array
@@ -24,7 +24,6 @@ from hwloop.reference.drift import change
 from hwloop.session import Session
 from hwloop.session.account import is_whole
 from hwloop.session.same_device import joined
-from hwloop.tasks.classification import as_classes
 from hwloop.torch_state import own_torch_state
 from hwloop.training.history import require_finite
 
@@ -134,6 +133,11 @@ class Adapter:
         self._queue = torch.empty(0, dtype=torch.int64)
         self._spent = 0
         self._told = False
+        if self.policy.needs_classes and not learned(network).has_classes:
+            raise ConfigError(
+                f"{type(self.policy).__name__} cannot mend a {learned(network).kind}: "
+                f"{self.policy.needs_classes}. Take a policy that can, such as restandardise or heads"
+            )
         self.policy.begin(network, anchors, self._rng)
 
     @own_torch_state()
@@ -143,7 +147,7 @@ class Adapter:
         Parameters
         ----------
         labelled, unlabelled
-            Rows (rows, n_features) with their classes, or rows alone, to be measured now. With neither, anchors
+            Rows (rows, n_features) with their targets, or rows alone, to be measured now. With neither, anchors
             are shown, a different part of them at each step.
 
         Raises
@@ -151,7 +155,7 @@ class Adapter:
         ConfigError
             The policy needs labels or anchors, and these rows have none.
         DatasetError
-            Labels that are none of the network's classes.
+            Labels that are none of the network's classes, or targets that its task cannot take.
         BudgetExceeded
             The step would take more than ``rows_a_step``; nothing was measured.
         """
@@ -205,13 +209,7 @@ class Adapter:
 
     def _labelled(self, inputs: Any, labels: Any) -> tuple[Tensor, Tensor]:
         rows = as_rows(inputs)
-        classes = as_classes(plain_array(labels, "labels"), len(rows))
-        assert self.network.readout is not None
-        known = self.network.readout.settings()
-        n_classes = known["n_classes"] if "n_classes" in known else known["shape"][-1]
-        if len(classes) and classes.max() >= n_classes:
-            raise DatasetError(f"class {classes.max()} is none of the network's {n_classes}, 0 to {n_classes - 1}")
-        return rows, torch.from_numpy(classes)
+        return rows, torch.from_numpy(learned(self.network).further(plain_array(labels, "labels"), len(rows)))
 
     def _next_anchors(self) -> _Batch:
         """The watched anchors, and as many others as the budget allows, in an order that comes round."""

@@ -22,7 +22,7 @@ from hwloop.layers.rowwise import plain_array, rows_as_tensor
 from hwloop.reference import Noise
 from hwloop.reference.drift import averaged, noise_of
 from hwloop.runs.checkpoints import metadata_of, sum_of_arrays
-from hwloop.tasks.classification import as_classes
+from hwloop.tasks import LearningTask, task_of_outputs
 from hwloop.torch_state import own_torch_state
 
 WATCHED = 8  # anchors that tell whether the device has moved
@@ -93,7 +93,7 @@ class Anchors:
         Parameters
         ----------
         inputs, labels
-            Rows (anchors, n_features), at least 8; classes from 0, which only some policies need.
+            Rows (anchors, n_features), at least 8; their targets, which only some policies need.
 
         Raises
         ------
@@ -103,9 +103,9 @@ class Anchors:
         rows = as_rows(inputs)
         if len(rows) < WATCHED:
             raise ConfigError(f"anchors are at least {WATCHED} rows, not {len(rows)}; give training rows")
-        classes = (
-            None if labels is None else torch.from_numpy(as_classes(plain_array(labels, "labels"), len(rows)))
-        )
+        targets = None
+        if labels is not None:
+            targets = torch.from_numpy(learned(network).further(plain_array(labels, "labels"), len(rows)))
         recorded = []
         with network.opened():
             for _, stage, session in network:
@@ -118,7 +118,7 @@ class Anchors:
                 answers, noise = rows_as_tensor(responses), noise_of(passes)
                 recorded.append(StageAnchors(rows, answers, outputs, watched, noise, session.description))
                 rows = outputs
-        return cls(tuple(recorded), classes)
+        return cls(tuple(recorded), targets)
 
     @own_torch_state()
     def save(self, path: str | Path) -> None:
@@ -211,5 +211,23 @@ def _check(stages: tuple[StageAnchors, ...], labels: Tensor | None) -> None:
             raise ValueError("its tables differ in rows")
         if stage.watched.shape != (WATCHED, stage.responses.shape[1]) or stage.noise.passes < 2:
             raise ValueError("it lacks the rows that tell a drift")
-    if labels is not None and (labels.shape != (rows,) or labels.dtype != torch.int64 or int(labels.min()) < 0):
-        raise ValueError("its labels are no classes")
+    if (labels is not None and not (_are_classes(labels) or _are_values(labels))) or (
+        labels is not None and len(labels) != rows
+    ):
+        raise ValueError("its labels are no classes, and no values")
+
+
+def _are_classes(labels: Tensor) -> bool:
+    return labels.ndim == 1 and labels.dtype == torch.int64 and int(labels.min()) >= 0
+
+
+def _are_values(labels: Tensor) -> bool:
+    return labels.ndim == 2 and labels.dtype == torch.float32 and bool(torch.isfinite(labels).all())
+
+
+def learned(network: PhysicalNetwork) -> LearningTask:
+    """What a trained network has learned, also where its checkpoint names no task."""
+    if network.task is not None or network.readout is None:
+        return network.task or task_of_outputs(0)
+    known = network.readout.settings()
+    return task_of_outputs(known["n_classes"] if "n_classes" in known else known["shape"][-1])

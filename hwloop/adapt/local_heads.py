@@ -126,7 +126,7 @@ class RecursiveHeads(Policy):
     """Recursive least squares of the local heads from labelled rows; the stages' maps stay.
 
     A head's targets are the logits that training with smoothed labels leads to: log((1 - s) + s/K) for the class
-    and log(s/K) for the others, less their mean.
+    and log(s/K) for the others, less their mean. Standardised values are their own targets.
 
     Needs: labels, and local heads.
 
@@ -152,24 +152,18 @@ class RecursiveHeads(Policy):
         """One recursion a head, from the trained one."""
         super().begin(network, anchors, rng)
         starts = [as_matrix(self.head(number).linear) for number in range(len(network))]
-        # A constant in all logits changes no probability, but would have to be unlearned.
-        self._recursions = [
-            RecursiveLeastSquares(start - start.mean(dim=1, keepdim=True), self.strength, self.forgetting)
-            for start in starts
-        ]
+        if self.head(0).task.has_classes:
+            # A constant in all logits changes no probability, but would have to be unlearned.
+            starts = [start - start.mean(dim=1, keepdim=True) for start in starts]
+        self._recursions = [RecursiveLeastSquares(start, self.strength, self.forgetting) for start in starts]
 
     def mend_stage(self, observed: Observed) -> None:
         assert observed.labels is not None
         recursion = self._recursions[observed.number]
         activity = observed.stage.activate(observed.stage.map(observed.features))
-        recursion.update(with_constant(activity), self.targets(observed.labels, recursion.weights.shape[1]))
+        wanted = self.head(observed.number).task.head_targets(observed.labels, self.label_smoothing)
+        recursion.update(with_constant(activity), wanted)
         set_matrix(self.head(observed.number).linear, recursion.weights)
-
-    def targets(self, labels: Tensor, n_classes: int) -> Tensor:
-        """Centred logits (rows, n_classes) of smoothed labels."""
-        share = nn.functional.one_hot(labels, n_classes).to(torch.float64) * (1 - self.label_smoothing)
-        logits = torch.log(share + self.label_smoothing / n_classes)
-        return logits - logits.mean(dim=1, keepdim=True)
 
 
 class Hebbian(Policy):
@@ -192,6 +186,8 @@ class Hebbian(Policy):
     passes
         How often the rows of a step are learned, at least 1.
     """
+
+    needs_classes = "it learns from the class that a head is sure of"
 
     def __init__(self, *, rate: float = 0.05, sure: float = 0.5, passes: int = 5) -> None:
         if not (rate > 0 and 0 <= sure <= 1 and passes >= 1):

@@ -60,11 +60,14 @@ class Policy(ABC):
         What the rows of a step must have.
     uses_model
         Whether it fits a model of the device; every output says so.
+    needs_classes
+        Why it mends classifications alone, in words; empty where it mends other networks too.
     """
 
     needs_labels: ClassVar[bool] = False
     needs_anchors: ClassVar[bool] = False
     uses_model: ClassVar[bool] = False
+    needs_classes: str = ""
 
     def begin(self, network: PhysicalNetwork, anchors: Anchors | None, rng: torch.Generator) -> None:
         """Look at the network as it was trained; nothing is measured."""
@@ -102,6 +105,7 @@ class Together(Policy):
         needed = ("needs_labels", "needs_anchors", "uses_model")
         for name in needed:
             setattr(self, name, any(getattr(part, name) for part in self.policies))
+        self.needs_classes = next((part.needs_classes for part in self.policies if part.needs_classes), "")
 
     def begin(self, network: PhysicalNetwork, anchors: Anchors | None, rng: torch.Generator) -> None:
         super().begin(network, anchors, rng)

@@ -162,6 +162,23 @@ class Classification(LearningTask):
             )
         return labels
 
+    def further(self, targets: NDArray[Any], samples: int) -> NDArray[np.int64]:
+        """Classes, all among those of the network where their number is known."""
+        labels = as_classes(targets, samples)
+        if self.n_classes and len(labels) and labels.max() >= self.n_classes:
+            raise DatasetError(
+                f"class {labels.max()} is none of the network's {self.n_classes}, 0 to {self.n_classes - 1}"
+            )
+        return labels
+
+    def head_targets(self, numbers: Tensor, smoothing: float) -> Tensor:
+        """Centred logits of smoothed labels."""
+        import torch
+
+        share = torch.nn.functional.one_hot(numbers, self.n_classes).to(torch.float64) * (1 - smoothing)
+        logits = torch.log(share + smoothing / self.n_classes)
+        return logits - logits.mean(dim=1, keepdim=True)
+
     def reason_not_to_train(self, targets: NDArray[Any]) -> str:
         return "fewer than two classes" if len(np.unique(targets)) < 2 else ""
 

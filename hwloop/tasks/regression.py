@@ -227,15 +227,19 @@ class Regression(LearningTask):
 
     def held_out(self, targets: NDArray[Any], samples: int) -> Values:
         """Values of validation rows, as many a row as the training rows have."""
-        values = as_values(targets, samples, "validation targets")
-        if _columns(values).shape[1] != self.n_targets:
-            raise DatasetError(
-                f"validation targets have {_columns(values).shape[1]} values a row, those of the training rows "
-                f"{self.n_targets}"
-            )
+        values = self._alike(targets, samples, "validation targets")
         if constant := self.reason_not_to_score(values):
             raise DatasetError(f"validation targets cannot be scored: they are {constant}")
         return _columns(values)[:, 0] if self.single else _columns(values)
+
+    def further(self, targets: NDArray[Any], samples: int) -> NDArray[np.float32]:
+        return self.numbers(self._alike(targets, samples, "targets"))
+
+    def _alike(self, targets: NDArray[Any], samples: int, what: str) -> Values:
+        values = as_values(targets, samples, what)
+        if (count := _columns(values).shape[1]) != self.n_targets:
+            raise DatasetError(f"{what} have {count} values a row, those of the training rows {self.n_targets}")
+        return values
 
     def reason_not_to_train(self, targets: NDArray[Any]) -> str:
         return "the same target" if self._constant(targets, "") else ""

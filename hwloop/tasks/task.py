@@ -191,6 +191,21 @@ class LearningTask(ABC):
         DatasetError
         """
 
+    def further(self, targets: NDArray[Any], samples: int) -> NDArray[Any]:
+        """Targets of rows that a trained network goes on to learn from, checked, as :meth:`loss` takes them.
+
+        Raises
+        ------
+        DatasetError
+        """
+        return self.numbers(self.held_out(targets, samples))
+
+    def head_targets(self, numbers: Tensor, smoothing: float) -> Tensor:
+        """What a linear head's outputs should be by least squares, float64, (rows, n_outputs)."""
+        import torch
+
+        return numbers.to(torch.float64)
+
     @abstractmethod
     def reason_not_to_train(self, targets: NDArray[Any]) -> str:
         """Why nothing can be learned from these training targets, such as ``fewer than two classes``; or empty."""

@@ -6,10 +6,11 @@ import torch
 
 import hwloop
 from hwloop.adapt import Anchors, policy
-from hwloop.adapt.local_heads import RecursiveHeads, RecursiveLeastSquares, with_constant
+from hwloop.adapt.local_heads import RecursiveLeastSquares, with_constant
 from hwloop.adapt.twin import InterferenceTwin
 from hwloop.device import Device, DeviceSpec
 from hwloop.registry import ADAPTERS
+from hwloop.tasks import Classification
 from hwloop.training.optimiser import fit_ridge
 
 
@@ -125,7 +126,7 @@ def test_heads_follow_classes_that_have_changed_places(trained, task):
 
 
 def test_targets_of_heads_are_the_logits_of_smoothed_labels():
-    targets = RecursiveHeads(label_smoothing=0.3).targets(torch.tensor([1, 0]), 3)
+    targets = Classification(3).head_targets(torch.tensor([1, 0]), 0.3)
     assert np.allclose(torch.softmax(targets, dim=1), [[0.1, 0.8, 0.1], [0.8, 0.1, 0.1]])
     assert np.allclose(targets.sum(dim=1), 0)
 

@@ -7,8 +7,10 @@ from sklearn.linear_model import RidgeCV
 from small_fits import Mixer, each_trainer, options, small_network
 
 import hwloop
+from hwloop.adapt import Adapter, Anchors, policy
 from hwloop.errors import ConfigError, DatasetError
 from hwloop.experiments.dataset import Dataset, split
+from hwloop.registry import ADAPTERS
 from hwloop.tasks import Regression, kind_of
 from hwloop.tasks.regression import mean_absolute_error, nrmse, r2
 
@@ -46,6 +48,7 @@ NOT_SERVED = {
     "scff": "readout is a softmax",
     "symba": "overlays right and wrong classes",
 }
+QUICK_LOCAL = {"epochs": 4, "min_steps": 100}
 QUICK = {"epochs": 4, "min_steps": 100, "twin": "linear"}
 
 
@@ -161,3 +164,37 @@ def test_a_dataset_of_values_splits_by_their_quantiles_and_keeps_them_as_they_ar
 def test_a_fitted_task_comes_back_from_a_file_to_the_last_bit():
     task = Regression(("a", "b"), "huber").fitted(np.random.default_rng(0).normal(size=(20, 2)), 20)[0]
     assert kind_of(task.as_dict()).from_dict(task.as_dict()) == task
+
+
+class Moving(Mixer):
+    """A device whose gain and offset can be moved."""
+
+    moved = 0.0
+
+    def _measure(self, inputs):
+        return super()._measure(inputs) * (1.0 + self.moved) + self.moved
+
+
+def unremembered(network):
+    for session in network.distinct_sessions:
+        session.forget()
+    return network
+
+
+@pytest.mark.parametrize("name", each_row(ADAPTERS.entries(), "restandardise", "heads", "hebbian"))
+def test_a_policy_mends_a_regression_or_says_why_it_cannot(name):
+    (X, y), device = cone(), Moving()
+    network = small_network(device)
+    hwloop.trainer("local", **QUICK_LOCAL).fit(network, X, y, task=Regression())
+    anchors = Anchors.record(network, X, y)
+    device.moved = 0.4
+    broken = nrmse(y, unremembered(network).predict(X))
+    if policy(name).needs_classes:
+        with pytest.raises(ConfigError, match="cannot mend a regression: it learns from the class"):
+            Adapter(network, name, anchors)
+        return
+    adapter = Adapter(network, name, anchors)
+    for _ in range(4):
+        unremembered(network)
+        adapter.step() if adapter.policy.needs_anchors else adapter.step(labelled=(X[:90], y[:90]))
+    assert nrmse(y, unremembered(network).predict(X)) < 0.6 * broken

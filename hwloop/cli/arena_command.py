@@ -135,7 +135,8 @@ def _arena_settings(request: ArenaRequest) -> ArenaSettings:
 
 def _experiment(request: ArenaRequest) -> ExperimentConfig:
     """The experiment that is named, with what the options change; or one of a device and a dataset alone."""
-    from hwloop.experiment.config import load_experiment, run_name, validated
+    from hwloop.experiment.config import load_experiment, validated
+    from hwloop.experiment.headline import named_without_trainer, run_name
     from hwloop.experiments.arena.settings import with_validation
     from hwloop.experiments.datasets import experiment_file
 
@@ -145,7 +146,7 @@ def _experiment(request: ArenaRequest) -> ExperimentConfig:
     changes += [f"seeds={request.seeds}", *request.settings]
     if request.experiment is not None:
         config = load_experiment(experiment_file(request.experiment), changes)
-        return validated(with_validation(config.as_table()), config.name)
+        return validated(with_validation(named_without_trainer(config).as_table()), config.name)
     if request.device is None or request.dataset is None:
         raise ConfigError("name an experiment, or give both --device and --dataset; see hwloop list")
     from hwloop.toml_text import with_overrides
@@ -163,7 +164,13 @@ def _new_folder(name: str) -> Path:
 
 
 def _show_standings(standings: Standings, console: Console) -> None:
-    """The table: the best first, floors below."""
+    """What was compared, then the table: the best first, floors and digital methods below."""
+    from hwloop.experiment.headline import parts_line
+
+    experiment = standings.settings.experiment
+    dataset, device, _ = parts_line(experiment)
+    console.print(Text(experiment.name, style="bold"))
+    console.print(Text(f"{dataset}, {device}, {len(experiment.seeds)} seeds, mean ± sd\n"))
     standings_table(standings).print(console)
     for line in standings.as_json()["refused"]:
         console.print(

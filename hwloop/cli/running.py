@@ -226,7 +226,7 @@ def data_settings(said: Mapping[str, Any]) -> list[str]:
         Entries of ``[dataset]``; without a file those that change the experiment's own. ``None`` and empty ones
         are left out.
     """
-    from hwloop.experiment.config import run_name
+    from hwloop.experiment.headline import run_name
     from hwloop.toml_text import setting_text
 
     entries = {key: value for key, value in said.items() if value not in (None, (), [])}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -350,11 +349,6 @@ class ExperimentConfig(Table):
         about = {key: value for key, value in self.about.model_dump(exclude_none=True).items() if value != []}
         made = None if self.derived_from is None else self.derived_from.model_dump()
         return ({"about": about} if about else {}) | ({"derived_from": made} if made else {})
-
-
-def run_name(text: str) -> str:
-    """What a run may be called that has its name from a file or module."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:100] or "data"
 
 
 OF_DEVICES = ("device", "network", "dataset")

@@ -41,7 +41,7 @@ def derived(original: Mapping[str, Any], changed: dict[str, Any], settings: Iter
     found = dict(changed)
     labels = [(part_labels(original.get(key)), part_labels(changed.get(key))) for key in NAMING]
     if "name" not in named and any(before != now for before, now in labels):
-        found["name"] = _slug("-".join(label for _, now in labels for label in now))
+        found["name"] = run_name("-".join(label for _, now in labels for label in now))
     if "description" not in named and touched.intersection(DESCRIBED):
         found.pop("description", None)
     if told:
@@ -90,11 +90,23 @@ def _short(name: str) -> str:
     return Path(name).name if "/" in name else name
 
 
-def _slug(text: str) -> str:
-    """As the name of an experiment may be."""
+def run_name(text: str) -> str:
+    """What a run may be called that has its name from parts, a file or a module."""
     plain = re.sub(r"\.(toml|csv|tsv|parquet|npz|npy|arff)\b", "", text)
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")
-    return plain[:LONGEST] or "run"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")[:LONGEST] or "data"
+
+
+def named_without_trainer(config: ExperimentConfig) -> ExperimentConfig:
+    """For a comparison of trainers: the same, and a name that was made of its parts names none of them."""
+    parts = parts_labels(config)
+    if config.name != run_name("-".join(parts)):
+        return config
+    return config.model_copy(update={"name": run_name("-".join(parts[: -len(part_labels(config.trainer))]))})
+
+
+def parts_labels(config: ExperimentConfig) -> list[str]:
+    """What dataset, devices and trainer are called."""
+    return [label for part in (config.dataset, config.device, config.trainer) for label in part_labels(part)]
 
 
 def parts_line(config: ExperimentConfig) -> list[str]:

@@ -54,6 +54,8 @@ class Comparison:
 
     def _outcome(self) -> str:
         mean, low, high = self.advantage.mean, self.advantage.low, self.advantage.high
+        if mean == low == high == 0:
+            return "the two score alike on every seed"
         if low is None or high is None:
             return f"with one seed no difference can be shown ({self._apart(mean)})"
         if self.winner == NETWORK:

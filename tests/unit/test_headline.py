@@ -7,7 +7,7 @@ import pytest
 import hwloop
 from hwloop.experiment import about
 from hwloop.experiment.config import load_experiment, validated
-from hwloop.experiment.headline import changes_line, parts_line
+from hwloop.experiment.headline import changes_line, named_without_trainer, parts_line
 from hwloop.experiment.intervals import Interval
 from hwloop.experiment.verdict import NETWORK, Comparison
 from hwloop.runs.notes import add_notes, notes_of
@@ -80,6 +80,13 @@ def test_the_headline_names_dataset_devices_and_trainer(experiment):
     assert parts_line(several)[1] == "optical-fibre x 3"
 
 
+@pytest.mark.parametrize(
+    ("settings", "name"), [(["dataset=vowels"], "vowels-optical-fibre"), ([], "digits-optical")]
+)
+def test_a_comparison_of_trainers_is_named_after_none(experiment, settings, name):
+    assert named_without_trainer(load_experiment(experiment, settings)).name == name
+
+
 def test_a_runs_own_file_keeps_what_it_was_made_of_and_adds_to_it(experiment, tmp_path):
     config = load_experiment(experiment, ["dataset=vowels", 'about.tags=["lab"]'])
     again = tmp_path / "run.toml"
@@ -101,6 +108,7 @@ OUTCOMES = {
         None,
         "no difference could be shown (the network is worse by 0.1 points; -0.8 to 1.0)",
     ),
+    "the same": ((0.0, 0.0, 0.0), None, "the two score alike on every seed"),
     "one seed": (
         (0.05, None, None),
         None,

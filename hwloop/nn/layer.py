@@ -131,12 +131,13 @@ class PhysicalLayer(nn.Module):
     def fit(self, inputs: Tensor) -> None:
         """Fit the input map, and what standardises the responses, to training rows (..., in_features) anew.
 
-        They are measured for ``train``, unless they were before. For a first batch that is not like the others, or
-        when the values have left the range that they had.
+        They are measured for ``train``, unless they were before, or nothing is standardised. For a first batch
+        that is not like the others, or when the values have left the range that they had.
         """
         rows = self.inputs.rows_of(inputs)
         self.inputs.fit(rows)
-        self.responses.fit(rows_as_tensor(self._measured(self.inputs.encoder(rows), "train")))
+        if self.responses.is_fitted_to_rows:
+            self.responses.fit(rows_as_tensor(self._measured(self.inputs.encoder(rows), "train")))
 
     # -- forward and backward --------------------------------------------------------------------------
 
@@ -186,7 +187,11 @@ class PhysicalLayer(nn.Module):
             int(self.passes),
             self._seed,
         )
-        found = np.ascontiguousarray(self.gradient.pull_back(asked))
+        found = np.ascontiguousarray(self.gradient.pull_back(asked), dtype=np.float64)
+        if found.shape != stimuli.shape:
+            raise ConfigError(
+                f"{self.gradient}.pull_back gave an array of shape {found.shape}; the stimuli's is {stimuli.shape}"
+            )
         return encoder.pull_back(stimuli, torch.from_numpy(found))
 
     # -- cost and device -------------------------------------------------------------------------------

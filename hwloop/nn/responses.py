@@ -24,6 +24,7 @@ class ResponseScaling(nn.Module):
     """
 
     fewest_rows = 1  # of a training batch
+    is_fitted_to_rows = True
 
     def __init__(self, n_outputs: int) -> None:
         super().__init__()
@@ -38,6 +39,8 @@ class ResponseScaling(nn.Module):
 
 class RawResponses(ResponseScaling):
     """``"none"``: responses as the device gives them, in its unit."""
+
+    is_fitted_to_rows = False
 
     def forward(self, responses: Tensor) -> Tensor:
         return responses

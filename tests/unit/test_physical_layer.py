@@ -386,3 +386,17 @@ def test_a_rule_of_ones_own():
     rows = batch(6, 5).requires_grad_()
     made(rows).sum().backward()
     torch.testing.assert_close(rows.grad, torch.full((6, 5), 0.25 * 2.0 / 8.0))
+
+    class Narrow(GradientRule):
+        def pull_back(self, asked):
+            return asked.by_responses
+
+    with pytest.raises(ConfigError, match=r"Narrow\(\).pull_back gave an array of shape \(6, 7\)"):
+        layer(Narrow(), input_range=(-4, 4))(rows).sum().backward()
+
+
+def test_fitting_measures_only_what_is_standardised():
+    for standardise, rows in (("none", 0), ("fitted", 8), ("batch", 8)):
+        made = layer(standardise=standardise)
+        made.fit(batch(8, 5))
+        assert made.ledger.total == rows

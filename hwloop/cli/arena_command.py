@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from hwloop.cli.command import ProgressKept, reporting, set_option
 from hwloop.cli.console import FittedTable, Heading, new_console

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SHOWN = 8  # classes that a message lists
 ENCODE = "encode them first: names, labels = numpy.unique(labels, return_inverse=True)"
+UNEVEN = 1.5  # from this ratio of the largest class's test rows to the smallest's
 # Inverse strengths of the L2 penalty of the linear floor, the strongest first.
 INVERSE_STRENGTHS = (0.003, 0.03, 0.3, 3.0)
 
@@ -37,6 +38,18 @@ def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], n_
     counts = np.zeros((n_classes, n_classes), dtype=np.int64)
     np.add.at(counts, (labels, predicted), 1)
     return counts
+
+
+def balanced_accuracy(confusion: NDArray[np.int64]) -> float:
+    """Mean over the classes that occur of the share of their rows that is predicted right."""
+    tested = confusion.sum(axis=1)
+    return float(np.mean(np.diag(confusion)[tested > 0] / tested[tested > 0]))
+
+
+def macro_f1(confusion: NDArray[np.int64]) -> float:
+    """Mean over the classes that occur or are predicted of 2 hits / (rows of the class + rows predicted as it)."""
+    both = confusion.sum(axis=1) + confusion.sum(axis=0)
+    return float(np.mean(2 * np.diag(confusion)[both > 0] / both[both > 0]))
 
 
 def as_classes(array: NDArray[Any], samples: int, what: str = "labels") -> NDArray[np.int64]:
@@ -265,6 +278,18 @@ class Classification(LearningTask):
     @classmethod
     def from_details(cls, found: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         return {"confusion": np.array(found["confusion"], dtype=np.int64)}
+
+    @classmethod
+    def remarks(cls, details: Mapping[str, NDArray[Any]]) -> list[str]:
+        """Balanced accuracy and macro F1 where classes are uneven: accuracy is mostly that of the large ones."""
+        counts = details["confusion"]
+        tested = counts.sum(axis=1)
+        if tested.max(initial=0) <= UNEVEN * tested[tested > 0].min(initial=np.iinfo(np.int64).max):
+            return []
+        return [
+            f"classes are uneven, {tested[tested > 0].min():,} to {tested.max():,} test rows over all seeds: "
+            f"balanced accuracy {100 * balanced_accuracy(counts):.1f} %, macro F1 {100 * macro_f1(counts):.1f} %"
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """The names of the classes; files of a classification never said more."""

@@ -238,3 +238,18 @@ def test_two_columns_or_floors_of_one_key_are_refused(monkeypatch):
     monkeypatch.setattr(floors, "FLOORS", [*floors.FLOORS, floors.LinearFloor()])
     with pytest.raises(ConfigError, match=r"two floors .* 'linear'"):
         floors.in_running_order()
+
+
+def test_uneven_classes_have_balanced_accuracy_and_macro_f1():
+    from sklearn.metrics import balanced_accuracy_score, f1_score
+
+    rng = np.random.default_rng(0)
+    true = np.repeat([0, 1, 2], [80, 15, 5])
+    predicted = np.where(rng.random(100) < 0.7, true, 0)
+    (remark,) = Classification.remarks({"confusion": confusion_matrix(true, predicted, 4)})
+    balanced = 100 * balanced_accuracy_score(true, predicted)
+    macro = 100 * f1_score(true, predicted, average="macro")
+    assert remark.startswith("classes are uneven, 5 to 80 test rows")
+    assert remark.endswith(f"balanced accuracy {balanced:.1f} %, macro F1 {macro:.1f} %")
+    even = np.repeat([0, 1], 20)
+    assert Classification.remarks({"confusion": confusion_matrix(even, even, 2)}) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,46 +84,37 @@ def _colour(method: str) -> str:
 
 
 def _multiply_adds(evidence: Evidence) -> Figure | None:
-    """Mean test score against what a prediction costs in digital arithmetic, and who nobody beats."""
-    metric, front = evidence.metric, evidence.pareto_front
+    """Mean test score against what a prediction costs in digital arithmetic, numbered; a line joins the front.
+
+    Where the score has an upper end, what lies far below the others is named, not drawn.
+    """
+    metric = evidence.metric
     lines = [line for line in evidence.lines() if line.figures.get("multiply_adds") is not None]
     if len(lines) < 2:
         return None
-    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    means = {line.key: metric.scale * line[metric.key].mean for line in lines}
+    least = -math.inf if metric.most is None else np.median(list(means.values())) - FAR_POINTS * metric.most / 100
+    shown = [line for line in lines if means[line.key] >= least]
+    figure = Figure(figsize=(7.2, 3.4), layout="constrained")
     axes = figure.subplots()
-    means = [metric.scale * line[metric.key].mean for line in lines]
-    sign = 1.0 if metric.higher_is_better else -1.0
-    shown = [
-        sign * mean >= np.median(sign * np.array(means)) - FAR_POINTS * (metric.most or 0) / 100 for mean in means
-    ]
-    far = metric.most is not None
-    for line, mean, near in zip(lines, means, shown, strict=True):
-        if far and not near:
-            continue
-        colour = _colour(line.key)
-        axes.errorbar(
-            line["multiply_adds"], mean, metric.scale * line[metric.key].std, fmt="o", color=colour, markersize=5
-        )
-        axes.annotate(
-            line.name,
-            (line["multiply_adds"], mean),
-            xytext=(6, 4),
-            textcoords="offset points",
-            fontsize=7.5,
-            color=colour if colour != QUIET else INK,
-        )
-    bottom, top = axes.get_ylim()
+    for number, line in enumerate(shown, start=1):
+        place, colour = (line["multiply_adds"], means[line.key]), _colour(line.key)
+        spread, label = metric.scale * line[metric.key].std, f"{number}  {line.name}"
+        axes.errorbar(*place, spread, fmt="o", color=colour, markersize=5, label=label)
+        axes.annotate(str(number), place, (4, 4), textcoords="offset points", color=INK, fontsize=8)
+    limits = axes.get_ylim()
+    front = [line for line in evidence.pareto_front if line in shown]
     costs = [line["multiply_adds"] for line in front]
-    heights = [metric.scale * line[metric.key].mean for line in front]
-    axes.step(costs, heights, where="post", color=SECOND, lw=1.1, zorder=0)
-    axes.set_ylim(bottom, top)
-    axes.set_xscale("symlog", linthresh=10)
-    axes.set_xlim(left=-1, right=8 * max(line["multiply_adds"] for line in lines))
-    left_out = [line.name for line, near in zip(lines, shown, strict=True) if far and not near]
-    note = f"; below the picture: {', '.join(left_out)}" if left_out else ""
-    axes.set_xlabel(f"digital multiply-adds a prediction{note}")
+    axes.step(costs, [means[line.key] for line in front], where="post", color=SECOND, lw=1.1, zorder=0)
+    axes.set_ylim(limits)
+    smallest, largest = (pick(line["multiply_adds"] for line in shown) for pick in (min, max))
+    axes.set_xscale("log" if smallest else "symlog")  # guessing costs nothing
+    axes.set_xlim(smallest / 2 if smallest else -0.5, 3 * largest)
+    far = [line.name for line in lines if line not in shown]
+    axes.set_xlabel("digital multiply-adds a prediction" + (f"; far below: {', '.join(far)}" if far else ""))
     axes.set_ylabel(f"test {metric.axis}")
     axes.grid(color=GRID)
+    axes.legend(fontsize=7.5, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
 

@@ -28,7 +28,7 @@ from hwloop.training.optimiser import AdamSettings, ResponseNoise, one_cycle_ada
 FOLDS = 4
 # Of methods whose time grows with the square of the rows: settings are chosen on so many, and the final model has
 # so many.
-TUNED_ON, FITTED_ON = 500, 10_000
+TUNED_ON, FITTED_ON = 1_000, 10_000
 
 
 def linear_model(data: Partition) -> Pipeline:

@@ -158,6 +158,8 @@ class Evidence:
         """How well the network's test score is known."""
         scores = [seed.scores[results.NETWORK] for seed in self.seeds]
         found = t_interval([score[self.metric.key] for score in scores], overlap=self.overlap)
+        if self.metric.most is not None and found.high is not None:  # a normal distribution knows no end
+            found = replace(found, high=min(found.high, self.metric.most / self.metric.scale))
         if not self._rows_tell:
             return found
         if self.metric.is_share:

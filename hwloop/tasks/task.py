@@ -75,7 +75,7 @@ class Metric:
 # Settings that the digital floors choose from: neighbours, and strengths and widths of an RBF kernel (times
 # 1 / features).
 NEIGHBOURS = (1, 3, 5, 10, 20)
-KERNELS = tuple((strength, width) for strength in (1.0, 10.0) for width in (0.3, 1.0, 3.0))
+KERNELS = ((1.0, 0.3), (1.0, 1.0), (10.0, 1.0), (10.0, 3.0))
 
 
 def up_to(n_rows: int) -> list[int]:

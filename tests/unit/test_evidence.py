@@ -161,6 +161,12 @@ def test_where_seeds_share_the_test_rows_these_have_an_interval_of_their_own():
     assert evidence(*(replace(seed, own_test_rows=False) for seed in seeds)).physics_adds.rows is None
 
 
+def test_no_interval_of_an_accuracy_goes_beyond_one():
+    found = evidence(seed_result(0, 1.0, 0.1, 0.9), seed_result(1, 0.9, 0.1, 0.9)).score_interval
+    assert found.high == 1.0
+    assert found.low < 0.9
+
+
 def test_nobody_beats_the_front_for_as_few_multiply_adds():
     found = evidence(*(with_random_features(seed, 0.999) for seed in THREE))
     assert [line.key for line in found.pareto_front] == [

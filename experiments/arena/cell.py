@@ -254,11 +254,21 @@ def cell_config(experiment: Mapping[str, Any], cell: Cell) -> ExperimentConfig:
     references = cell.trainer == REFERENCES
     table = {
         **experiment,
-        "trainer": {"name": "local" if references else cell.trainer, "settings": dict(cell.options)},
+        "trainer": _of_references(experiment)
+        if references
+        else {"name": cell.trainer, "settings": dict(cell.options)},
         "seeds": [cell.seed],
         "evidence": {"floors": references},
     }
     return validated(table, "arena")
+
+
+def _of_references(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """The trainer of networks in floors: ``local``; the experiment's own where that learns sequences alone."""
+    own = {"settings": {}, **experiment["trainer"]}
+    if Classification.kind in make_trainer(own["name"], **own["settings"]).serves:
+        return {"name": "local", "settings": {}}
+    return own
 
 
 def cell_data(config: ExperimentConfig, cell: Cell) -> Partition:

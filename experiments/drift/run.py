@@ -208,6 +208,11 @@ class _Seed:
         fractions = config.split
         self.data = partition(config.dataset.build(), seed, split, fractions.test, 0.0)
         # What is unusable is refused before anything runs.
+        if self.data.task.steps > 1:
+            raise ConfigError(
+                f"{config.name} learns a target at every step by a readout alone, and drift is mended in the maps "
+                "of stages; take an experiment with a target a row, such as digits-fibre"
+            )
         run = prepare_seed(config, self.data, self._rig(), None, lambda event: None)
         #: What the devices are, as far as they can say while they are closed.
         self.devices: list[DeviceDescription] = [each.device.describe() for each in run.distinct_sessions]

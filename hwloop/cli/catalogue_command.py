@@ -23,7 +23,7 @@ from hwloop.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hwloop.experiment.floors import Floor
+    from hwloop.experiment.floor import Floor
     from hwloop.registry import Registry
 
 # Heading, and the registry in hwloop.registry, by what they are called on the command line.

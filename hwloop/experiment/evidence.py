@@ -12,6 +12,7 @@ from hwloop.experiment import results
 from hwloop.experiment.about import About
 from hwloop.experiment.columns import DIFFERENCE_ERROR, ROWS_ERROR, Column, columns_of
 from hwloop.experiment.config import ExperimentConfig
+from hwloop.experiment.floor import Floor
 from hwloop.experiment.floors import FLOORS
 from hwloop.experiment.intervals import (
     Interval,
@@ -299,8 +300,13 @@ class Evidence:
             **({} if self.about is None else self.about.as_json()),
         }
 
+    @property
+    def _floors(self) -> list[Floor]:
+        """Those that such a task has, whether they were run or not."""
+        return [floor for floor in FLOORS if floor.meant_for(self.kind)]
+
     def _summaries(self, group: str) -> dict[str, Any]:
-        return {floor.key: self._summary(floor.key) for floor in FLOORS if floor.json_group == group}
+        return {floor.key: self._summary(floor.key) for floor in self._floors if floor.json_group == group}
 
     def _summary(self, method: str) -> dict[str, Any] | None:
         score = self.score(method)
@@ -308,7 +314,7 @@ class Evidence:
 
     def _plain(self, column: Column) -> dict[str, Any]:
         """A column by method."""
-        methods = column.in_json or [results.NETWORK, *(floor.key for floor in FLOORS)]
+        methods = column.in_json or [results.NETWORK, *(floor.key for floor in self._floors)]
         found = {method: self._values(method, column) for method in methods}
         return {method: None if values is None else column.plain(values) for method, values in found.items()}
 

@@ -7,7 +7,7 @@ arena show it. What is heavy is imported where it is needed: a report is written
 from __future__ import annotations
 
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,73 +16,14 @@ from hwloop.device import Device
 from hwloop.errors import HwloopWarning
 from hwloop.experiment.columns import Trial, require_different
 from hwloop.experiment.config import ExperimentConfig
+from hwloop.experiment.floor import Floor
+from hwloop.experiment.series_floors import DigitalEchoState, PolynomialMemory, ShiftRegister
 from hwloop.tasks import LearningTask
 
 if TYPE_CHECKING:
     from hwloop.experiment.partition import Partition
     from hwloop.layers import PhysicalNetwork
     from hwloop.session import Session
-
-
-class Floor(ABC):
-    """A method that a network is compared with, on the same split.
-
-    Attributes
-    ----------
-    key
-        Its name in files and in ``--json``.
-    method
-        Its name in the evidence table; a prefix says what it is: a floor that any network must beat, or a digital
-        method that does the task without physics. ``{linear}`` stands for what the task calls its linear models.
-    standing
-        Its name in the arena's table, likewise.
-    regime
-        What its nonlinearity is; ``None`` for the network's own regime.
-    digital
-        Whether it does the task without physics, at its own cost, and is no floor.
-    json_group
-        Under which key ``--json`` holds its score.
-    null
-        Whether it is the same network with no physics in the place of its devices.
-    linear_null
-        Whether nothing in that place is nonlinear.
-    turn
-        What measures runs first, while the devices remember the network's rows; what needs none runs last.
-    """
-
-    key: str
-    method: str
-    standing: str
-    regime: str | None = None
-    digital: bool = False
-    json_group: str = "floors"
-    null: bool = False
-    linear_null: bool = False
-    turn: int = 2
-
-    def method_of(self, kind: type[LearningTask]) -> str:
-        """Its name in the evidence table of such a task."""
-        return self.method.format(linear=kind.linear_name)
-
-    def standing_of(self, kind: type[LearningTask]) -> str:
-        """Its name in the arena's table of such a task."""
-        return self.standing.format(linear=kind.linear_name)
-
-    def suits(self, task: LearningTask) -> bool:
-        """Whether it can learn such a task; by default any."""
-        return True
-
-    def note(self, config: ExperimentConfig, data: Partition) -> str:
-        """What the user should know of how it was trained on these data; empty mostly."""
-        return ""
-
-    @abstractmethod
-    def score(self, config: ExperimentConfig, sessions: list[Session], data: Partition) -> Trial:
-        """Train it and predict the test rows; ``sessions`` are the network's, one a stage."""
-
-    def rows(self, config: ExperimentConfig, data: Partition) -> int:
-        """Device rows that it measures at most beyond those of the network."""
-        return 0
 
 
 class LinearFloor(Floor):
@@ -144,6 +85,10 @@ class ZerosFloor(NullPhysics):
 
     So nothing is trained, unless the network sees its inputs beside the devices (``network.bypass``).
     """
+
+    def meant_for(self, kind: type[LearningTask]) -> bool:
+        """Any task."""
+        return True
 
     def score(self, config: ExperimentConfig, sessions: list[Session], data: Partition) -> Trial:
         if config.network.bypass:
@@ -335,6 +280,9 @@ FLOORS: list[Floor] = [
     NearestNeighbours(),
     KernelMachine(),
     DigitalMLP(),
+    ShiftRegister(),
+    PolynomialMemory(),
+    DigitalEchoState(),
 ]
 """In the order of the table."""
 

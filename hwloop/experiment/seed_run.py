@@ -16,7 +16,8 @@ from hwloop.experiment.checkpoints import KEEPS_NOTHING, Keeper
 from hwloop.experiment.columns import Score, Trial
 from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.events import MethodScored
-from hwloop.experiment.floors import FLOORS, Floor, in_running_order
+from hwloop.experiment.floor import Floor
+from hwloop.experiment.floors import FLOORS, in_running_order
 from hwloop.experiment.partition import Partition
 from hwloop.experiment.results import (
     DeviceResponse,
@@ -41,7 +42,7 @@ def seed_rows(config: ExperimentConfig, trainer: Trainer, data: Partition, first
     """
     rows = network_rows(trainer, data, config.network.stages)
     if config.evidence.floors:
-        rows += sum(floor.rows(config, data) for floor in FLOORS)
+        rows += sum(floor.rows(config, data) for floor in FLOORS if floor.suits(data.task))
     rows += config.evidence.response_rows if first else 0
     if config.reference is not None:
         rows += config.reference.settings().rows_of_run(rows, len(config.device))

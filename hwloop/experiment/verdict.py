@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hwloop.experiment.floors import FLOORS, Floor
+from hwloop.experiment.floor import Floor
+from hwloop.experiment.floors import FLOORS
 from hwloop.experiment.intervals import Interval
 from hwloop.tasks import Metric
 

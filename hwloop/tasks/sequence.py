@@ -161,6 +161,10 @@ class SequenceTask(LearningTask):
         return self.values
 
     @abstractmethod
+    def constant(self, targets: NDArray[Any], rows: int) -> NDArray[Any]:
+        """What is predicted best at every step without looking, from the training steps that count."""
+
+    @abstractmethod
     def in_words(self, answer: NDArray[Any]) -> list[dict[str, Any]]:
         """What is predicted at every step of a row, from its answer (n_outputs,)."""
 
@@ -267,6 +271,10 @@ class SequenceOfValues(SequenceTask):
     def predictions(self, answers: NDArray[Any]) -> NDArray[np.float64]:
         return np.asarray(answers, dtype=np.float64)
 
+    def constant(self, targets: NDArray[Any], rows: int) -> NDArray[np.float64]:
+        """The mean of each value."""
+        return np.tile(self.after_washout(targets).mean(axis=0), (rows, self.steps))
+
     def details(self, targets: NDArray[Any], predicted: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Targets and predictions of the first steps of the first test row, for a picture."""
         return {"series": np.stack([_example(self, targets), _example(self, predicted)])}
@@ -367,6 +375,12 @@ class SequenceOfSymbols(SequenceTask):
         """The symbol of the nearest code; of two as near the first."""
         given = np.asarray(answers, dtype=np.float64).reshape(len(answers), self.steps, 1, self.values)
         return np.asarray(np.square(given - self.codebook).sum(axis=3).argmin(axis=2), dtype=np.int64)
+
+    def constant(self, targets: NDArray[Any], rows: int) -> NDArray[np.int64]:
+        """The most frequent symbol."""
+        return np.full(
+            (rows, self.steps), np.bincount(self.after_washout(targets).ravel()).argmax(), dtype=np.int64
+        )
 
     def details(self, targets: NDArray[Any], predicted: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Wrong symbols, all that were scored, in how many seeds; and a window of both for a picture."""

@@ -34,7 +34,7 @@ RULES: dict[str, Callable[[nn.Module], GradientRule]] = {
     "feedback": lambda head: FeedbackGradient(output=head),
     "perturbation": lambda head: PerturbationGradient(),
     "perturbation, 4 pairs": lambda head: PerturbationGradient(pairs=4),
-    "twin (intensity)": lambda head: TwinGradient(twin="intensity"),
+    "twin (intensity)": lambda head: TwinGradient(rows=sized(300, short=40), twin="intensity"),
     "exact": lambda head: ExactGradient(),
 }
 

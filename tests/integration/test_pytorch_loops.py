@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from examples import each_row
 from torch import nn
 
 from hwloop.errors import HwloopWarning
-from hwloop.nn import FeedbackGradient, PerturbationGradient, PhysicalLayer, TwinGradient
+from hwloop.nn import FeedbackGradient, PhysicalLayer, TwinGradient
 
 PAGE = Path(__file__).parents[2] / "docs" / "pytorch.md"
 
@@ -38,10 +39,10 @@ def layers(gradient):
     return nn.Linear(2, 4), nn.BatchNorm1d(4, affine=False), layer, head
 
 
-GRADIENTS = ["exact", PerturbationGradient(), TwinGradient(rows=100, twin="linear"), "feedback"]
+GRADIENTS = ["exact", "perturbation", TwinGradient(rows=100, twin="linear"), "feedback"]
 
 
-@pytest.mark.parametrize("gradient", GRADIENTS, ids=str)
+@pytest.mark.parametrize("gradient", each_row(GRADIENTS, "perturbation", "feedback"), ids=str)
 def test_a_plain_loop(gradient):
     torch.manual_seed(0)
     model = nn.Sequential(*layers(gradient))

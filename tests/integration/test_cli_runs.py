@@ -1,9 +1,14 @@
 """``hwloop runs``, ``verify`` and ``export`` as a user calls them."""
 
+import fcntl
 import json
 import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 
 import pytest
 from typer.testing import CliRunner
@@ -124,3 +129,46 @@ def processor_seconds():
     """Of the processes that were waited for: others on the machine do not count."""
     times = os.times()
     return times.children_user + times.children_system
+
+
+def on_terminal(words, folder, width):
+    """What a command prints on a terminal of so many columns."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(folder)
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+        environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+        os.execve(sys.executable, [sys.executable, "-m", "hwloop.cli", *words], {**environment, "TERM": "xterm"})
+    said = b""
+    while True:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:  # Linux says so where the child is gone
+            break
+        if not part:
+            break
+        said += part
+    os.close(terminal)
+    os.waitpid(child, 0)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", said.decode())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize(
+    ("words", "whole"),
+    [
+        (["runs"], ["night1", "finished", "90.0 %"]),
+        (["verify", "runs/night1"], ["seed-0-device-0", "evaluate"]),
+        (["list"], ["mnist1d-fibre-nonlinear", "channel-competition"]),
+        (["info", "optical-fibre"], ["full_well_electrons", "default 0.01"]),
+        (["check", "linear-instrument", "--rows", "60", "--only", "limits"], ["limits", "pass"]),
+    ],
+    ids=lambda found: found[0] if isinstance(found, list) else found,
+)
+def test_a_narrow_terminal_shows_whole_names_and_figures(night, tmp_path, words, whole, width):
+    said = on_terminal(words, tmp_path, width)
+    assert "…" not in said.replace(":…", "")
+    assert all(text in said for text in whole), said
+    ruled = [line for line in said.splitlines() if set(line.strip()) == {"─"}]
+    assert all(len(line) <= width for line in ruled)

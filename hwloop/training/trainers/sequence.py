@@ -298,15 +298,25 @@ def reservoir(
 ) -> Trainer:
     """Reservoir computing: drive the device step after step, ridge readout of its states; for sequences.
 
-    ``memory`` is ``'physical'``: the device remembers within a row and answers with its nodes after every step, so
-    a sequence is one row; or ``'digital'``: its answer to a step is fed back into the next through a fixed random
-    matrix, one row a step (``feedback_channels``, ``spectral_radius`` 0.9 and ``input_gain`` 0.05 belong to it).
     The washout of the task is neither trained on nor scored; the ridge strength is chosen by leave-one-out on the
     training steps.
 
     Needs a device with memory, or one without any for the digital recurrence.
 
     Source: Jaeger, "The echo state approach", GMD report 148 (2001).
+
+    Parameters
+    ----------
+    memory
+        ``"physical"``: the device remembers within a row and answers with its nodes after every step, so a sequence
+        is one row; ``"digital"``: its answer to a step is fed back into the next through a fixed random matrix, one
+        row a step.
+    feedback_channels
+        Inputs of the device that take its last answer; the digital memory must be told.
+    spectral_radius
+        Of the digital memory's matrix; ``None`` for 0.9.
+    input_gain
+        Of the digital memory's inputs; ``None`` for 0.05.
     """
     options = {
         "feedback_channels": feedback_channels,

@@ -308,9 +308,9 @@ def reservoir(
     Parameters
     ----------
     memory
-        ``"physical"``: the device remembers within a row and answers with its nodes after every step, so a sequence
-        is one row; ``"digital"``: its answer to a step is fed back into the next through a fixed random matrix, one
-        row a step.
+        ``"physical"``: the device remembers within a row and answers with its nodes after every step, so a
+        sequence is one row; ``"digital"``: its answer to a step is fed back into the next through a fixed random
+        matrix, one row a step.
     feedback_channels
         Inputs of the device that take its last answer; the digital memory must be told.
     spectral_radius

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import pickle
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -15,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from hwloop.device import Device, DeviceDescription
+from hwloop.device import Device
 from hwloop.device.spec import Float64Array
-from hwloop.errors import CheckpointError, ConfigError, HwloopWarning
+from hwloop.errors import ConfigError
 from hwloop.input_scaling import DEFAULT_INPUT_SCALING
 from hwloop.layers.encode import Encoder
 from hwloop.layers.fitting_device import open_fitting_device
@@ -25,13 +24,11 @@ from hwloop.layers.rowwise import rows_as_tensor
 from hwloop.nn.gradients import GRADIENTS, BackwardPass, GradientRule
 from hwloop.nn.inputs import InputMap
 from hwloop.nn.responses import STANDARDISATIONS, ResponseScaling, require_rows
+from hwloop.nn.saved_device import DEVICE_CHANGED, compare_device, device_as_tensor
 from hwloop.session import Session
 from hwloop.session.account import Ledger
-from hwloop.session.same_device import joined
 from hwloop.torch_state import own_torch_state
 from hwloop.training.options import chosen, one_of
-
-DEVICE_CHANGED = ("refuse", "warn")
 
 
 class PhysicalLayer(nn.Module):
@@ -227,7 +224,7 @@ class PhysicalLayer(nn.Module):
 
     def get_extra_state(self) -> Tensor:
         """What the device is, as bytes in a tensor, so that every format of tensors can hold it."""
-        return torch.from_numpy(self._description().as_bytes().copy())
+        return device_as_tensor(self.session)
 
     def set_extra_state(self, state: Any) -> None:
         """Compare the device with the one that the state was saved on.
@@ -237,31 +234,7 @@ class PhysicalLayer(nn.Module):
         CheckpointError
             It is another one, and ``device_changed`` is ``"refuse"``.
         """
-        try:
-            stored = DeviceDescription.from_bytes(torch.as_tensor(state).cpu().numpy())
-        except (ConfigError, TypeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(f"the state of a {type(self).__name__} names no device: {error}") from error
-        different = stored.differences(self._description())
-        if not different:
-            return
-        message = (
-            f"the state was saved on another device than this {type(self).__name__}'s (the saved value first): "
-            f"{joined(different)}"
-        )
-        if self._device_changed == "refuse":
-            raise CheckpointError(
-                f'{message}. Make the layer with that device, or with device_changed="warn" if its answers are '
-                "known to be the same"
-            )
-        warnings.warn(f"{message}. Expect other outputs", HwloopWarning, stacklevel=2)
-
-    def _description(self) -> DeviceDescription:
-        """Of the device as it was when it was last open, which is when hardware says who it is."""
-        if self.session.description is None:
-            with self.session:
-                pass
-        assert self.session.description is not None
-        return self.session.description
+        compare_device(state, self.session, self._device_changed)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         """``to``, ``half`` and the like change nothing: what the layer keeps stays float64 on the CPU."""

@@ -46,6 +46,12 @@ def test_a_trainer_within_its_budget_keeps_its_options_and_above_it_is_refused()
     assert "4 rows" in refusal("phyll", TASK, 3)
 
 
+def test_a_table_of_trainers_holds_the_one_that_trains_no_map():
+    assert named_trainers("phyll, local") == ("phyll", "local", "readout")
+    assert named_trainers("readout,local") == ("readout", "local")
+    assert named_trainers("") == ()
+
+
 @pytest.mark.parametrize("name", each_row(named_trainers("all"), "local", "lookahead", "mgd"))
 def test_every_installed_trainer_stays_within_a_budget_or_is_refused(name):
     for budget in (2, 50):

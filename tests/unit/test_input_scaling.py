@@ -134,10 +134,7 @@ def wine():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("setting", "least", "most"), [("auto", 0.96, 1.0), ("global", 0.6, 0.9)])
-def test_a_table_of_columns_of_different_kinds_is_learned_with_the_default(
-    setting, least, most, tmp_path, monkeypatch
-):
+def test_a_table_of_columns_of_different_kinds_is_learned_with_the_default(tmp_path, monkeypatch):
     load = DATASETS.load
     monkeypatch.setattr(DATASETS, "load", lambda name: wine if name == "wine" else load(name))
     device = {"name": "optical-fibre", "settings": {"n_outputs": 200}}

@@ -14,24 +14,19 @@ from typing import Any
 import numpy as np
 
 from hwloop.errors import ConfigError, DatasetError
-from hwloop.experiments import data_files
 from hwloop.experiments.dataset import Dataset, Split, split
-from hwloop.experiments.time_series import mackey_glass, narma10, nmse
 from hwloop.registry import nearest
-from hwloop.tasks import Regression
 
-__all__ = [
-    "Dataset",
-    "Split",
-    "diabetes",
-    "digits",
-    "mackey_glass",
-    "mnist1d",
-    "narma10",
-    "nmse",
-    "split",
-    "vowels",
-]
+__all__ = ["Dataset", "Split", "diabetes", "digits", "mnist1d", "split", "vowels"]
+
+
+def __getattr__(name: str) -> Any:
+    """Series in time bear their names here too; they are read where they are used."""
+    if name in ("mackey_glass", "narma10", "nmse"):
+        from hwloop.experiments import time_series
+
+        return getattr(time_series, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def digits() -> Dataset:
@@ -88,6 +83,8 @@ def diabetes(error: str = "squared") -> Dataset:
     """
     from sklearn.datasets import load_diabetes
 
+    from hwloop.tasks import Regression
+
     stored = load_diabetes(scaled=False)
     return Dataset(
         name="diabetes",
@@ -115,6 +112,8 @@ def vowels(path: str | Path | None = None) -> Dataset:
     DatasetError
         The file is absent (the message says where to get it) or is no such table.
     """
+    from hwloop.experiments import data_files
+
     file = Path(path) if path is not None and Path(path).is_file() else data_files.find(data_files.VOWELS, path)
     names, inputs = _read_vowels(file)
     vowel_of_row = [name[3:] for name in names]
@@ -155,6 +154,8 @@ def _global_random_state_kept() -> Iterator[None]:
 
 def _read_vowels(file: Path) -> tuple[list[str], list[list[float]]]:
     """First column (speaker and vowel, as in ``w01ae``) and the 12 formants of every row."""
+    from hwloop.experiments import data_files
+
     names, inputs = [], []
     try:
         with file.open(newline="", encoding="utf-8") as stream:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,14 +22,15 @@ from hwloop.errors import CheckpointError, ConfigError, HwloopError, HwloopWarni
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.interface import interface_tensors
 from hwloop.layers.network import Readout
-from hwloop.reference import Fingerprint
-from hwloop.reference.fingerprint import change_since_training
 from hwloop.registry import nearest
 from hwloop.runs.checkpoints import CHECKSUM, FORMAT, SUM_OF_TENSORS, UNSEALED
 from hwloop.session import Session
 from hwloop.tasks import TASKS, entries_of, kind_of, task_in
 from hwloop.torch_state import own_torch_state
 from hwloop.training.state import SavedState, TrainingState
+
+if TYPE_CHECKING:
+    from hwloop.reference import Fingerprint
 
 INTERFACE = "interface."  # begins their names in a checkpoint; they follow from the latent weights
 TRAINING = "training."  # begins the names of tensors that only training needs
@@ -269,6 +270,8 @@ def stored_fingerprints(
     CheckpointError
         They cannot be read.
     """
+    from hwloop.reference import Fingerprint
+
     try:
         return [
             (Fingerprint.from_dict(entry["fingerprint"]), session)
@@ -289,6 +292,8 @@ def warn_of_difference(stored: Fingerprint, session: Session) -> None:
 
 def _difference(stored: Fingerprint, session: Session) -> str:
     """How differently a device answers now, in words; empty if noise may be the cause."""
+    from hwloop.reference.fingerprint import change_since_training
+
     stimuli = stored.stimuli(session.device.spec)
     if stimuli is None:
         device = type(session.device).__name__

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -23,7 +23,6 @@ from hwloop.errors import ConfigError, DatasetError, HwloopError, is_out_of_memo
 from hwloop.experiment.events import require_tensorboard
 from hwloop.experiment.headline import derived
 from hwloop.input_scaling import DEFAULT_INPUT_SCALING, ONE_SCALE
-from hwloop.reference import Reference
 from hwloop.registry import (
     DATASET_READERS,
     DATASETS,
@@ -38,8 +37,10 @@ from hwloop.registry import (
 )
 from hwloop.runs.layout import CONFIG, METRICS
 from hwloop.runs.notes import check_note, check_tag
-from hwloop.tasks import SequenceOfValues
 from hwloop.toml_text import parse_setting, with_overrides
+
+if TYPE_CHECKING:
+    from hwloop.reference import Reference
 
 MAX_SEEDS = 1_000
 MAX_STAGES = 100
@@ -67,7 +68,7 @@ class Part(Table):
         return {"name": given} if isinstance(given, str) else given
 
 
-SERIES = (SequenceOfValues.kind,)  # tasks that a file's rows in time are cut for
+SERIES = ("sequence",)  # tasks that a file's rows in time are cut for
 
 
 class DatasetPart(Table):
@@ -147,6 +148,8 @@ class DatasetPart(Table):
                 raise
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise DatasetError(f"the function {self.title} failed ({what}); --debug shows the line") from error
+        if all(hasattr(found, part) for part in ("name", "inputs", "labels")):
+            return found
         return DATASET_READERS.build("object", found, name=self.title, **self._said())
 
     def as_read(self, dataset: Any) -> Self:
@@ -227,6 +230,8 @@ class ReferenceConfig(Table):
 
     def settings(self) -> Reference:
         """The same for a session."""
+        from hwloop.reference import Reference
+
         return Reference(**self.model_dump())
 
 

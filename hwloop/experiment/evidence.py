@@ -26,7 +26,6 @@ from hwloop.experiment.intervals import (
 )
 from hwloop.experiment.results import SeedResult
 from hwloop.experiment.verdict import comparisons
-from hwloop.html_report.summary import summary
 from hwloop.session.account import RUN_PURPOSES
 from hwloop.tasks import LearningTask, Metric
 
@@ -220,6 +219,8 @@ class Evidence:
         return dict(self.kind.pooled([seed.details for seed in self.seeds]))
 
     def _repr_html_(self) -> str:
+        from hwloop.html_report.summary import summary
+
         columns = self.columns
         headings = ["method", "regime", *(column.title.replace("\n", " ") for column in columns)]
         lines = [[line.method, line.regime, *map(line.shown, columns)] for line in self.lines()]

@@ -16,13 +16,12 @@ from hwloop.experiment import results
 from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.floors import FLOORS
 from hwloop.experiment.results import DeviceResponse, Sweep, effective_rank
-from hwloop.experiment.series_plot import series_window, symbol_window
-from hwloop.experiment.value_plot import predicted_against_true
 from hwloop.html_report import ACCENT, GRID, INK, QUIET, SECOND, STYLE, THIRD, save_png
 from hwloop.html_report.figures import loss_figure
 from hwloop.tasks import LearningTask, Metric
 
 MAX_NAMED_CLASSES = 30
+MOST_PANELS = 6  # of targets
 FAR_POINTS = 20.0
 SWEPT_OUTPUTS = 6
 
@@ -172,6 +171,69 @@ def _confusion(counts: Any, task: LearningTask) -> Figure:
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
+    return figure
+
+
+def predicted_against_true(values: Any, task: LearningTask) -> Figure:
+    """A dot a test row, a panel a target (the first six), with the line on which every prediction would be right.
+
+    Parameters
+    ----------
+    values
+        True and predicted values, shape (2, rows, n_targets), in their units.
+    """
+    shown = min(values.shape[2], MOST_PANELS)
+    columns = min(shown, 3)
+    figure = Figure(figsize=(max(3.4, 2.7 * columns), 2.9 * -(-shown // columns)), layout="constrained")
+    panels = figure.subplots(-(-shown // columns), columns, squeeze=False).ravel()
+    for number, axes in enumerate(panels):
+        if number >= shown:
+            axes.set_visible(False)
+            continue
+        true, predicted = values[:, :, number]
+        ends = np.array([values[:, :, number].min(), values[:, :, number].max()])
+        axes.plot(ends, ends, color=QUIET, linewidth=1, linestyle="--")
+        axes.plot(true, predicted, "o", color=ACCENT, markersize=3, alpha=0.45, markeredgewidth=0)
+        axes.set_xlabel(f"true {task.names_of_outputs[number]}")
+        axes.set_ylabel(f"predicted {task.names_of_outputs[number]}")
+        axes.grid(color=GRID)
+    return figure
+
+
+def series_window(window: Any, task: LearningTask) -> Figure:
+    """Target and prediction (2, steps) of the first steps that count, and their difference below."""
+    target, predicted = np.asarray(window, dtype=np.float64)
+    figure = Figure(figsize=(7.2, 3.4), layout="constrained")
+    above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    steps = np.arange(1, len(target) + 1)
+    above.plot(steps, target, color=INK, linewidth=1.6, label="target")
+    above.plot(steps, predicted, color=ACCENT, linewidth=1.1, label="prediction")
+    above.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+    above.set_ylabel(task.output_names[0])
+    below.plot(steps, predicted - target, color=SECOND, linewidth=1.0)
+    below.axhline(0.0, color=INK, linewidth=0.6)
+    below.set_ylabel("difference")
+    below.set_xlabel("step after the washout, first test sequence of the first seed")
+    for axes in (above, below):
+        axes.grid(color=GRID)
+    return figure
+
+
+def symbol_window(window: Any, task: LearningTask) -> Figure:
+    """Symbols (2, steps) that were sent, and those that were found wrongly."""
+    sent, found = np.asarray(window, dtype=np.int64)
+    figure = Figure(figsize=(7.2, 2.4), layout="constrained")
+    axes = figure.subplots()
+    steps = np.arange(1, len(sent) + 1)
+    wrong = sent != found
+    axes.step(steps, sent, where="mid", color=INK, linewidth=1.0, label="sent")
+    axes.plot(steps[~wrong], found[~wrong], ".", color=ACCENT, markersize=4, label="found")
+    axes.plot(steps[wrong], found[wrong], "x", color=SECOND, markersize=7, label="wrong")
+    axes.set_yticks(range(len(task.output_names)), task.output_names)
+    axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+    axes.set_xlabel("step after the washout, first test sequence of the first seed")
+    axes.set_ylabel("symbol")
+    axes.grid(axis="y", color=GRID)
     return figure
 
 

@@ -20,13 +20,12 @@ from hwloop.experiment.partition import Partition
 from hwloop.experiment.run_folder import RunFolder
 from hwloop.journal import DiskJournal, InMemoryJournal, Journal, Note, ReadOnlyJournal, Record
 from hwloop.journal.durable_files import sync_folder
-from hwloop.journal.record import DEVICE
+from hwloop.journal.record import DEVICE, RESTANDARDISED
 from hwloop.layers import Stage
 from hwloop.layers.fitting_device import open_fitting_device
 from hwloop.registry import DEVICES
 from hwloop.runs.layout import REUSED, journal_folder, journal_folders, require_run
 from hwloop.session.known_rows import fresh
-from hwloop.session.reference_monitor import RESTANDARDISED
 from hwloop.tasks import LearningTask
 from hwloop.training import Trainer
 from hwloop.training import trainer as make_trainer

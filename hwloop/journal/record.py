@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hwloop.device.spec import Float64Array
 
 DEVICE = "device"  # kind of the note that names the device of the rows behind it
+PAUSED, RESTANDARDISED = "paused", "restandardised"  # kinds of notes of what followed from drift
 PROGRESS, POSITION = "progress", "position"  # kinds of notes; of a record, the field
 STATES = frozenset({PROGRESS, POSITION})  # there may be very many such notes, and of each only the last counts
 

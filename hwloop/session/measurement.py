@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,12 @@ from hwloop.device.hold import refuse_fork
 from hwloop.device.spec import Float64Array
 from hwloop.errors import DeviceError, JournalError
 from hwloop.events import Event, ReferenceMeasured, RowsMeasured
-from hwloop.reference import Fingerprint
 from hwloop.session.account import Budget, MeasuringPhase, Place
 from hwloop.session.known_rows import CLOCK, Keys, KnownRows, Recalled, row_keys
 from hwloop.session.recorder import Answer, Recorder
+
+if TYPE_CHECKING:
+    from hwloop.reference import Fingerprint
 
 Rows = NDArray[np.int64]
 

@@ -12,13 +12,12 @@ from hwloop.device.spec import Float64Array
 from hwloop.errors import DeviceDrifted, HwloopWarning
 from hwloop.events import ReferenceMeasured
 from hwloop.journal import Note
+from hwloop.journal.record import PAUSED, RESTANDARDISED
 from hwloop.reference import Change, Fingerprint, Noise, Reference, Responses
 from hwloop.reference.drift import DriftCorrection, averaged, change, fitted_correction, noise_of
 from hwloop.reference.fingerprint import reference_stimuli, stimuli_hash
 from hwloop.session.measurement import Monitor
 from hwloop.session.recorder import Answer, Recorder
-
-PAUSED, RESTANDARDISED = "paused", "restandardised"  # kinds of notes in the journal
 
 
 class ReferenceMonitor(Monitor):

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -21,7 +21,6 @@ from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError, HwloopError, HwloopWarning
 from hwloop.events import DeviceDoubted, EarlierRowsFound, Event, Listener, ReferenceMeasured
 from hwloop.journal import InMemoryJournal, Journal, Note
-from hwloop.reference import Fingerprint, Reference
 from hwloop.registry import nearest
 from hwloop.session.account import PURPOSES, Budget, Forecast, Ledger, MeasuringPhase, Place
 from hwloop.session.device_state import unvouched_rows
@@ -29,7 +28,6 @@ from hwloop.session.known_rows import Freshness, KnownRows, RowMemory, row_keys
 from hwloop.session.measurement import Measurement, Monitor, RowMeasurer
 from hwloop.session.owner import DeviceOwner, User
 from hwloop.session.recorder import Recorder, WeakSessionListener
-from hwloop.session.reference_monitor import ReferenceMonitor
 from hwloop.session.same_device import (
     CurrentDevice,
     earlier_rows,
@@ -39,6 +37,9 @@ from hwloop.session.same_device import (
     recorded_device,
 )
 from hwloop.shutdown import abort
+
+if TYPE_CHECKING:
+    from hwloop.reference import Fingerprint, Reference
 
 ROWS_REMEMBERED_AT_ONCE = 4096
 
@@ -106,12 +107,15 @@ class Session:
         self.earlier = earlier
         self._known = KnownRows(self.memory)
         self._recorder = Recorder(device, self.journal, self.ledger)
-        self._monitor = (
-            Monitor() if reference is None else ReferenceMonitor(reference, self._recorder, self._known.forget)
-        )
+        self._monitor = Monitor() if reference is None else self._reference_monitor(reference)
         self.description: DeviceDescription | None = None
         self._measurer = RowMeasurer(self._recorder, self._known, self._monitor, self._budget, self._emit)
         self._start_closed()
+
+    def _reference_monitor(self, reference: Reference) -> Monitor:
+        from hwloop.session.reference_monitor import ReferenceMonitor
+
+        return ReferenceMonitor(reference, self._recorder, self._known.forget)
 
     def _start_closed(self) -> None:
         self._opening = threading.RLock()  # held while the device is opened or closed

@@ -5,18 +5,51 @@ reported, and what the digital floors are. A new one is one more file here, ente
 scikit-learn are imported where a task needs them, so a task is made without either.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from hwloop.errors import DatasetError
 from hwloop.tasks.classification import Classification
-from hwloop.tasks.regression import Regression
-from hwloop.tasks.sequence import SequenceOfSymbols, SequenceOfValues
 from hwloop.tasks.task import UNSAID, LearningTask, Metric
 
-TASKS: dict[str, type[LearningTask]] = {
-    task.kind: task for task in (Classification, Regression, SequenceOfValues, SequenceOfSymbols)
-}
+if TYPE_CHECKING:
+    from hwloop.tasks.regression import Regression
+    from hwloop.tasks.sequence import SequenceOfSymbols, SequenceOfValues
+
+_HOMES = {"Regression": "regression", "SequenceOfValues": "sequence", "SequenceOfSymbols": "sequence"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+class _Tasks(Mapping[str, type[LearningTask]]):
+    """Tasks by kind; a file is read when its task is asked for."""
+
+    def __init__(self, **classes: str) -> None:
+        self._classes = classes
+
+    def __getitem__(self, kind: str) -> type[LearningTask]:
+        name = self._classes[kind]
+        task: type[LearningTask] = globals()[name] if name in globals() else __getattr__(name)
+        return task
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._classes)
+
+    def __len__(self) -> int:
+        return len(self._classes)
+
+
+TASKS = _Tasks(
+    classification="Classification",
+    regression="Regression",
+    sequence="SequenceOfValues",
+    symbols="SequenceOfSymbols",
+)
 
 
 def task_of_dataset(dataset: Any) -> LearningTask:

@@ -19,7 +19,6 @@ from hwloop.layers.network import as_rows
 from hwloop.layers.rowwise import plain_array
 from hwloop.registry import TRAINERS
 from hwloop.tasks import TASKS, Classification, LearningTask
-from hwloop.tasks.weighted import Weighted, as_weights
 from hwloop.torch_state import own_torch_state
 from hwloop.training.history import FitProgress, History, require_finite
 from hwloop.training.plans import StimulusPlan
@@ -212,6 +211,8 @@ class Trainer:
         held_out = None if validation is None else _as_validation(validation, rows.shape[1], task)
         if sample_weight is not None:
             self.require_weights()
+            from hwloop.tasks.weighted import Weighted, as_weights
+
             task, fitted = Weighted.of(task, fitted, as_weights(sample_weight, len(rows)))
         targets = torch.from_numpy(fitted)
         if saved is not None and not (self.resumable and saved.resumable):

@@ -10,7 +10,7 @@ import pytest
 from sklearn.base import clone
 
 import hwloop
-from hwloop.experiments.datasets import mackey_glass
+from hwloop.experiments.time_series import mackey_glass
 
 TIME = np.arange(400)
 TWO_TONES = np.sin(0.3 * TIME) + 0.5 * np.sin(0.11 * TIME + 1)

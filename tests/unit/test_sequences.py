@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import hwloop
 from hwloop.device import Device, DeviceSpec
 from hwloop.errors import ConfigError
-from hwloop.experiments.datasets import mackey_glass, narma10, nmse
+from hwloop.experiments.time_series import mackey_glass, narma10, nmse
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.encode import SequenceEncoder
 from hwloop.training.echo_state import EchoState

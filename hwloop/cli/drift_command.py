@@ -39,6 +39,7 @@ def drift(
 ) -> None:
     """Train once, let the device move, and keep the network alive: one table, one plot."""
     from hwloop.experiment.config import check_names, load_experiment
+    from hwloop.experiment.headline import parts_line
     from hwloop.experiment.run_folder import free_folder
     from hwloop.experiments.datasets import experiment_file
     from hwloop.experiments.drift.report import HEADINGS, course_line, write_drift_report
@@ -55,17 +56,19 @@ def drift(
     with kept.in_folder(folder), shown_progress(errors) as progress:
         result = run_drift(asked, folder, progress)
     plot = write_drift_report(result, folder)
-    courses_table(HEADINGS, [course_line(course, result.metric) for course in result.courses]).print(new_console())
+    lines = [course_line(course, result.metric) for course in result.courses]
+    table = courses_table(HEADINGS, lines, f"{', '.join(parts_line(config))}, through {through}\n")
+    table.print(new_console())
     errors.print(f"plot: {plot}", highlight=False, soft_wrap=True)
 
 
-def courses_table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> FittedTable:
+def courses_table(titles: Sequence[str], lines: Sequence[Sequence[str]], title: str = "") -> FittedTable:
     """A line a policy; the first columns say most."""
     headings = [
         Heading(title, wraps=not number, least=20, right=number > 0, drop=max(0, number - 1))
         for number, title in enumerate(titles)
     ]
-    table = FittedTable(headings, elsewhere="the table in the folder has them")
+    table = FittedTable(headings, title, elsewhere="the table in the folder has them")
     for line in lines:
         table.add_row(*line)
     return table

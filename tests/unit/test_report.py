@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hwloop.device import DeviceSpec
+from hwloop.experiment.about import About
 from hwloop.experiment.columns import COLUMNS, Score
 from hwloop.experiment.config import validated
 from hwloop.experiment.evidence import Evidence
@@ -41,7 +42,7 @@ class Resources(HTMLParser):
         self.found += [value for name, value in attrs if name in ("src", "href", "srcset")]
 
 
-def written(tmp_path, floors=True, description="", seeds=2):
+def written(tmp_path, floors=True, description="", seeds=2, about=None, **entries):
     rng = np.random.default_rng(0)
     methods = ("network", "linear", "null_zeros", "null_identity", "one_stage_readout", "backprop")
     config = validated(
@@ -52,6 +53,7 @@ def written(tmp_path, floors=True, description="", seeds=2):
             "device": "<b>",
             "trainer": "t",
             "seeds": seeds,
+            **entries,
         },
         "x",
     )
@@ -85,7 +87,7 @@ def written(tmp_path, floors=True, description="", seeds=2):
         DeviceResponse(SPEC, "rig 7", rng.random((20, 3)), Sweep(np.linspace(-1, 1, 5), rng.random((5, 3)))),
         DeviceResponse(SPEC, "rig 8", None, None),
     ]
-    path = write_report(Evidence(config, results, 1.0, str(tmp_path)), responses, TASK, tmp_path)
+    path = write_report(Evidence(config, results, 1.0, str(tmp_path), about), responses, TASK, tmp_path)
     return path.read_text(encoding="utf-8")
 
 
@@ -163,3 +165,25 @@ def test_notes_are_told_once_and_whose_they_are(page):
     text = page[1]
     assert text.count("all 3 features are &lt;constant&gt;</li>") == 1
     assert "the loss rose (seed 1)</li>" in text
+
+
+def test_it_says_what_was_run_when_by_whom_and_what_was_noted(tmp_path, unpainted_figures):
+    about = About(1.8e9, 1.8e9 + 3700, 1, "ada@lab", ("the <lid> was open",), ("night",))
+    made = {"experiment": "digits-optical", "changes": ["dataset=d"]}
+    html = written(tmp_path, about=about, derived_from=made)
+    for said in (
+        "dataset d · device &lt;b&gt; · trainer t",
+        "Made from digits-optical with dataset=d",
+        "61 min 40 s from beginning to end, resumed once · ada@lab",
+        "<b>night</b>",
+        "the &lt;lid&gt; was open",
+        "Best floor: linear softmax, raw inputs; the two score alike on every seed.",
+    ):
+        assert said in html
+
+
+def test_without_floors_it_claims_nothing_of_them(tmp_path, unpainted_figures):
+    html = written(tmp_path, floors=False)
+    assert "No floors were run: what the physics is worth is not known." in html
+    assert "Every method" not in html
+    assert "Null physics" not in html

@@ -58,6 +58,13 @@ def _is_exhaustive(item):
     return item.get_closest_marker("exhaustive") is not None and bool(slow)
 
 
+@pytest.fixture
+def tenths(request):
+    """Of a slow test's thousands of random cases, the tenths to try: all of them, or that of ``--tenth``."""
+    tenth = request.config.getoption("--tenth")
+    return range(10) if tenth is None else range(tenth, tenth + 1)
+
+
 DEVICE_SETTINGS = "0123456789abcdef"
 STARTED_SECONDS = 1_700_000_000.0
 

@@ -108,19 +108,18 @@ def time_limit(seconds):
 
 
 @pytest.fixture
-def fuzz(request):
+def fuzz(tenths):
     """``fuzz(parse, valid, count, seed, allowed)``: how many inputs were read, and how many refused.
 
     ``parse(bytes)`` may return or raise one of ``allowed``; anything else, a hang, or memory out of all
     proportion fails the test and shows the input. Of thousands of inputs ``--tenth`` takes a tenth.
     """
-    tenth = request.config.getoption("--tenth")
 
     def run(parse, valid, count, seed, allowed):
         outcomes = Counter()
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        tenths = (range(10) if tenth is None else [tenth]) if count >= 1000 else []
-        for seeds, inputs in [((seed, each), count // 10) for each in tenths] or [((seed,), count)]:
+        parts = [((seed, tenth), count // 10) for tenth in tenths] if count >= 1000 else [((seed,), count)]
+        for seeds, inputs in parts:
             mutate = Mutator(seeds)
             for number in range(inputs):
                 data = mutate(valid[number % len(valid)], valid[int(mutate.rng.integers(len(valid)))])

@@ -17,7 +17,7 @@ from hwloop.errors import ConfigError, DatasetError
 from hwloop.experiments.dataset import Dataset, Split, split
 from hwloop.registry import nearest
 
-__all__ = ["Dataset", "Split", "diabetes", "digits", "mnist1d", "split", "vowels"]
+__all__ = ["Dataset", "Split", "diabetes", "digits", "mnist1d", "split", "vowels", "wine"]
 
 
 def __getattr__(name: str) -> Any:
@@ -92,6 +92,23 @@ def diabetes(error: str = "squared") -> Dataset:
         targets=stored.target,
         task=Regression(("progression",), error),
         description="442 patients, 10 columns; progression of diabetes a year later, 25 to 346 (scikit-learn)",
+    )
+
+
+def wine() -> Dataset:
+    """Wines: 178 Italian wines of 3 cultivars, 13 columns of their chemistry in units of their own (scikit-learn).
+
+    The example of a table of one's own: ``docs/your-data.md`` writes the same as a CSV file.
+    """
+    from sklearn.datasets import load_wine
+
+    stored = load_wine()
+    return Dataset(
+        name="wine",
+        inputs=stored.data,
+        labels=stored.target,
+        class_names=tuple(str(name) for name in stored.target_names),
+        description="178 wines of 3 cultivars, 13 columns of chemistry (scikit-learn, UCI)",
     )
 
 

@@ -10,12 +10,14 @@ import tracemalloc
 import pytest
 
 import hwloop
-from hwloop import CheckpointError, ConfigError, HwloopError
+from hwloop import CheckpointError, ConfigError, DatasetError, HwloopError
 from hwloop.checkpoint import read_description, read_tensors
 from hwloop.experiment.conclusion import recorded_results
 from hwloop.experiment.config import load_experiment
 from hwloop.experiment.run_folder import recorded_state
 from hwloop.experiments.datasets import experiment_file
+from hwloop.experiments.own_data import from_file
+from hwloop.experiments.own_data.new_rows import read_new_rows
 from hwloop.runs import layout
 from hwloop.runs.files import UnreadableError, check_metrics, summarise_metrics
 from hwloop.runs.summary import summary_of
@@ -37,6 +39,20 @@ dac_bits = 8
 [[wrap]]
 name = "averaged"
 n = 2
+"""
+
+
+OWN_DATA_TOML = b"""
+device = "optical-fibre"
+trainer = "local"
+
+[dataset]
+file = "wine.csv"
+test_file = "new.csv"
+target = ["quality", "price"]
+task = "regression"
+drop = ["Id"]
+group = "estate"
 """
 
 
@@ -147,7 +163,7 @@ def test_experiments(tmp_path, fuzz, count):
     path = tmp_path / "run.toml"
     shipped = [
         experiment_file(name).read_bytes() for name in ("digits-optical", "digits-phyll", "vowels-acoustic")
-    ]
+    ] + [OWN_DATA_TOML]
 
     def read(data):
         path.write_bytes(data)
@@ -210,3 +226,97 @@ def test_a_run_in_the_table_whatever_lies_in_its_folder(make_run, tmp_path, fuzz
         assert summary_of(run).state
 
     fuzz(read, list(whole.values()), count, 18, ())
+
+
+def table_of_everything():
+    """Numbers, text, gaps, truth values, a class."""
+    import numpy as np
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"Id": range(20), "a": rng.normal(size=20).round(3), "b": rng.integers(0, 9, 20)})
+    frame["sweet"] = rng.random(20) < 0.5
+    frame["city"] = [*["Rome", "Oslo, north", 'the "Hague"'] * 6, None, "Rome"]
+    frame.loc[3, "a"] = np.nan
+    frame["kind"] = ["red", "white"] * 10
+    return frame
+
+
+def written(path, kind):
+    """Valid files of a kind, as bytes."""
+    import numpy as np
+
+    frame = table_of_everything()
+    numbers = frame[["a", "b"]].fillna(0.5).to_numpy()
+    if kind == "csv":
+        frame.to_csv(path, index=False)
+        whole = path.read_bytes()
+        frame.to_csv(path, sep=";", header=False)
+        return [whole, path.read_bytes()]
+    if kind == "parquet":
+        frame.to_parquet(path)
+    elif kind == "npz":
+        np.savez(path, X=numbers, y=frame["kind"].to_numpy(dtype=str), speaker=np.arange(20) // 2)
+    elif kind == "npy":
+        np.save(path, np.column_stack([numbers, np.arange(20) % 3]))
+    else:
+        path.write_text(ARFF)
+    return [path.read_bytes()]
+
+
+ARFF = """@RELATION wine
+@ATTRIBUTE acid REAL
+@ATTRIBUTE 'the city' {Rome, 'Oslo, north'}
+@ATTRIBUTE kind {red, white}
+@DATA
+""" + "".join(f"{n * 0.37:.2f},{('Rome', '?')[n % 2]},{('red', 'white')[n // 2 % 2]}\n" for n in range(12))
+
+
+@counts(10_000)
+@pytest.mark.parametrize("kind", ["csv", "npz", "npy", "arff", "parquet"])
+def test_data_of_the_users(tmp_path, fuzz, count, kind):
+    path = tmp_path / f"table.{kind}"
+    whole = written(path, kind)
+    path.write_bytes(whole[0])
+    prepared = from_file(str(path)).preparation
+    prepared = prepared.fitted(from_file(str(path)).inputs)
+
+    def read(data):
+        path.write_bytes(data)
+        refused = []
+        for take in (lambda: from_file(str(path)), lambda: read_new_rows(path, prepared)):
+            try:
+                take()
+            except DatasetError as error:
+                refused.append(error)
+        for error in refused:
+            assert "\n" not in str(error)
+            assert len(str(error)) < 2000
+        if refused:
+            raise refused[0]
+
+    outcomes = fuzz(read, whole, count, 21, DatasetError)
+    assert outcomes["refused"]
+
+
+@counts(2_000)
+def test_images_of_the_users(tmp_path, fuzz, count):
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    whole = []
+    for number, ending in enumerate(["png", "bmp", "gif", "jpg", "tif"]):
+        path = tmp_path / f"{('a', 'b')[number % 2]}" / f"{number}.{ending}"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (5, 4), dtype=np.uint8)).save(path)
+        whole.append(path.read_bytes())
+    path = tmp_path / "a" / "0.png"
+
+    def read(data):
+        path.write_bytes(data)
+        from_file(str(tmp_path))
+
+    outcomes = fuzz(read, whole, count, 22, DatasetError)
+    assert outcomes["read"]
+    assert outcomes["refused"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -173,7 +174,8 @@ def _are_dates(categories: Sequence[str]) -> bool:
 
 
 def _unusable(raw: RawTable, name: str, why: str) -> DatasetError:
-    return DatasetError(f"{raw.where}: column {name!r} {why}, or leave it out (drop; --drop {name})")
+    option = f"--drop {shlex.quote(' '.join(name.split()))}"
+    return DatasetError(f"{raw.where}: column {name!r} {why}, or leave it out (drop; {option})")
 
 
 def _require_finite(raw: RawTable, names: Sequence[str], values: Float64Array) -> None:

@@ -14,9 +14,8 @@ from hwloop.errors import DatasetError
 from hwloop.experiments.own_data.columns import as_numbers
 from hwloop.experiments.own_data.delimited import DECIMAL_COMMA, NUMBER
 from hwloop.experiments.own_data.prepared import UNKNOWN, Column, Preparation, codes
-from hwloop.experiments.own_data.raw import RawTable, listed, made_up_names
+from hwloop.experiments.own_data.raw import RawTable, listed, made_up_names, nearest_column
 from hwloop.experiments.own_data.readers import read_unlabelled
-from hwloop.registry import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,8 +80,9 @@ def _places(raw: RawTable, preparation: Preparation) -> tuple[list[int], list[st
     if raw.named and preparation.named:
         for name in preparation.names:
             if name not in found:
+                nearest = nearest_column(name, found)
                 raise DatasetError(
-                    f"{raw.where} has no column {name!r}, which the network was trained on: {nearest(name, found)}"
+                    f"{raw.where} has no column {name!r}, which the network was trained on: {nearest}"
                 )
         unused = [name for name in found if name not in preparation.names]
         left_out = [f"columns that the network does not use: {listed(unused)}"] if unused else []

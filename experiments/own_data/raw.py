@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hwloop.errors import DatasetError
-from hwloop.registry import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_BYTES = 1 << 30  # of a file
 MOST_VALUES = 100_000_000  # of a table: 0.8 GB as float64
+MOST_COMPARED = 1000  # names that one is compared with
+LONGEST_NAME = 500
 SHOWN = 5  # names that a message lists
 
 
@@ -50,6 +52,14 @@ class RawTable:
     notes: tuple[str, ...] = ()
     test: RawTable | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        for name in self.frame.columns:
+            if len(str(name)) > LONGEST_NAME:
+                raise DatasetError(
+                    f"{self.where}: the name of a column has {len(str(name)):,} characters, at most "
+                    f"{LONGEST_NAME} are read; it begins with {str(name)[:40]!r}"
+                )
+
     def row(self, number: int) -> str:
         """A row in words."""
         if self.lines is None:
@@ -68,7 +78,7 @@ class RawTable:
         for name in names:
             if name not in self.frame.columns:
                 raise DatasetError(
-                    f"{self.where} has no column {name!r} ({what}): {nearest(name, map(str, self.frame.columns))}"
+                    f"{self.where} has no column {name!r} ({what}): {nearest_column(name, self.frame.columns)}"
                 )
 
 
@@ -82,6 +92,14 @@ def listed(names: Iterable[object]) -> str:
     every = list(names)
     shown = ", ".join(repr(str(name)[:60]) for name in every[:SHOWN])
     return shown if len(every) <= SHOWN else f"{shown} and {len(every) - SHOWN:,} more"
+
+
+def nearest_column(name: str, columns: Iterable[object]) -> str:
+    """In words: the nearest of a table's columns, and some of those that it has; they may be thousands."""
+    known = [str(column)[:60] for column in columns]
+    close = difflib.get_close_matches(name[:60], known[:MOST_COMPARED], n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}It has {listed(known)}"
 
 
 def require_size(where: str, rows: int, columns: int) -> None:

@@ -34,7 +34,9 @@ def read_parquet(path: Path) -> RawTable:
             path, thrift_string_size_limit=THRIFT_LIMIT, thrift_container_size_limit=THRIFT_LIMIT
         ) as stored:
             require_size(str(path), stored.metadata.num_rows, stored.metadata.num_columns)
-            frame = stored.read(use_threads=False).to_pandas(use_threads=False)
+            table = stored.read(use_threads=False)
+            table.validate(full=True)  # text that is no UTF-8 is met here, not later
+            frame = table.to_pandas(use_threads=False)
     except DatasetError:
         raise
     except Exception as error:  # pyarrow's errors are of many kinds

@@ -90,6 +90,11 @@ def _classes(raw: RawTable, names: Sequence[str]) -> Target:
         ordered = getattr(series.dtype, "categories", None)  # of a categorical column: its own order
         class_names = sorted(set(texts)) if ordered is None else [str(c) for c in ordered if str(c) in set(texts)]
     else:
+        bad = np.flatnonzero(~np.isfinite(numbers))
+        if len(bad):
+            raise DatasetError(
+                f"{raw.where}, {raw.row(int(bad[0]))}: the target {names[0]!r} is {numbers[bad[0]]}"
+            )
         is_bool = set(np.unique(numbers)) <= {0.0, 1.0} and series.dtype.kind in "bO"
         texts = [_number_name(value, is_bool) for value in numbers]
         class_names = list(dict.fromkeys(_number_name(value, is_bool) for value in np.unique(numbers)))

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hwloop.cli.command import ProgressKept, reporting, set_option
-from hwloop.cli.console import FittedTable, Heading, new_console
+from hwloop.cli.console import FittedTable, Heading, new_console, with_data_read
 from hwloop.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ def _arena_settings(request: ArenaRequest) -> ArenaSettings:
 
     budgets, experiment = parsed_budgets(request.budget), _experiment(request)
     check_names(experiment)
+    experiment = with_data_read(experiment)
     return ArenaSettings(experiment, named_trainers(request.trainers), budgets, request.trials)
 
 

@@ -10,10 +10,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from hwloop.experiment.config import ExperimentConfig
 
 FILE_COLUMNS = 140
 RECORDED_FILE_COLUMNS = 160
@@ -198,3 +201,17 @@ def shown_warnings(console: Console) -> Iterator[None]:
         warnings.showwarning = one_line
         warnings.simplefilter("always", HwloopWarning)
         yield
+
+
+def with_data_read(config: ExperimentConfig) -> ExperimentConfig:
+    """The same with what is chosen when the user's own data are read, which is said on standard error.
+
+    For a command that reads them once more for each of its parts: they all get the same, or are refused.
+    """
+    if config.dataset.file is None and ":" not in config.dataset.title:
+        return config
+    dataset = config.dataset.build()
+    errors = new_console(stderr=True)
+    for note in getattr(dataset, "notes", ()):
+        errors.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    return config.model_copy(update={"dataset": config.dataset.as_read(dataset)})

@@ -10,7 +10,7 @@ import typer
 
 from hwloop.cli.arena_command import shown_progress
 from hwloop.cli.command import ExperimentName, ProgressKept, reporting, set_option
-from hwloop.cli.console import FittedTable, Heading, new_console
+from hwloop.cli.console import FittedTable, Heading, new_console, with_data_read
 from hwloop.errors import ConfigError
 
 
@@ -50,7 +50,7 @@ def drift(
     names = tuple(dict.fromkeys(name.strip() for name in policies.split(",") if name.strip()))
     if not names:
         raise ConfigError("--policies names none; give at least one, such as none,recall")
-    asked = DriftSettings(config, *parsed_positions(through), names, rows, gate)
+    asked = DriftSettings(with_data_read(config), *parsed_positions(through), names, rows, gate)
     folder = out or free_folder(f"drift-{config.name}", None)
     errors = new_console(stderr=True)
     with kept.in_folder(folder), shown_progress(errors) as progress:

@@ -33,7 +33,7 @@ WITH_AN_EXPERIMENT = {
     "replay": ["replay", "{run}"],
 }
 # They are given no device, or what one has written.
-WITHOUT = {"list", "info", "runs", "verify", "export", "worker", "predict"}
+WITHOUT = {"list", "info", "note", "runs", "verify", "export", "worker", "predict"}
 LAB = "import hwloop\nraise hwloop.ConfigError('found beside')\n"
 EXPERIMENT = """
 device = "relu-layer"

@@ -150,6 +150,8 @@ class DatasetPart(Table):
             raise DatasetError(f"the function {self.title} failed ({what}); --debug shows the line") from error
         if all(hasattr(found, part) for part in ("name", "inputs", "labels")):
             return found
+        if all(hasattr(found, part) for part in ("name", "inputs", "labels")):
+            return found
         return DATASET_READERS.build("object", found, name=self.title, **self._said())
 
     def as_read(self, dataset: Any) -> Self:

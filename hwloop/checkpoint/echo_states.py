@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from hwloop.checkpoint.devices import built_sessions, compare_devices, described_device, require_known_entries
-from hwloop.checkpoint.file import read_checkpoint, write_checkpoint
+from hwloop.checkpoint.file import RESERVOIR, read_checkpoint, write_checkpoint
 from hwloop.errors import CheckpointError, HwloopError
 from hwloop.session import Session
 from hwloop.torch_state import own_torch_state
 from hwloop.training.echo_state import EchoState, LoopState, StateReadout
 from hwloop.training.reservoir import MEMORIES, Memory, Reservoir
 
-ENTRY = "echo_state"
 MEMORY = "memory."  # begins the names of its tensors
 READOUT = ("mean", "gain", "weight", "bias")
 END = ("state", "past")
@@ -42,7 +41,7 @@ def save_echo_state(model: EchoState, path: Path, details: Mapping[str, Any]) ->
     """
     readout, memory, session = model.trained(), model.reservoir.memory, model.reservoir.session
     described = {
-        ENTRY: {
+        RESERVOIR: {
             "memory": memory.name,
             "settings": memory.settings(),
             "steps": model.n_steps,
@@ -81,13 +80,13 @@ def load_echo_state(
         The files are absent or damaged, hold something else, or the device is another one.
     """
     described, tensors = read_checkpoint(path)
-    if not isinstance(described.get(ENTRY), dict):
+    if not isinstance(described.get(RESERVOIR), dict):
         raise CheckpointError(f"{path} holds no reservoir; open it with the class that saved it")
     require_known_entries(described, path)
     session = built_sessions(described, budget)[0] if session is None else session
     compare_devices(described["devices"], [session], device_changed, path)
     try:
-        return _model(described[ENTRY], tensors, session), dict(described["details"])
+        return _model(described[RESERVOIR], tensors, session), dict(described["details"])
     except (HwloopError, LookupError, TypeError, ValueError, RuntimeError) as error:
         first_line = str(error).strip().partition("\n")[0]
         raise CheckpointError(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.checkpoint.file import require_network
 from hwloop.errors import CheckpointError
 
 
@@ -56,6 +57,7 @@ class SavedEstimator:
         CheckpointError
             It holds something else, or says something that is not understood.
         """
+        require_network(described, path)
         details = described.get("details") or {}
         stored = details.get(cls.entry)
         if stored is None:

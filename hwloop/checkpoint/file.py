@@ -26,6 +26,8 @@ from hwloop.runs.checkpoints import (
     sum_of_tensors,
 )
 
+RESERVOIR = "echo_state"  # the entry of a checkpoint that holds no network of stages
+
 
 def write_checkpoint(path: Path, described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Write ``path`` (safetensors) and its ``.json`` aside, and rename them, the JSON last.
@@ -100,6 +102,17 @@ def read_description(path: Path) -> dict[str, Any]:
     assert isinstance(described, dict)
     _require(beside, is_whole(described), "its text")
     return described
+
+
+def require_network(described: Mapping[str, Any], path: object) -> None:
+    """Refuse a checkpoint of something else than a network of stages.
+
+    Raises
+    ------
+    CheckpointError
+    """
+    if RESERVOIR in described:
+        raise CheckpointError(f"{path} holds a reservoir; open it with hwloop.PhysicalReservoir.load")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from hwloop.checkpoint.devices import (
     described_devices,
     require_known_entries,
 )
-from hwloop.checkpoint.file import read_checkpoint, write_checkpoint
+from hwloop.checkpoint.file import read_checkpoint, require_network, write_checkpoint
 from hwloop.errors import CheckpointError, ConfigError, HwloopError, HwloopWarning
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.interface import interface_tensors
@@ -137,6 +137,7 @@ def load_network(
     if device_changed not in DEVICE_CHANGED:
         raise ConfigError(f"unknown device_changed {device_changed!r}: {nearest(device_changed, DEVICE_CHANGED)}")
     described, tensors = read_checkpoint(path)
+    require_network(described, path)
     _say_what_is_missing(path, described)
     sessions = _sessions(path, session, described)
     if compare_device and described["format"] != UNSEALED:

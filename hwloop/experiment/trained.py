@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hwloop.checkpoint import load_network, read_checkpoint
 from hwloop.checkpoint.devices import built_sessions, compare_devices, require_known_entries
 from hwloop.checkpoint.estimators import feature_names
+from hwloop.checkpoint.file import require_network
 from hwloop.checkpoint.network import stored_fingerprints, warn_of_difference
 from hwloop.device import Device
 from hwloop.device.spec import Float64Array
@@ -64,7 +65,9 @@ class TrainedNetwork:
             if seed is not None or checkpoint is not None:
                 raise ConfigError(f"{target} is one checkpoint; give --seed or --checkpoint with a run's folder")
             path = target.with_suffix(".safetensors") if target.suffix == ".json" else target
-            return cls(path, None, read_checkpoint(path)[0])
+            described = read_checkpoint(path)[0]
+            require_network(described, path)
+            return cls(path, None, described)
         require_run(target)
         if seed is not None and checkpoint is not None:
             raise ConfigError("--seed names a seed's final network, --checkpoint a file; give one of them")

@@ -234,6 +234,15 @@ def test_a_fit_that_fails_leaves_an_unfitted_classifier_unfitted(failing):
         ({"trainer_settings": {"epoch": 1}}, hwloop.ConfigError, "did you mean 'epochs'"),
         ({"device_settings": {"n_output": 1}}, hwloop.ConfigError, "did you mean 'n_outputs'"),
         ({"stages": 0}, hwloop.ConfigError, "at least one stage"),
+        ({"stages": "two"}, hwloop.ConfigError, "stages must be a whole number, at least one stage, not 'two'"),
+        ({"width": 2.5}, hwloop.ConfigError, "width must be a whole number"),
+        ({"budget": "much"}, hwloop.ConfigError, "budget must be None or a whole number of rows"),
+        ({"trainer": 5}, hwloop.ConfigError, "trainer must be the name of a trainer"),
+        ({"trainer_settings": [1]}, hwloop.ConfigError, "trainer_settings must be None or a dict"),
+        ({"device": 3}, hwloop.ConfigError, "device must be a name of hwloop list"),
+        ({"device": []}, hwloop.ConfigError, "device must be a name of hwloop list"),
+        ({"random_state": "x"}, hwloop.ConfigError, "random_state must be None, a whole number"),
+        ({"journal": 5}, hwloop.ConfigError, "journal must be None or a folder"),
         ({"device": ["optical-fibre"] * 3}, hwloop.ConfigError, "3 devices for 1 stages"),
         ({"activation": "tanh"}, hwloop.ConfigError, "unknown activation 'tanh'"),
     ],
@@ -286,3 +295,39 @@ def test_masked_values_are_refused_not_taken_for_data():
     classifier.fit(np.ma.masked_invalid(X), y)  # nothing is masked
     with pytest.raises(hwloop.DatasetError, match="mask"):
         classifier.predict(np.ma.masked_greater(X, 6))
+
+
+def test_with_keeps_the_device_open_between_predictions_and_closes_it_whatever_happens():
+    rig, (rows, labels) = MyRig(), blobs()
+    opened, model = [], classifier(rig)
+    rig.open = lambda: opened.append(1)
+    with model:
+        model.fit(rows, labels)
+        for row in rows[:5] + 1:
+            model.predict([row])
+        with model:  # within itself
+            model.predict(rows + 2)
+        assert copy.deepcopy(model).predict(rows[:1]) == model.predict(rows[:1])
+    assert len(opened) == 1
+    with pytest.raises(RuntimeError, match="mine"), model:
+        raise RuntimeError("mine")
+    model.predict(rows + 3)
+    assert len(opened) == 3
+
+
+def test_a_fit_does_not_depend_on_the_order_of_its_rows():
+    rows, labels = blobs()
+    order = np.random.default_rng(2).permutation(len(rows))
+    first, other = (classifier().fit(rows[at], labels[at]).predict_proba(rows) for at in (slice(None), order))
+    np.testing.assert_array_equal(first, other)
+
+
+def test_names_of_columns_are_kept_and_saved(tmp_path):
+    frame = load_iris(as_frame=True)
+    model = classifier().fit(frame.data, frame.target)
+    np.testing.assert_array_equal(model.feature_names_in_, frame.data.columns)
+    model.save(tmp_path / "model.safetensors")
+    loaded = hwloop.PhysicalClassifier.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.feature_names_in_, frame.data.columns)
+    with pytest.raises(ValueError, match="feature names"):
+        loaded.predict(frame.data[frame.data.columns[::-1]])

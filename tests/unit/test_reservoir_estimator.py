@@ -10,6 +10,7 @@ import pytest
 from sklearn.base import clone
 
 import hwloop
+from hwloop.experiment.trained import TrainedNetwork
 from hwloop.experiments.time_series import mackey_glass
 
 TIME = np.arange(400)
@@ -257,8 +258,9 @@ def test_what_is_saved_is_loaded_on_the_same_device_alone(tmp_path):
         }
     with pytest.raises(hwloop.CheckpointError, match="another device"):
         hwloop.PhysicalReservoir.load(path, Register(30))
-    with pytest.raises(hwloop.CheckpointError):
-        hwloop.load_network(path)
+    for load in (hwloop.load_network, hwloop.PhysicalRegressor.load, TrainedNetwork.of):
+        with pytest.raises(hwloop.CheckpointError, match=r"holds a reservoir; open it with hwloop.PhysicalRes"):
+            load(path)
     with pytest.raises(hwloop.ConfigError, match="by its name"):
         hwloop.PhysicalReservoir.load(3)
 

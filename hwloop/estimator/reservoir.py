@@ -83,8 +83,9 @@ class PhysicalReservoir(DeviceEstimator):
     --------
     >>> import numpy as np, hwloop
     >>> series = np.sin(0.3 * np.arange(400))
-    >>> quiet = {"read_noise": 0.0, "dac_bits": None, "adc_bits": None, "n_nodes": 50}
-    >>> model = hwloop.PhysicalReservoir("delay-loop", window=40, device_settings=quiet, random_state=0)
+    >>> loop = {"n_nodes": 50, "input_scale": 0.1, "gain": 0.8}
+    >>> quiet = {"read_noise": 0.0, "dac_bits": None, "adc_bits": None}
+    >>> model = hwloop.PhysicalReservoir("delay-loop", window=40, device_settings=loop | quiet, random_state=0)
     >>> forecast = model.fit(series, washout=20).forecast(30)
     >>> bool(np.abs(forecast - np.sin(0.3 * np.arange(400, 430))).max() < 0.01)
     True

@@ -21,7 +21,7 @@ RNG = np.random.default_rng(0)
 ROWS, LABELS = RNG.normal(size=(40, 6)), np.arange(40) % 2
 CONTRASTS = {"all-labels", "collaboration", "ff", "ff-unsupervised", "phyll", "scff", "symba"}
 CLASSES_ONLY = CONTRASTS | {"channel-competition", "prototypes"}
-NEED_MORE = {"eqprop", "exact-gradient"}  # than a device's answers
+NEED_MORE = {"eqprop", "exact-gradient", "reservoir"}  # than a device's answers, or a target a row
 
 
 class Squares(hwloop.Device):
@@ -115,6 +115,10 @@ def test_every_trainer_weighs_or_says_before_the_first_row_that_it_cannot(name):
     unweighted = hwloop.trainer(name, **quick(name))
     assert history.rows <= unweighted.cost(40, 2, 2)  # a weight costs no row
     assert (network.predict(RNG.normal(size=(50, 6))) == 0).mean() > 0.85
+
+
+def test_a_reservoir_has_no_weights_of_its_steps():
+    assert "every step" in hwloop.trainer("reservoir").reason_against_weights
 
 
 @pytest.mark.parametrize(

@@ -256,6 +256,11 @@ class ReservoirTrainer(Trainer):
         """Whatever has no target at every step."""
         return "" if task.steps > 1 else "it reads a target at every step of a sequence, and this has one a row"
 
+    @property
+    def reason_against_weights(self) -> str:
+        """Its readout is fitted to steps, all of which count the same."""
+        return "every step of a sequence counts the same to its readout"
+
     def new_stage(self, settings: Mapping[str, Any], number: int, task: LearningTask) -> Stage:
         """One driven stage.
 

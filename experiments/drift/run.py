@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.adapt import Adapter, Anchors
+from hwloop.adapt import policy as policy_named
 from hwloop.adapt.adapter import check_step
 from hwloop.device import DeviceDescription
 from hwloop.errors import ConfigError
@@ -213,6 +214,9 @@ class _Seed:
                 f"{config.name} learns a target at every step by a readout alone, and drift is mended in the maps "
                 "of stages; take an experiment with a target a row, such as digits-fibre"
             )
+        for name in settings.policies:
+            if (policy := name.partition(":")[0]) != UNTOUCHED:
+                policy_named(policy).require_serves(self.data.task)
         run = prepare_seed(config, self.data, self._rig(), None, lambda event: None)
         #: What the devices are, as far as they can say while they are closed.
         self.devices: list[DeviceDescription] = [each.device.describe() for each in run.distinct_sessions]

@@ -133,11 +133,7 @@ class Adapter:
         self._queue = torch.empty(0, dtype=torch.int64)
         self._spent = 0
         self._told = False
-        if self.policy.needs_classes and not learned(network).has_classes:
-            raise ConfigError(
-                f"{type(self.policy).__name__} cannot mend a {learned(network).kind}: "
-                f"{self.policy.needs_classes}. Take a policy that can, such as restandardise or heads"
-            )
+        self.policy.require_serves(learned(network))
         self.policy.begin(network, anchors, self._rng)
 
     @own_torch_state()

@@ -16,6 +16,7 @@ from hwloop.errors import ConfigError
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.rowwise import rows_as_tensor
 from hwloop.registry import ADAPTERS
+from hwloop.tasks import LearningTask
 from hwloop.training.objectives.class_scores import Head
 from hwloop.training.readouts import HeadSum
 
@@ -68,6 +69,19 @@ class Policy(ABC):
     needs_anchors: ClassVar[bool] = False
     uses_model: ClassVar[bool] = False
     needs_classes: str = ""
+
+    def require_serves(self, task: LearningTask) -> None:
+        """Refuse a task whose networks it cannot mend.
+
+        Raises
+        ------
+        ConfigError
+        """
+        if self.needs_classes and not task.has_classes:
+            raise ConfigError(
+                f"{type(self).__name__} cannot mend a {task.kind}: {self.needs_classes}. Take a policy that can, "
+                "such as restandardise or heads"
+            )
 
     def begin(self, network: PhysicalNetwork, anchors: Anchors | None, rng: torch.Generator) -> None:
         """Look at the network as it was trained; nothing is measured."""

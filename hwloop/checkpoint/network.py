@@ -25,7 +25,7 @@ from hwloop.layers.network import Readout
 from hwloop.registry import nearest
 from hwloop.runs.checkpoints import CHECKSUM, FORMAT, SUM_OF_TENSORS, UNSEALED
 from hwloop.session import Session
-from hwloop.tasks import TASKS, entries_of, kind_of, task_in
+from hwloop.tasks import entries_of, kind_of, registered, task_in
 from hwloop.torch_state import own_torch_state
 from hwloop.training.state import SavedState, TrainingState
 
@@ -77,10 +77,10 @@ def save_network(
     path = Path(path)
     if network.not_to_be_saved:
         raise CheckpointError(network.not_to_be_saved)
-    if network.task is not None and TASKS.get(network.task.kind) is not type(network.task):
+    if network.task is not None and registered(network.task.kind) is not type(network.task):
         raise CheckpointError(
-            f"a network trained for {type(network.task).__name__} cannot be saved: no task of that kind stands in "
-            "hwloop.tasks.TASKS, so the network that is loaded would predict something else"
+            f"a network trained for {type(network.task).__name__} cannot be saved: no task of that kind is an "
+            "entry point of hwloop.tasks, so the network that is loaded would predict something else"
         )
     described = {
         "seed": network.seed,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from hwloop.experiment.floor import Floor
     from hwloop.registry import Registry
+    from hwloop.training import Trainer
 
 # Heading, and the registry in hwloop.registry, by what they are called on the command line.
 REGISTERED = {
@@ -203,10 +204,20 @@ def _of_entry(name: str, registry: Registry, entry: EntryPoint | None) -> Info:
     factory = registry.load(name)
     factory = getattr(factory, "func", factory)  # a way to reach devices, with the rest of the name
     declaration = getattr(factory, "declaration", None)
-    more = {} if declaration is None else {"learns": declaration.learns}
+    more = {} if declaration is None else {"learns": declaration.learns, "tasks": _tasks_of(factory())}
     package = "" if entry is None or entry.dist is None else f"{entry.dist.name} {entry.dist.version}"
     value = name if entry is None else entry.value
     return Info(name, registry.kind, value, package, _text(factory), tuple(_settings(factory)), more)
+
+
+def _tasks_of(trainer: Trainer) -> str:
+    """What a trainer can learn; where it needs classes, why."""
+    from hwloop.tasks import TASKS
+
+    reasons = {kind: trainer.reason_against(task) for kind, task in TASKS.items()}
+    served = [kind for kind, reason in reasons.items() if not reason]
+    why = next(filter(None, reasons.values()), "")
+    return f"{served[0]} alone: {why}" if len(served) == 1 else ", ".join(served)
 
 
 def _of_experiment(name: str) -> Info:

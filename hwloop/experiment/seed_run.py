@@ -263,6 +263,7 @@ def prepare_seed(config: ExperimentConfig, data: Partition, rig: Rig, budget: in
     """
     config, notes = _with_input_scaling(config, data)
     trainer = build_trainer(config, data.seed)
+    trainer.require_serves(data.task)
     planned = trainer.plan.n_features(data.n_features, data.task.n_outputs)
     stages = config.network.stages
     reference = None if config.reference is None else config.reference.settings()

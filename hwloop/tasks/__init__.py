@@ -1,12 +1,14 @@
 """What is learned, as one part: trainers, readouts, runs, reports and files ask the task; none assumes one.
 
 A task says what targets look like, what a local head minimises, how outputs become predictions, which scores are
-reported, and what the digital floors are. A new one is one more file here, entered in :data:`TASKS`. Torch and
+reported, and what the digital floors are. A new one is one more file here, entered in :data:`TASKS`, or
+an entry point ``hwloop.tasks`` of another package. Torch and
 scikit-learn are imported where a task needs them, so a task is made without either.
 """
 
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from hwloop.errors import DatasetError
@@ -80,9 +82,19 @@ def kind_of(found: Mapping[str, Any]) -> type[LearningTask]:
         A kind that is not known.
     """
     kind = found.get("task", Classification.kind)
-    if kind not in TASKS:
-        raise ValueError(f"its task {kind!r} is not known")
-    return TASKS[kind]
+    known = registered(kind)
+    if known is None:
+        raise ValueError(f"its task {kind!r} is not known; is the package that defines it installed?")
+    return known
+
+
+def registered(kind: Any) -> type[LearningTask] | None:
+    """The task of a kind, here or among the entry points of installed packages; ``None`` if there is none."""
+    if not isinstance(kind, str):
+        return None
+    if kind in TASKS:
+        return TASKS[kind]
+    return next((entry.load() for entry in entry_points(group="hwloop.tasks", name=kind)), None)
 
 
 def task_of_outputs(n_outputs: int, class_names: Iterable[str] = ()) -> LearningTask:
@@ -117,6 +129,7 @@ __all__ = [
     "SequenceOfValues",
     "entries_of",
     "kind_of",
+    "registered",
     "task_in",
     "task_of_dataset",
     "task_of_outputs",

@@ -18,7 +18,7 @@ from hwloop.experiment.runner import replay_experiment, resume_experiment, run_e
 from hwloop.experiments.datasets import split
 from hwloop.tasks import Regression
 
-pytestmark = pytest.mark.usefixtures("unpainted_figures")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unpainted_figures")]
 
 EXPERIMENT = """
 name = "cones"

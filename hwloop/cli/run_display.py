@@ -186,7 +186,7 @@ def show_evidence(evidence: Evidence, console: Console) -> None:
     floors = f", {evidence.floor_rows:,} for the one-stage floor" if evidence.floor_rows else ""
     duty = "" if evidence.duty_cycle is None else f"; duty cycle {100 * evidence.duty_cycle:.0f} %"
     time_taken = took(evidence.about, evidence.wall_seconds)
-    say(f"rows measured: {_counts(evidence.rows) or 0}{floors}{duty}; {time_taken} in all")
+    say(f"rows measured: {_counts(evidence.rows) or 0}{floors}{duty}; the run took {time_taken}")
     if evidence.about is not None:
         for kind, texts in (("note", evidence.about.notes), ("tags", [", ".join(evidence.about.tags)])):
             for text in filter(None, texts):

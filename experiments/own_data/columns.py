@@ -107,8 +107,16 @@ def as_numbers(series: pd.Series[Any]) -> Float64Array | None:
         return None
     known = series[series.notna()]
     if all(isinstance(value, bool | int | float | np.bool_ | np.number | Decimal) for value in known):
-        return np.array([np.nan if gone else float(v) for v, gone in zip(series, series.isna(), strict=True)])
+        return np.array([np.nan if gone else _float(v) for v, gone in zip(series, series.isna(), strict=True)])
     return None
+
+
+def _float(value: Any) -> float:
+    """A whole number beyond all floats is infinite, and so refused where it stands."""
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf if value > 0 else -np.inf
 
 
 def _columns(raw: RawTable, names: Sequence[str]) -> Iterator[tuple[Column, Float64Array]]:

@@ -178,6 +178,8 @@ def test_groups_stay_together_and_a_test_file_is_the_test_part(tmp_path):
         ({"kind": ["x"] * ROWS}, {}, "every row is of the class 'x'"),
         ({"kind": ["x", None] * 6}, {}, "the target 'kind' is missing in 6 of 12 rows, first in line 3"),
         ({"a": [1, np.inf] * 6}, {}, "line 3: column 'a' is inf"),
+        ({"a": [1, 10**400] * 6}, {}, "line 3: column 'a' is inf"),
+        ({"kind": [1, np.inf] * 6}, {}, "line 3: the target 'kind' is inf"),
         ({"a": ["1,5", "2,5"] * 6}, {}, "column 'a' holds numbers with a decimal comma, such as '1,5'"),
         (
             {"a": [*range(11), "n.d."]},

@@ -32,9 +32,7 @@ def run(
     experiment: ExperimentName = DEFAULT_EXPERIMENT,
     data: Annotated[
         str | None,
-        typer.Option(
-            help="Learn from your own table, arrays or folder of images.", metavar="FILE|module:function"
-        ),
+        typer.Option(help="Your own table, arrays, folder of images, or module:function.", metavar="FILE"),
     ] = None,
     target: Annotated[
         list[str] | None,
@@ -42,7 +40,7 @@ def run(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(metavar="classification|regression", help="What is learned.", show_default="as it looks"),
+        typer.Option(metavar="KIND", help="classification, regression or sequence.", show_default="as it looks"),
     ] = None,
     drop: Annotated[
         list[str] | None, typer.Option(help="Column to leave out; may be repeated.", metavar="NAME")

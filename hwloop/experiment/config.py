@@ -113,8 +113,8 @@ class DatasetPart(Table):
             raise ValueError(f"a file takes settings where the task is {SERIES[0]} alone; see docs/your-data.md")
         if self.name is not None and ":" not in self.name and self._said():
             raise ValueError(
-                f"the dataset {self.name!r} has a target of its own; {', '.join(self._said())} belong to "
-                "files and functions"
+                f"the dataset {self.name!r} has a target of its own; {' and '.join(self._said())} can be said of "
+                "files and functions (--data FILE)"
             )
         return self
 

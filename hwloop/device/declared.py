@@ -105,7 +105,8 @@ def annotated_in(cls: type, known: Mapping[str, Any]) -> dict[str, Any]:
     """The values that a class's own body gives to settings and groups of settings, in their order.
 
     These are its annotated names with a value, but for class variables, constants, names that begin with ``_``,
-    and what the base classes have as attributes that are no settings.
+    and what the base classes have as attributes that are no settings; and whatever value it gives to a setting of
+    its base classes.
 
     Parameters
     ----------
@@ -124,6 +125,9 @@ def annotated_in(cls: type, known: Mapping[str, Any]) -> dict[str, Any]:
                 f"{cls.__name__} declares a setting {name}, but its base class has an attribute of that name, "
                 "which is no setting; give the setting another name"
             )
+    for name, value in cls.__dict__.items():  # another default, without an annotation
+        if name in known and name not in inspect.get_annotations(cls) and not hasattr(type(value), "__get__"):
+            found[name] = value
     return found
 
 
@@ -307,10 +311,23 @@ def _constructor_writer(cls: type[DeclaredDevice]) -> type | None:
     """The class whose handwritten constructor builds ``cls``; ``None`` where it is to be generated."""
     for base in cls.__mro__:
         if base is DeclaredDevice or base.__dict__.get("_generated", False):
+            _refuse_skipped(cls, base)
             return None
         if "__init__" in base.__dict__:
             return base
     return None
+
+
+def _refuse_skipped(cls: type, generated: type) -> None:
+    """Refuse a handwritten constructor behind a base with a generated one: nobody would call it."""
+    for other in cls.__mro__:
+        written = issubclass(other, DeclaredDevice) and "__init__" in other.__dict__ and not other._generated
+        if written and not issubclass(generated, other):
+            raise TypeError(
+                f"{cls.__name__} derives from {generated.__name__} and {other.__name__}, whose constructor is "
+                f"written by hand and would not be called; name {other.__name__} first, or call it in one of "
+                f"{cls.__name__}'s own"
+            )
 
 
 def _refuse_settings(cls: type, writer: type, values: Mapping[str, Any], known: Mapping[str, Any]) -> None:

@@ -163,3 +163,18 @@ def test_beside_a_handwritten_constructor_a_plain_value_is_an_attribute():
     device = mine(label="b", **SMALL)
     assert (device.loss, device.label) == (0.5, "b")
     assert "loss" not in mine.declarations.settings
+
+
+def test_a_default_without_an_annotation_counts_too():
+    changed = subclass(OpticalFibre, {}, read_noise=0.25)
+    assert changed(**SMALL).read_noise == changed(**SMALL).describe().settings["read_noise"] == 0.25
+    assert changed(**SMALL, read_noise=0.0).read_noise == 0.0
+    with pytest.raises(TypeError, match=r"Mine declares the settings seed, but Lab\.__init__ is written by hand"):
+        subclass(Lab, {}, seed=3)
+
+
+def test_a_handwritten_constructor_that_nobody_would_call_is_refused():
+    other = subclass(OpticalFibre, {})
+    with pytest.raises(TypeError, match=r"derives from Mine and Lab, whose constructor .* name Lab first"):
+        subclass((other, Lab), {})
+    assert subclass((Lab, other), {})().opened_by == "the laboratory"

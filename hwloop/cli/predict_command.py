@@ -94,11 +94,12 @@ def _predict(request: _Request, as_json: bool, kept: ProgressKept) -> None:
     trained = TrainedNetwork.of(request.target, request.seed, request.checkpoint)
     who = "" if trained.seed is None else f", seed {trained.seed}"
     errors.print(f"network: {plain(str(trained.path))}{who}", highlight=False, soft_wrap=True)
-    preparation = preparation_of(trained.preparation, _columns(trained), trained.feature_names)
-    new = read_new_rows(request.rows, preparation)
-    for note in new.notes:
+    learned = trained.task
+    columns = learned.columns_of_file(_columns(trained))
+    new = read_new_rows(request.rows, preparation_of(trained.preparation, columns, trained.feature_names))
+    inputs, said = learned.rows_of_file(new.inputs)
+    for note in [*new.notes, *said]:
         errors.print(f"note: {plain(note)}", highlight=False, soft_wrap=True)
-    inputs = new.inputs
     with shown_warnings(errors), _folder(request, trained, inputs) as folder:
         try:
             devices = trained.devices(request.devices)

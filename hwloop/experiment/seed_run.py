@@ -262,6 +262,8 @@ def prepare_seed(config: ExperimentConfig, data: Partition, rig: Rig, budget: in
         Unknown trainer, device or setting.
     """
     config, notes = _with_input_scaling(config, data)
+    if split := data.task.split_in_words:
+        notes.insert(0, f"split: {split}")
     trainer = build_trainer(config, data.seed)
     trainer.require_serves(data.task)
     planned = trainer.plan.n_features(data.n_features, data.task.n_outputs)

@@ -27,7 +27,7 @@ from hwloop.runs.checkpoints import UNSEALED
 from hwloop.runs.layout import CHECKPOINTS, CONFIG, require_run
 from hwloop.runs.recording_folder import RecordingFolder
 from hwloop.session import Session
-from hwloop.tasks import LearningTask
+from hwloop.tasks import LearningTask, task_in, task_of_outputs
 
 PREDICTIONS = "predictions"
 
@@ -87,6 +87,21 @@ class TrainedNetwork:
         """Of the run, if it was one's."""
         found = (self.described.get("details") or {}).get("seed")
         return found if type(found) is int else None
+
+    @property
+    def task(self) -> LearningTask:
+        """What it has learned.
+
+        Raises
+        ------
+        CheckpointError
+            The checkpoint's task is not understood.
+        """
+        try:
+            # Where no task is named it is a classification, whose size nobody asks here.
+            return task_in(self.described) or task_of_outputs(2)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{self.path} is not understood ({type(error).__name__}: {error})") from error
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:

@@ -96,6 +96,39 @@ class SequenceTask(LearningTask):
             )
 
     @property
+    def split_in_words(self) -> str:
+        """Stretches of a series, or whole sequences; and the washout."""
+        parts = (
+            "one series in time: training, validation and test rows are stretches in this order, a washout between"
+            if self.in_time
+            else "whole sequences are drawn for training, validation and test"
+        )
+        return f"{parts}; the first {self.washout} of the {self.steps} steps of a row count nowhere"
+
+    def columns_of_file(self, n_features: int) -> int:
+        """Of one series those of a step; else a line is a whole sequence."""
+        return n_features // self.steps if self.in_time else n_features
+
+    def rows_of_file(self, table: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[str]]:
+        """One series (times, columns) is cut into whole sequences from its start.
+
+        Raises
+        ------
+        DatasetError
+            It is shorter than one.
+        """
+        if not self.in_time:
+            return table, []
+        count, left = divmod(len(table), self.steps)
+        if count == 0:
+            raise DatasetError(
+                f"{len(table)} times are too few to predict from; the network takes {self.steps} steps at once"
+            )
+        notes = [f"{len(table):,} times are cut into sequences of {self.steps} steps: {count}"]
+        notes += [f"the last {left} times make no whole sequence and are left out"] if left else []
+        return table[: count * self.steps].reshape(count, -1), notes
+
+    @property
     @abstractmethod
     def values(self) -> int:
         """Numbers that a readout gives a step."""

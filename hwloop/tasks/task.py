@@ -309,6 +309,24 @@ class LearningTask(ABC):
         """Why nothing seems to be learned, in words, from validation rows; empty mostly."""
         return ""
 
+    @property
+    def split_in_words(self) -> str:
+        """How rows come into the parts of a split, where a user would not expect it; empty mostly."""
+        return ""
+
+    def columns_of_file(self, n_features: int) -> int:
+        """Columns of a file of rows to predict, for a network of ``n_features``."""
+        return n_features
+
+    def rows_of_file(self, table: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[str]]:
+        """Rows to predict from the table of a file, and what was done to it, in words; by default nothing.
+
+        Raises
+        ------
+        DatasetError
+        """
+        return table, []
+
     def fit_options(self) -> dict[str, Any]:
         """What a trainer's ``fit`` must be told beside the targets."""
         return {"task": self}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hwloop.blocks import ExactProduct
 from hwloop.device.spec import DeviceSpec, Float64Array
 from hwloop.errors import ConfigError
-from hwloop.layers.encode import Encoder, SequenceEncoder, default_reference_slots
+from hwloop.layers.encode import Encoder, SequenceEncoder, default_reference_slots, step_spec
 from hwloop.session import Session
 
 PROBE_AMPLITUDE = 0.1  # of half the range: near the rest, and far above the converters' steps
@@ -58,6 +58,10 @@ class Memory(nn.Module, ABC):
     @abstractmethod
     def rows_a_sequence(self, steps: int) -> int:
         """Device rows that the states of one sequence cost."""
+
+    @abstractmethod
+    def free_channels(self, spec: DeviceSpec, steps: int) -> int:
+        """Channels of a device that the features of a step can take."""
 
     @property
     def rows_to_fit(self) -> int:
@@ -153,6 +157,9 @@ class RowMemory(Memory):
 
     def rows_a_sequence(self, steps: int) -> int:
         return len(self._starts(steps))
+
+    def free_channels(self, spec: DeviceSpec, steps: int) -> int:
+        return step_spec(spec, self._window or steps).n_drives
 
     def fit(self, sequences: Float64Array, measure: Measure) -> None:
         """Fit the encoder alone."""
@@ -309,6 +316,10 @@ class FeedbackMemory(Memory):
 
     def rows_a_sequence(self, steps: int) -> int:
         return steps
+
+    def free_channels(self, spec: DeviceSpec, steps: int) -> int:
+        slots = default_reference_slots(spec) if self._slots is None else self._slots
+        return max(1, spec.n_drives - slots - self._feedback)
 
     @property
     def rows_to_fit(self) -> int:

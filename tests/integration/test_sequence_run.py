@@ -15,7 +15,7 @@ from hwloop.cli.app import app
 from hwloop.experiment.config import load_experiment
 from hwloop.experiment.runner import replay_experiment, resume_experiment, run_experiment
 from hwloop.experiments.datasets import experiment_file, shipped_experiments, split
-from hwloop.experiments.time_series import channel_sequences
+from hwloop.experiments.time_series import channel_sequences, mackey_glass_sequences
 from hwloop.runs.layout import METRICS
 
 pytestmark = pytest.mark.usefixtures("unpainted_figures")
@@ -94,6 +94,41 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(finished, tmp_path):
     assert [seed.scores for seed in resumed.seeds] == [seed.scores for seed in evidence.seeds]
 
 
+FIBRE = """
+name = "fibre"
+dataset = {{ name = "mackey-glass", settings = {{ sequences = 4, steps = 30, washout = 8, ahead = [1, 5] }} }}
+trainer = {{ name = "reservoir", settings = {{ memory = "digital", feedback_channels = 12 }} }}
+network = {{ stages = 1 }}
+split = {{ validation = 0.25 }}
+[device]
+name = "optical-fibre"
+settings = {{ n_inputs = 32, n_outputs = 20, read_noise = {noise} }}
+"""
+
+
+def test_a_device_without_memory_takes_a_row_a_step_and_its_network_comes_back(tmp_path):
+    (tmp_path / "fibre.toml").write_text(FIBRE.format(noise=0.0))
+    config = load_experiment(tmp_path / "fibre.toml")
+    told = []
+    evidence = run_experiment(config, split, out=tmp_path / "run", listeners=[told.append])
+    assert evidence.rows["train"] == 2 * 30
+    assert evidence.rows["evaluate"] == 2 * 30
+    assert evidence.rows["calibrate"] == 2 * 24 + 1
+    said = [event.text for event in told if type(event).__name__ == "Noticed"]
+    assert any("whole sequences are drawn" in text and "8 of the 30 steps" in text for text in said)
+    assert replay_experiment(tmp_path / "run", split).differences == ()
+    rows = mackey_glass_sequences(4, 30, 8, [1, 5]).inputs[:2]
+    np.savetxt(tmp_path / "new.csv", rows, delimiter=",", fmt="%.17g")
+    results = [
+        CliRunner().invoke(app, ["predict", str(tmp_path / "run"), str(tmp_path / "new.csv")]) for _ in range(2)
+    ]
+    assert results[0].exit_code == 0, results[0].output
+    assert results[0].stdout == results[1].stdout
+    lines = [line.split("\t") for line in results[0].stdout.splitlines()]
+    assert lines[0] == ["row", "step", "x(t+1)", "x(t+5)"]
+    assert [line[:2] for line in lines[1:]] == [[str(row), str(step)] for row in (1, 2) for step in range(9, 31)]
+
+
 def test_another_process_predicts_a_symbol_a_step(finished, tmp_path):
     folder, _ = finished["channel-equalisation-delay-loop"]
     data = channel_sequences(6, 80)
@@ -162,3 +197,11 @@ def test_a_series_of_ones_own_runs_as_the_page_says(tmp_path, monkeypatch):
     seed = evidence.seeds[0]
     assert (seed.n_train, seed.n_test) == (4, 2)
     assert seed.scores["network"]["nrmse"] < 0.9
+    Path("new.csv").write_text("\n".join(Path("weather.csv").read_text().splitlines()[:451]))
+    result = CliRunner().invoke(app, ["predict", "run", "new.csv"])
+    assert result.exit_code == 0, result.output
+    assert "the last 50 times make no whole sequence" in result.stderr.replace("\n", " ")
+    assert len(result.stdout.splitlines()) == 1 + 2 * 150
+    assert result.stdout.startswith("row\tstep\ttemperature(t+1)\n1\t51\t")
+    Path("short.csv").write_text("\n".join(Path("weather.csv").read_text().splitlines()[:100]))
+    assert "too few to predict from" in CliRunner().invoke(app, ["predict", "run", "short.csv"]).stderr

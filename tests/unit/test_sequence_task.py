@@ -180,3 +180,26 @@ def test_a_long_equaliser_finds_every_symbol_of_the_channel_without_noise():
     weights = np.linalg.lstsq(kept, task.after_washout(task.encode(made.targets[:2])), rcond=None)[0]
     found = np.column_stack([test.reshape(5000, -1), np.ones(5000)]) @ weights
     assert task.score(made.targets[2:], task.predictions(found.reshape(2, -1))) == 0.0
+
+
+def test_a_shift_register_solves_a_linear_filter_and_no_floor_sees_the_future():
+    from types import SimpleNamespace
+
+    from hwloop.experiment.partition import Partition, Samples
+    from hwloop.experiment.series_floors import DigitalEchoState, PolynomialMemory, ShiftRegister
+
+    task, rng = SequenceOfValues(60, 20), np.random.default_rng(0)
+    inputs = rng.normal(size=(8, 60))
+    padded = np.pad(inputs, ((0, 0), (4, 0)))
+    filtered = sum(w * padded[:, 4 - k : 64 - k] for k, w in enumerate((0.5, -0.2, 0.0, 0.1, 0.7)))
+    device = SimpleNamespace(device=SimpleNamespace(spec=SimpleNamespace(n_outputs=60 * 10)))
+    for targets, solved in ((filtered, True), (np.roll(inputs, -1, axis=1), False)):
+        train, test = Samples(inputs[:6], targets[:6]), Samples(inputs[6:], targets[6:])
+        data = Partition(0, train, None, test, task)
+        for floor in (ShiftRegister(), PolynomialMemory(), DigitalEchoState()):
+            error = floor.score(None, [device], data).score["nmse"]
+            assert floor.suits(task)
+            if not solved:
+                assert error > 0.8  # the next value of noise
+            elif not isinstance(floor, DigitalEchoState):
+                assert error < 1e-10

@@ -14,6 +14,7 @@ from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
 from hwloop.events import StageFinished
 from hwloop.layers import PhysicalNetwork, Stage
+from hwloop.layers.encode import projection_note
 from hwloop.layers.interface import new_interface, weight_precision
 from hwloop.layers.network import Readout
 from hwloop.layers.standardise import Standardiser
@@ -123,6 +124,9 @@ class DrivenStage(Stage):
     def every_step(self, inputs: Tensor) -> Tensor:
         """Rows as the encoder of its memory takes them: whole, or a row a step."""
         return inputs if isinstance(self.memory, RowMemory) else inputs.reshape(-1, inputs.shape[1] // self.steps)
+
+    def projection_note(self, spec: DeviceSpec, n_features: int) -> str:
+        return projection_note(n_features // self.steps, self.memory.free_channels(spec, self.steps))
 
     def clipped_share(self, inputs: Tensor) -> float:
         return super().clipped_share(self.every_step(inputs))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
@@ -19,14 +19,13 @@ from hwloop.device import Device
 from hwloop.errors import CheckpointError, ConfigError, DatasetError, HwloopWarning
 from hwloop.estimator.devices import DeviceEstimator, given_devices, put_back_after_an_error
 from hwloop.estimator.options import is_whole, require_options, require_path
+from hwloop.estimator.series import Series, as_series, as_targets, plain_values
 from hwloop.layers.fitting_device import open_fitting_device
-from hwloop.layers.rowwise import as_float64
 from hwloop.registry import DEVICES, accepted_settings
 from hwloop.session import Session
 from hwloop.training.echo_state import EchoState
 from hwloop.training.reservoir import FeedbackMemory, Reservoir, RowMemory
 
-Series = NDArray[np.float64]
 DEFAULT_OUTPUTS = 200
 CHANNELS_A_FEEDBACK = 5  # feedback channels for each that the features take at least, on a device built to fit
 SCALING = "range"  # what is fed back may leave the range of the series by a little
@@ -145,9 +144,9 @@ class PhysicalReservoir(DeviceEstimator):
         require_options(self.get_params(deep=False))
         if not is_whole(0)(washout):
             raise ConfigError(f"washout must be a whole number of steps from 0, not {washout!r:.100}")
-        rows, many = _as_series(series, "series")
-        flat = np.ndim(_plain(series)) == 1
-        aims, has_value_axis = (rows[:, 1:], not flat) if targets is None else _as_targets(targets, rows, many)
+        rows, many = as_series(series, "series")
+        flat = np.ndim(plain_values(series)) == 1
+        aims, has_value_axis = (rows[:, 1:], not flat) if targets is None else as_targets(targets, rows, many)
         if washout >= aims.shape[1]:
             raise ConfigError(f"a washout of {washout} leaves none of {aims.shape[1]} steps to train on")
         with put_back_after_an_error(self.random_state):
@@ -249,14 +248,14 @@ class PhysicalReservoir(DeviceEstimator):
         """R2 of the predictions after the washout, by default that of the fit; mean over the values of a step."""
         check_is_fitted(self)
         rows, many = self._known_series(series)
-        aims, _ = _as_targets(targets, rows, many)
+        aims, _ = as_targets(targets, rows, many)
         skipped = self.model_.washout if washout is None else washout
         found = self.model_.predict(rows)
         pair = (values[:, skipped:].reshape(-1, aims.shape[2]) for values in (aims, found))
         return float(r2_score(*pair))
 
     def _known_series(self, series: ArrayLike) -> tuple[Series, bool]:
-        rows, many = _as_series(series, "series")
+        rows, many = as_series(series, "series")
         if rows.shape[2] != self.n_features_in_:
             raise DatasetError(
                 f"the series has {rows.shape[2]} features a step, that of the fit {self.n_features_in_}"
@@ -373,52 +372,3 @@ RESERVOIRS: dict[str, Callable[[PhysicalReservoir, Series, int, int], Reservoir]
     "physical": _physical,
     "digital": _digital,
 }
-
-
-def _plain(values: Any) -> Any:
-    return values.to_numpy() if hasattr(values, "to_numpy") else values
-
-
-def _as_series(values: Any, what: str) -> tuple[Series, bool]:
-    """Series (rows, steps, features), every value finite, and whether several were given.
-
-    Raises
-    ------
-    DatasetError
-    """
-    try:
-        array = as_float64(_plain(values), what)
-    except DatasetError:
-        raise
-    except ValueError as error:
-        raise DatasetError(f"{error}; several series must have equal lengths") from error
-    many = array.ndim == 3
-    if array.ndim in (1, 2):
-        array = array.reshape(1, len(array), -1) if array.size else array
-    if array.ndim != 3 or 0 in array.shape or array.shape[1] < 2:
-        raise DatasetError(
-            f"{what} must have shape (steps,), (steps, features) or (rows, steps, features), with two steps or "
-            f"more, not {np.shape(_plain(values))}"
-        )
-    if not np.isfinite(array).all():
-        row, step, value = (int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        where = f"row {row}, step {step}, value {value}" if many else f"step {step}, value {value}"
-        raise DatasetError(f"{where} of the {what} is {array[row, step, value]}; fill it in or leave the step out")
-    return array, many
-
-
-def _as_targets(values: Any, series: Series, many: bool) -> tuple[Series, bool]:
-    """Targets (rows, steps, values), and whether the values had an axis of their own.
-
-    Raises
-    ------
-    DatasetError
-    """
-    array = np.asarray(_plain(values))
-    rows, steps = series.shape[:2]
-    leading = (rows, steps) if many else (steps,)
-    if array.shape[: len(leading)] != leading or array.ndim - len(leading) not in (0, 1) or array.size == 0:
-        shape = ", ".join(map(str, leading))
-        raise DatasetError(f"targets must have shape ({shape},) or ({shape}, values), not {array.shape}")
-    found, _ = _as_series(array.reshape(rows, steps, -1), "targets")
-    return found, array.ndim > len(leading)

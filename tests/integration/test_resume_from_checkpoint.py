@@ -120,7 +120,9 @@ def outcome(folder):
 
 
 def numbers(evidence):
-    return {k: v for k, v in evidence.as_json().items() if k not in ("wall_seconds", "run_dir", "duty_cycle")}
+    """What does not depend on when, and how often, a run was taken up."""
+    of_time = ("wall_seconds", "run_dir", "duty_cycle", "began", "ended", "resumed")
+    return {key: value for key, value in evidence.as_json().items() if key not in of_time}
 
 
 def make_unfinished(folder):

@@ -11,7 +11,7 @@ from table import print_table
 from hwloop.experiment.config import load_experiment
 from hwloop.experiment.runner import run_experiment
 from hwloop.experiments.datasets import experiment_file, split
-from hwloop.tasks.sequence import binomial_interval
+from hwloop.tasks.classification import binomial_interval
 
 NAME = "channel-equalisation-delay-loop"
 DECIBELS = sized((12, 16, 20, 24, 28, 32), short=(16,))
@@ -32,7 +32,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             evidence = run_experiment(load_experiment(experiment_file(NAME), settings), split, out=f"{folder}/run")
         errors, symbols, _ = (int(number) for number in evidence.details["symbol_errors"])
-        low, high = binomial_interval(errors, symbols)
+        low, high = binomial_interval(errors / symbols, symbols)
         scores = evidence.seeds[0].scores
         cells = [f"{100 * scores[method]['symbol_error_rate']:.3g}" for method in METHODS]
         lines.append([f"{decibels} dB", f"{cells[0]} ({100 * low:.3g} to {100 * high:.3g})", *cells[1:]])

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from hwloop.nn import (
     ExactGradient,
     FeedbackGradient,
-    GradientRule,
+    LayerGradient,
     NoGradient,
     PerturbationGradient,
     PhysicalLayer,
@@ -29,7 +29,7 @@ from hwloop.nn import (
 )
 
 TRAINED = 1200
-RULES: dict[str, Callable[[nn.Module], GradientRule]] = {
+RULES: dict[str, Callable[[nn.Module], LayerGradient]] = {
     "none": lambda head: NoGradient(),
     "feedback": lambda head: FeedbackGradient(output=head),
     "perturbation": lambda head: PerturbationGradient(),
@@ -39,7 +39,7 @@ RULES: dict[str, Callable[[nn.Module], GradientRule]] = {
 }
 
 
-def built(rule: Callable[[nn.Module], GradientRule], seed: int, outputs: int) -> nn.Sequential:
+def built(rule: Callable[[nn.Module], LayerGradient], seed: int, outputs: int) -> nn.Sequential:
     """The model; normalised activations stay in the range that the layer maps to the device's."""
     torch.manual_seed(seed)
     first, head = nn.Linear(64, 32), nn.Linear(outputs, 10)
@@ -50,7 +50,7 @@ def built(rule: Callable[[nn.Module], GradientRule], seed: int, outputs: int) ->
     return nn.Sequential(first, nn.BatchNorm1d(32, affine=False), layer, head)
 
 
-def first_gradient(model: nn.Sequential, rule: GradientRule, x: Tensor, y: Tensor) -> Tensor:
+def first_gradient(model: nn.Sequential, rule: LayerGradient, x: Tensor, y: Tensor) -> Tensor:
     """Of the first map's weights by a rule; the model stays as it was, but for the running figures."""
     layer = model[2]
     kept, layer.gradient = layer.gradient, rule

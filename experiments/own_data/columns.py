@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hwloop.device.spec import Float64Array
 from hwloop.errors import DatasetError
 from hwloop.experiments.own_data.delimited import DECIMAL_COMMA, NUMBER
-from hwloop.experiments.own_data.prepared import Column, Preparation, codes
+from hwloop.experiments.own_data.prepared import Preparation, PreparedColumn, codes
 from hwloop.experiments.own_data.raw import RawTable, listed
 
 if TYPE_CHECKING:
@@ -119,14 +119,14 @@ def _float(value: Any) -> float:
         return np.inf if value > 0 else -np.inf
 
 
-def _columns(raw: RawTable, names: Sequence[str]) -> Iterator[tuple[Column, Float64Array]]:
+def _columns(raw: RawTable, names: Sequence[str]) -> Iterator[tuple[PreparedColumn, Float64Array]]:
     for name in names:
         series = raw.frame[name]
         numbers = as_numbers(series)
-        yield (Column(name), numbers) if numbers is not None else _text_column(raw, name, series)
+        yield (PreparedColumn(name), numbers) if numbers is not None else _text_column(raw, name, series)
 
 
-def _text_column(raw: RawTable, name: str, series: pd.Series[Any]) -> tuple[Column, Float64Array]:
+def _text_column(raw: RawTable, name: str, series: pd.Series[Any]) -> tuple[PreparedColumn, Float64Array]:
     from pandas.api import types
 
     if types.is_datetime64_any_dtype(series.dtype):
@@ -144,7 +144,7 @@ def _text_column(raw: RawTable, name: str, series: pd.Series[Any]) -> tuple[Colu
     known = [text for text in texts if text is not None]
     categories = sorted(set(known))
     _refuse_what_is_no_category(raw, name, texts, known, categories)
-    return Column(name, tuple(categories)), codes(texts, categories)
+    return PreparedColumn(name, tuple(categories)), codes(texts, categories)
 
 
 def _refuse_what_is_no_category(
@@ -204,7 +204,7 @@ def _varies(values: Float64Array) -> NDArray[np.bool_]:
 
 
 def _said(
-    raw: RawTable, columns: Sequence[Column], values: Float64Array, kept: NDArray[np.bool_]
+    raw: RawTable, columns: Sequence[PreparedColumn], values: Float64Array, kept: NDArray[np.bool_]
 ) -> Iterator[str]:
     """What is done with the columns, in words."""
     constant = [column.name for column, keep in zip(columns, kept, strict=True) if not keep]

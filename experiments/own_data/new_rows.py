@@ -13,7 +13,7 @@ from hwloop.device.spec import Float64Array
 from hwloop.errors import DatasetError
 from hwloop.experiments.own_data.columns import as_numbers
 from hwloop.experiments.own_data.delimited import DECIMAL_COMMA, NUMBER
-from hwloop.experiments.own_data.prepared import UNKNOWN, Column, Preparation, codes
+from hwloop.experiments.own_data.prepared import UNKNOWN, Preparation, PreparedColumn, codes
 from hwloop.experiments.own_data.raw import RawTable, listed, made_up_names, nearest_column
 from hwloop.experiments.own_data.readers import read_unlabelled
 
@@ -126,7 +126,7 @@ def _first_that_is_no_number(series: pd.Series[Any]) -> tuple[int, str]:
     return 0, str(series.iloc[0])
 
 
-def _codes(column: Column, series: pd.Series[Any]) -> Float64Array:
+def _codes(column: PreparedColumn, series: pd.Series[Any]) -> Float64Array:
     return codes(
         [_as_text(value, gone) for value, gone in zip(series, series.isna(), strict=True)], column.categories
     )
@@ -140,7 +140,7 @@ def _as_text(value: Any, gone: bool) -> str | None:
     return str(int(value)) if whole else str(value).strip()
 
 
-def _gaps(raw: RawTable, column: Column, series: pd.Series[Any], values: Float64Array) -> Iterator[str]:
+def _gaps(raw: RawTable, column: PreparedColumn, series: pd.Series[Any], values: Float64Array) -> Iterator[str]:
     """What is missing or unknown, in words; a gap is refused where nothing was learned to stand for it."""
     missing = np.flatnonzero(np.isnan(values))
     if len(missing) and column.fill is None:

@@ -20,7 +20,7 @@ UNKNOWN = -1.0  # in the place of a category's number: none that the training ro
 
 
 @dataclass(frozen=True)
-class Column:
+class PreparedColumn:
     """A column of features.
 
     Attributes
@@ -81,7 +81,7 @@ class Preparation:
         Whether the names were the table's own.
     """
 
-    columns: tuple[Column, ...]
+    columns: tuple[PreparedColumn, ...]
     table: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     named: bool = True
@@ -89,7 +89,7 @@ class Preparation:
     @classmethod
     def of_names(cls, names: Iterable[str], named: bool = True) -> Self:
         """Columns of numbers."""
-        columns = tuple(Column(name) for name in names)
+        columns = tuple(PreparedColumn(name) for name in names)
         return cls(columns, tuple(column.name for column in columns), (), named)
 
     @property
@@ -149,7 +149,7 @@ class Preparation:
             raise CheckpointError(f"how its table was prepared is not understood ({error})") from error
 
 
-def _column(found: Mapping[str, Any]) -> Column:
+def _column(found: Mapping[str, Any]) -> PreparedColumn:
     name, fill = found["name"], found["fill"]
     categories, unseen = found.get("categories", []), found.get("unseen", [])
     if not isinstance(name, str) or not all(isinstance(text, str) for text in [*categories, *unseen]):
@@ -160,7 +160,7 @@ def _column(found: Mapping[str, Any]) -> Column:
         raise ValueError(f"column {name!r} is filled with category {fill!r} of {len(categories)}")
     if not set(unseen) <= set(categories):
         raise ValueError(f"column {name!r} has not seen categories that it does not have")
-    return Column(name, tuple(categories), tuple(unseen), None if fill is None else float(fill))
+    return PreparedColumn(name, tuple(categories), tuple(unseen), None if fill is None else float(fill))
 
 
 def codes(texts: Sequence[str | None] | NDArray[Any], categories: Sequence[str]) -> Float64Array:

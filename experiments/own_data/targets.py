@@ -21,7 +21,7 @@ NAMES_SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetColumns:
     """What is to be learned: a task, its targets (rows,) or (rows, n), and what was chosen, in words."""
 
     task: LearningTask
@@ -29,7 +29,7 @@ class Target:
     notes: tuple[str, ...]
 
 
-def target_of(raw: RawTable, names: Sequence[str], task: str | None, chosen: str) -> Target:
+def target_of(raw: RawTable, names: Sequence[str], task: str | None, chosen: str) -> TargetColumns:
     """The target of a table.
 
     Parameters
@@ -64,7 +64,7 @@ def target_of(raw: RawTable, names: Sequence[str], task: str | None, chosen: str
     said = f"target: {listed(names)}{chosen}, {found.notes[0]}"
     if task is None:
         said += f"; taken for {kind}, --task says otherwise"
-    return Target(found.task, found.values, (said, *found.notes[1:]))
+    return TargetColumns(found.task, found.values, (said, *found.notes[1:]))
 
 
 def _guessed(raw: RawTable, names: Sequence[str]) -> str:
@@ -79,7 +79,7 @@ def _guessed(raw: RawTable, names: Sequence[str]) -> str:
     return Classification.kind if few and bool(np.all(different == np.round(different))) else Regression.kind
 
 
-def _classes(raw: RawTable, names: Sequence[str]) -> Target:
+def _classes(raw: RawTable, names: Sequence[str]) -> TargetColumns:
     if len(names) > 1:
         raise DatasetError(f"{raw.where}: a classification has one target, not {len(names)} ({listed(names)})")
     series = raw.frame[names[0]]
@@ -119,7 +119,7 @@ def _classes(raw: RawTable, names: Sequence[str]) -> Target:
     single = [name for name, count in zip(class_names, counts, strict=True) if count == 1]
     if single:
         notes.append(f"one row alone is of {listed(single)}: it is trained on and never tested")
-    return Target(Classification.named(class_names), labels, tuple(notes))
+    return TargetColumns(Classification.named(class_names), labels, tuple(notes))
 
 
 def _number_name(value: float, is_bool: bool) -> str:
@@ -128,7 +128,7 @@ def _number_name(value: float, is_bool: bool) -> str:
     return str(int(value)) if value == int(value) else repr(float(value))
 
 
-def _values(raw: RawTable, names: Sequence[str]) -> Target:
+def _values(raw: RawTable, names: Sequence[str]) -> TargetColumns:
     columns = []
     for name in names:
         numbers = as_numbers(raw.frame[name])
@@ -145,7 +145,9 @@ def _values(raw: RawTable, names: Sequence[str]) -> Target:
     ranges = ", ".join(
         f"{low:g} to {high:g}" for low, high in zip(values.min(axis=0), values.max(axis=0), strict=True)
     )
-    return Target(Regression(tuple(names)), values[:, 0] if len(names) == 1 else values, (f"values {ranges}",))
+    return TargetColumns(
+        Regression(tuple(names)), values[:, 0] if len(names) == 1 else values, (f"values {ranges}",)
+    )
 
 
 KINDS = {Classification.kind: _classes, Regression.kind: _values}

@@ -24,7 +24,7 @@ from hwloop.layers.fitting_device import open_fitting_device
 from hwloop.registry import DEVICES, accepted_settings
 from hwloop.session import Session
 from hwloop.training.echo_state import EchoState
-from hwloop.training.reservoir import FeedbackMemory, Reservoir, RowMemory
+from hwloop.training.reservoir import DeviceMemory, FeedbackMemory, Reservoir
 
 DEFAULT_OUTPUTS = 200
 CHANNELS_A_FEEDBACK = 5  # feedback channels for each that the features take at least, on a device built to fit
@@ -347,7 +347,7 @@ def _physical(model: PhysicalReservoir, rows: Series, washout: int, seed: int) -
             )
     defaults = {"sequence_length": window, "readout": "all", "seed": seed}
     session = model._opened(window * rows.shape[2], defaults, reference_slots=0)
-    return Reservoir(session, RowMemory(model.window, washout if model.window else 0), SCALING)
+    return Reservoir(session, DeviceMemory(model.window, washout if model.window else 0), SCALING)
 
 
 def _digital(model: PhysicalReservoir, rows: Series, washout: int, seed: int) -> Reservoir:

@@ -17,7 +17,6 @@ from hwloop.experiment.floors import FLOORS
 from hwloop.experiment.intervals import (
     Interval,
     Summary,
-    binomial_interval,
     difference,
     normal_interval,
     paired_difference,
@@ -28,6 +27,7 @@ from hwloop.experiment.results import SeedResult
 from hwloop.experiment.verdict import comparisons
 from hwloop.session.account import RUN_PURPOSES
 from hwloop.tasks import LearningTask, Metric
+from hwloop.tasks.classification import binomial_interval
 
 
 @dataclass(frozen=True)

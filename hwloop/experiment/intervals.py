@@ -109,14 +109,6 @@ def normal_interval(mean: float, error: float, confidence: float = CONFIDENCE) -
     return mean - half, mean + half
 
 
-def binomial_interval(share: float, rows: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Of a share of ``rows`` independent test rows (Wilson 1927), which is sensible at 0 and 1 too."""
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
-    half = z * math.sqrt(share * (1 - share) / rows + (z / (2 * rows)) ** 2) / (1 + z * z / rows)
-    return centre - half, centre + half
-
-
 def standard_error(figures: NDArray[Any]) -> float:
     """Of the mean of figures (rows,), at least two."""
     return float(np.std(figures, ddof=1)) / math.sqrt(len(figures))

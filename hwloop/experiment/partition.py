@@ -34,7 +34,7 @@ class TableOfRows(Protocol):
         """Targets as the task has them, shape (rows,)."""
 
 
-class Preparation(Protocol):
+class FeaturePreparation(Protocol):
     """What makes features of a table's columns (:class:`hwloop.experiments.own_data.prepared.Preparation`)."""
 
     def fitted(self, table: Float64Array) -> Self:
@@ -101,7 +101,7 @@ class Partition:
     validation: Samples | None
     test: Samples
     task: LearningTask
-    preparation: Preparation | None = None
+    preparation: FeaturePreparation | None = None
     notes: tuple[str, ...] = ()
     own_test_rows: bool = False
 
@@ -115,7 +115,7 @@ class Partition:
         test: NDArray[np.int64],
     ) -> Self:
         """The parts of a dataset by row numbers; whatever is fitted to prepare them sees training rows alone."""
-        preparation: Preparation | None = getattr(dataset, "preparation", None)
+        preparation: FeaturePreparation | None = getattr(dataset, "preparation", None)
         inputs = dataset.inputs
         if preparation is not None:
             preparation = preparation.fitted(inputs[train])

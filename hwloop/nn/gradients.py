@@ -57,7 +57,7 @@ class BackwardPass:
         return np.random.default_rng(np.random.SeedSequence([self.seed, self.number]))
 
 
-class GradientRule(ABC):
+class LayerGradient(ABC):
     """Derivative of a loss by what a device was driven with, from that by its responses.
 
     A rule of your own is a class with :meth:`pull_back`; give an object of it as ``gradient``.
@@ -101,7 +101,7 @@ class GradientRule(ABC):
 
 
 @dataclass(eq=False)
-class NoGradient(GradientRule):
+class NoGradient(LayerGradient):
     """``"none"``: what is before the layer cannot be trained through it; to ask for a gradient is an error."""
 
     def pull_back(self, asked: BackwardPass) -> Float64Array:
@@ -114,7 +114,7 @@ class NoGradient(GradientRule):
 
 
 @dataclass(eq=False)
-class ExactGradient(GradientRule):
+class ExactGradient(LayerGradient):
     """``"exact"``: the derivative that the device itself tells, which only a simulation can: a yardstick."""
 
     uses_model = "the simulated device's own derivative, which no hardware can tell"
@@ -131,7 +131,7 @@ class ExactGradient(GradientRule):
 
 
 @dataclass(eq=False)
-class TwinGradient(WithOptions, GradientRule):
+class TwinGradient(WithOptions, LayerGradient):
     """``"twin"``: the derivative of a model fitted to measured rows (Wright et al., Nature 601, 549, 2022).
 
     The first backward pass measures ``rows`` stimuli of its own for it, which count as ``calibrate``: normal, with
@@ -199,7 +199,7 @@ class TwinGradient(WithOptions, GradientRule):
 
 
 @dataclass(eq=False)
-class PerturbationGradient(WithOptions, GradientRule):
+class PerturbationGradient(WithOptions, LayerGradient):
     """``"perturbation"``: measured differences along random directions of all data channels at once.
 
     With s the stimulus, d random signs and c the size, (D(s + c d) - D(s - c d)) / (2 c) is the response's change
@@ -244,7 +244,7 @@ class PerturbationGradient(WithOptions, GradientRule):
 
 
 @dataclass(eq=False)
-class FeedbackGradient(GradientRule):
+class FeedbackGradient(LayerGradient):
     """``"feedback"``: the error at the model's output through a fixed random matrix (direct feedback alignment).
 
     The derivative by a stimulus is taken to be B e: e the loss's derivative by the outputs of the module
@@ -293,7 +293,7 @@ class FeedbackGradient(GradientRule):
         return found
 
 
-GRADIENTS: dict[str, type[GradientRule]] = {
+GRADIENTS: dict[str, type[LayerGradient]] = {
     "none": NoGradient,
     "twin": TwinGradient,
     "perturbation": PerturbationGradient,

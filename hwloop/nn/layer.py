@@ -21,7 +21,7 @@ from hwloop.input_scaling import DEFAULT_INPUT_SCALING
 from hwloop.layers.encode import Encoder
 from hwloop.layers.fitting_device import open_fitting_device
 from hwloop.layers.rowwise import rows_as_tensor
-from hwloop.nn.gradients import GRADIENTS, BackwardPass, GradientRule
+from hwloop.nn.gradients import GRADIENTS, BackwardPass, LayerGradient
 from hwloop.nn.inputs import InputMap
 from hwloop.nn.responses import STANDARDISATIONS, ResponseScaling, require_rows
 from hwloop.nn.saved_device import DEVICE_CHANGED, compare_device, device_as_tensor
@@ -53,7 +53,7 @@ class PhysicalLayer(nn.Module):
         Features of a row; by default as many as the device has inputs free for data. More than that are mixed by a
         seeded orthogonal projection, with a warning.
     gradient
-        What stands for the device's derivative, by name or as a :class:`hwloop.nn.GradientRule`. ``"none"``: an
+        What stands for the device's derivative, by name or as a :class:`hwloop.nn.LayerGradient`. ``"none"``: an
         error where it is asked for. ``"perturbation"``: measured, 2 rows a row. ``"twin"``: that of a model,
         fitted to 300 rows. ``hwloop.nn.FeedbackGradient(output=...)``: random feedback. ``"exact"``: a
         simulation's own.
@@ -90,7 +90,7 @@ class PhysicalLayer(nn.Module):
         device: str | Device | Session,
         in_features: int | None = None,
         *,
-        gradient: str | GradientRule,
+        gradient: str | LayerGradient,
         standardise: str = "batch",
         input_range: tuple[Any, Any] | None = None,
         scaling: str = DEFAULT_INPUT_SCALING,
@@ -103,7 +103,7 @@ class PhysicalLayer(nn.Module):
         super().__init__()
         one_of(DEVICE_CHANGED).check("device_changed", device_changed)
         kind = chosen("standardise", standardise, STANDARDISATIONS)
-        rule = gradient if isinstance(gradient, GradientRule) else chosen("gradient", gradient, GRADIENTS)()
+        rule = gradient if isinstance(gradient, LayerGradient) else chosen("gradient", gradient, GRADIENTS)()
         self.session = _session(device, in_features, reference_slots, device_settings, budget, seed)
         self._keeps_open = not isinstance(device, Session)
         self._device_changed, self._seed = device_changed, seed

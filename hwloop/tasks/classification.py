@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -31,6 +33,19 @@ def accuracy(labels: NDArray[Any], predicted: NDArray[Any]) -> float:
 def hits(labels: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.float64]:
     """1 for each row whose class is predicted, else 0."""
     return np.asarray(predicted == labels, dtype=np.float64)
+
+
+def binomial_interval(share: float, rows: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Of a share of ``rows`` independent test rows, sensible at 0 and 1 too; nothing is known without rows.
+
+    Source: Wilson, J. Am. Stat. Assoc. 22, 209 (1927).
+    """
+    if rows == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
+    half = z * math.sqrt(share * (1 - share) / rows + (z / (2 * rows)) ** 2) / (1 + z * z / rows)
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.errors import DatasetError
+from hwloop.tasks.classification import binomial_interval
 from hwloop.tasks.task import LearningTask, Metric
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SHOWN_STEPS = 150  # of the first test sequence, in a picture of targets and predictions
-CONFIDENCE_Z = 1.959963984540054  # two-sided 95 % of a normal distribution
 
 
 def normalised_mse(targets: NDArray[Any], predicted: NDArray[Any]) -> float:
@@ -52,16 +52,6 @@ def normalised_rmse(targets: NDArray[Any], predicted: NDArray[Any]) -> float:
 def symbol_error_rate(targets: NDArray[Any], predicted: NDArray[Any]) -> float:
     """SER: share of the steps whose symbol is wrong, in [0, 1]."""
     return float(np.mean(targets != predicted))
-
-
-def binomial_interval(errors: int, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a rate of which ``errors`` among ``count`` were seen (Wilson 1927)."""
-    if count == 0:
-        return 0.0, 1.0
-    share, z2 = errors / count, CONFIDENCE_Z**2
-    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = CONFIDENCE_Z * np.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / (1 + z2 / count)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
 @dataclass(frozen=True)
@@ -431,7 +421,7 @@ class SequenceOfSymbols(SequenceTask):
     def remarks(cls, details: Mapping[str, NDArray[Any]]) -> list[str]:
         """The network's binomial interval, for as many symbols as one seed has: others may be the same ones."""
         errors, count, seeds = (int(number) for number in details["symbol_errors"])
-        low, high = binomial_interval(round(errors / seeds), count // seeds)
+        low, high = binomial_interval(errors / count, count // seeds)
         return [
             f"{errors:,} of {count:,} test symbols are wrong; those of one seed alone leave a 95 % interval of "
             f"{100 * low:.3g} to {100 * high:.3g} % (Wilson)"

@@ -115,7 +115,7 @@ class Memory(nn.Module, ABC):
         """Digital multiply-adds that drive the device through one step."""
 
 
-class RowMemory(Memory):
+class DeviceMemory(Memory):
     """A device that remembers within a row and answers with its nodes after every step: one row a window.
 
     Parameters
@@ -409,7 +409,7 @@ class FeedbackMemory(Memory):
         return self.encoder.n_data + self.matrix_buffer.numel()
 
 
-MEMORIES: dict[str, type[Memory]] = {kind.name: kind for kind in (RowMemory, FeedbackMemory)}
+MEMORIES: dict[str, type[Memory]] = {kind.name: kind for kind in (DeviceMemory, FeedbackMemory)}
 
 
 class Reservoir:
@@ -459,11 +459,11 @@ class PhysicalMemory(Reservoir):
     session
         Of a device whose inputs and outputs are ordered by step.
     window, overlap
-        As of a :class:`RowMemory`.
+        As of a :class:`DeviceMemory`.
     """
 
     def __init__(self, session: Session, window: int | None = None, overlap: int = 0) -> None:
-        super().__init__(session, RowMemory(window, overlap))
+        super().__init__(session, DeviceMemory(window, overlap))
 
 
 class DigitalRecurrence(Reservoir):

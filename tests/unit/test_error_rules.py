@@ -9,7 +9,7 @@ import torch
 import hwloop
 from hwloop.tasks import Classification
 from hwloop.training.optimiser import Adam, FixedStep, GradientDescent, SignDescent
-from hwloop.training.rules.chain_rule import ExactGradient
+from hwloop.training.rules.chain_rule import ExactChainRule
 from hwloop.training.rules.feedback import InputModulation
 from hwloop.training.rules.output_error import (
     LABEL_SMOOTHING,
@@ -134,7 +134,7 @@ def test_the_heads_own_gradient_is_that_of_the_cross_entropy(bench):
 
 
 def test_exact_gradients_are_those_of_automatic_differentiation_through_every_stage(bench):
-    for found, expected in zip(bench.estimate(ExactGradient()), bench.by_torch(), strict=True):
+    for found, expected in zip(bench.estimate(ExactChainRule()), bench.by_torch(), strict=True):
         torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-3)
 
 
@@ -188,7 +188,7 @@ def test_a_conservative_step_is_the_best_of_three_that_were_measured(bench):
         taken = rule.gradients(second, bench.fly(rule, second)[1], bench.head)
     sign = (1.0, 0.0, -1.0)[int(losses.argmin())]
     torch.testing.assert_close(taken[0].weight, sign * second.steps[0].weight)
-    _, plain = bench.fly(ExactGradient())
+    _, plain = bench.fly(ExactChainRule())
     assert float(losses[1]) == pytest.approx(float(plain.losses.mean()), rel=1e-5)
 
 

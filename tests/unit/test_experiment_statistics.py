@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwloop.experiment.intervals import Summary, binomial_interval, paired_difference, t_interval
+from hwloop.experiment.intervals import Summary, paired_difference, t_interval
+from hwloop.tasks.classification import binomial_interval
 
 finite = st.floats(-1e3, 1e3)
 
@@ -81,6 +82,7 @@ def test_intervals_of_resplits_are_corrected_as_nadeau_and_bengio_say():
 def test_wilsons_interval_of_published_examples():
     # Newcombe 1998, table I: 81 of 263 and 0 of 20.
     assert binomial_interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert binomial_interval(0.0, 0) == (0.0, 1.0)
     assert binomial_interval(0.0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
 
 

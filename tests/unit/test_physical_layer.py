@@ -12,7 +12,7 @@ from torch import nn
 
 import hwloop
 from hwloop.errors import BudgetExceeded, CheckpointError, ConfigError, HwloopWarning, StimulusError
-from hwloop.nn import STANDARDISATIONS, GradientRule, PerturbationGradient, PhysicalLayer, TwinGradient
+from hwloop.nn import STANDARDISATIONS, LayerGradient, PerturbationGradient, PhysicalLayer, TwinGradient
 from hwloop.simulators.relu_layer import ReluLayer
 
 
@@ -378,7 +378,7 @@ def test_a_device_by_name_is_built_to_fit():
 
 
 def test_a_rule_of_ones_own():
-    class Constant(GradientRule):
+    class Constant(LayerGradient):
         def pull_back(self, asked):
             return np.full_like(asked.stimuli, 0.25)
 
@@ -387,7 +387,7 @@ def test_a_rule_of_ones_own():
     made(rows).sum().backward()
     torch.testing.assert_close(rows.grad, torch.full((6, 5), 0.25 * 2.0 / 8.0))
 
-    class Narrow(GradientRule):
+    class Narrow(LayerGradient):
         def pull_back(self, asked):
             return asked.by_responses
 

@@ -17,7 +17,7 @@ from hwloop.experiments.time_series import (
     series_dataset,
 )
 from hwloop.tasks import SequenceOfSymbols, SequenceOfValues, kind_of
-from hwloop.tasks.sequence import binomial_interval, normalised_mse, normalised_rmse, symbol_error_rate
+from hwloop.tasks.sequence import normalised_mse, normalised_rmse, symbol_error_rate
 
 RNG = np.random.default_rng(7)
 
@@ -30,15 +30,6 @@ def test_the_mean_scores_one_and_the_root_is_the_root():
     assert normalised_rmse(target, off) == pytest.approx(0.5)
     with pytest.raises(DatasetError, match="does not vary"):
         normalised_mse(np.ones(5), np.zeros(5))
-
-
-def test_an_interval_of_errors_holds_what_was_seen_and_is_never_empty():
-    assert binomial_interval(0, 0) == (0.0, 1.0)
-    low, high = binomial_interval(0, 1000)
-    assert low == pytest.approx(0.0, abs=1e-12)
-    assert 0.003 < high < 0.004  # the rule of three, and a little
-    low, high = binomial_interval(50, 100)
-    assert (low, high) == pytest.approx((0.404, 0.596), abs=1e-3)  # Wilson's, by hand
 
 
 @given(steps=st.integers(2, 9), washout=st.integers(0, 8), values=st.integers(1, 3), rows=st.integers(2, 4))

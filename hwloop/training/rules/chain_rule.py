@@ -77,7 +77,7 @@ class ChainRule(OutputGradients):
         return found
 
 
-class ExactGradient(ChainRule):
+class ExactChainRule(ChainRule):
     """The chain rule through every stage, with the derivative that the device itself tells."""
 
     uses_model = "the simulated device's own derivative, which no hardware can tell"
@@ -158,7 +158,7 @@ class _Rows:
 
 
 @dataclass(eq=False)
-class TwinGradient(WithOptions, ChainRule):
+class TwinChainRule(WithOptions, ChainRule):
     """The chain rule, with the derivative of a twin for each device in the place of its own.
 
     The twins are fitted to the rows that training measured, after epochs 1, 4, 16 and so on: as the maps move,

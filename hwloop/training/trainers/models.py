@@ -5,7 +5,7 @@ from __future__ import annotations
 from hwloop.training.optimiser import Adam
 from hwloop.training.plans import PlainRows
 from hwloop.training.readouts.linear import FeatureSoftmaxBuilder
-from hwloop.training.rules.chain_rule import ExactGradient, NudgedStates, TwinGradient
+from hwloop.training.rules.chain_rule import ExactChainRule, NudgedStates, TwinChainRule
 from hwloop.training.schedules.output_error import InterfaceNoise
 from hwloop.training.schedules.rehearsal import Rehearsal, RehearsalSettings
 from hwloop.training.trainer import Trainer
@@ -62,7 +62,7 @@ def exact_gradient(noise: InterfaceNoise = InterfaceNoise(), update: Adam = Adam
 
     Source: Rumelhart, Hinton and Williams, Nature 323, 533 (1986).
     """
-    return ExactGradient(), update
+    return ExactChainRule(), update
 
 
 @learns_from_output_error(
@@ -71,7 +71,7 @@ def exact_gradient(noise: InterfaceNoise = InterfaceNoise(), update: Adam = Adam
     tuned={"lr": LogRange(3e-4, 3e-2), "twin": Choice(("linear", "modulus"))},
 )
 def physics_aware(
-    noise: InterfaceNoise = InterfaceNoise(), rule: TwinGradient = TwinGradient(), update: Adam = Adam()
+    noise: InterfaceNoise = InterfaceNoise(), rule: TwinChainRule = TwinChainRule(), update: Adam = Adam()
 ) -> Learning:
     """Physics-aware training: forward through the device, backward through a twin; epochs + 1 rows a later stage.
 

@@ -26,7 +26,7 @@ from hwloop.training.echo_state import StateReadout
 from hwloop.training.history import insensitive_features, require_finite
 from hwloop.training.plans import PlainRows
 from hwloop.training.readouts import ReadoutBuilder
-from hwloop.training.reservoir import MEMORIES, FeedbackMemory, Memory, RowMemory
+from hwloop.training.reservoir import MEMORIES, DeviceMemory, FeedbackMemory, Memory
 from hwloop.training.schedules import Fit, Schedule
 from hwloop.training.trainer import Trainer
 from hwloop.training.trainers import declared
@@ -55,7 +55,7 @@ class DrivenStage(Stage):
     def __init__(
         self,
         steps: int,
-        memory: str = RowMemory.name,
+        memory: str = DeviceMemory.name,
         options: Mapping[str, Any] | None = None,
         scaling: str = "global",
     ) -> None:
@@ -123,7 +123,9 @@ class DrivenStage(Stage):
 
     def every_step(self, inputs: Tensor) -> Tensor:
         """Rows as the encoder of its memory takes them: whole, or a row a step."""
-        return inputs if isinstance(self.memory, RowMemory) else inputs.reshape(-1, inputs.shape[1] // self.steps)
+        return (
+            inputs if isinstance(self.memory, DeviceMemory) else inputs.reshape(-1, inputs.shape[1] // self.steps)
+        )
 
     def projection_note(self, spec: DeviceSpec, n_features: int) -> str:
         return projection_note(n_features // self.steps, self.memory.free_channels(spec, self.steps))
@@ -300,7 +302,7 @@ class ReservoirTrainer(Trainer):
 )
 def reservoir(
     *,
-    memory: str = RowMemory.name,
+    memory: str = DeviceMemory.name,
     feedback_channels: int | None = None,
     spectral_radius: float | None = None,
     input_gain: float | None = None,
@@ -335,6 +337,6 @@ def reservoir(
     given = {name: value for name, value in options.items() if value is not None}
     if memory == FeedbackMemory.name and feedback_channels is None:
         raise ConfigError("the digital memory needs feedback_channels: inputs of the device that take its answer")
-    if memory == RowMemory.name and given:
+    if memory == DeviceMemory.name and given:
         raise ConfigError(f"{', '.join(given)} belong to memory = 'digital', not to the device's own")
     return ReservoirTrainer(memory, given)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import pickle
 import sys
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -249,7 +248,7 @@ class PhysicalLayer(nn.Module):
         return made
 
     def __getstate__(self) -> NoReturn:
-        raise pickle.PicklingError(
+        raise TypeError(
             f"a {type(self).__name__} holds a device, and no file or other process can hold that. Save "
             "model.state_dict(); build the model with the device, and load_state_dict() there"
         )

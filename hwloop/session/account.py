@@ -147,7 +147,7 @@ class Budget:
         if left is not None and forecast.rows > left:
             raise BudgetExceeded(
                 f"this needs {forecast}, but the budget of {self.rows:,} rows leaves {left:,}; "
-                f"give a budget of at least {self.ledger.total + forecast.rows:,}, or ask for fewer rows"
+                f"give a budget of at least {self.ledger.total + forecast.rows:,} rows, or ask for fewer"
             )
 
     def check(self, rows: int) -> None:

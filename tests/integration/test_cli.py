@@ -195,8 +195,11 @@ def test_a_reading_that_is_not_a_number_is_a_devices_failure(in_process):
 def test_without_json_the_table_goes_to_standard_output(in_process):
     done = in_process("run", "--seeds", "1", "--no-floors", "--out", "second", *QUICK)
     assert done.exit_code == 0, done.stderr
-    assert "physical, 2 stages, local" in done.stdout
-    assert "floor" not in done.stdout
+    heading, table = done.stdout.split("─\n")
+    rows = table.split("\n\n")[0].splitlines()
+    assert "evidence.floors=false" in heading
+    assert [row.split("  ")[0] for row in rows] == ["physical, 2 stages, local"]
+    assert "no floors were run" in done.stdout
 
 
 def test_debug_shows_the_traceback(in_process):

@@ -79,7 +79,9 @@ def test_the_physics_adds_what_no_linear_method_can(tmp_path):
     assert found["floors"]["linear"]["mean"] < 0.7
     assert found["floors"]["null_identity"]["mean"] < 0.7
     assert found["floors"]["one_stage_readout"]["mean"] > 0.95
-    assert found["physics_adds"]["mean"] > 0.25
+    assert found["physics_adds_over_linear"]["mean"] > 0.25
+    assert found["physics_adds_over"] == "random_features"  # which are not linear, and learn rings as well
+    assert found["physics_adds"]["mean"] < 0.05
     assert found["rows_per_train_sample"] == 2.0
     assert found["rows"] == {"train": 600, "evaluate": 200, "calibrate": 7, "reference": 0, "repeat": 0}
     assert evidence.floor_rows == 0

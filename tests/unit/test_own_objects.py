@@ -22,8 +22,7 @@ def frame():
 
 
 def of_polars():
-    import polars
-
+    polars = pytest.importorskip("polars")
     return polars.DataFrame({name: X[:, n] for n, name in enumerate(NAMES)} | {"kind": [CLASSES[y] for y in Y]})
 
 

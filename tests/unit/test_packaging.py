@@ -125,6 +125,15 @@ def test_the_constraints_pin_every_requirement():
     assert names <= {canonical(pin.partition("==")[0]) for pin in pins}
 
 
+def test_the_documents_tell_of_every_extra_and_of_no_other():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    words = " ".join(page.read_text(encoding="utf-8") for page in pages)
+    told = re.findall(r"(?:hwloop|\.)\[([a-z,]+)\]", words) + re.findall(r"\bextra `([a-z]+)`", words)
+    told += [name for pair in re.findall(r"\bextras `([a-z]+)` and `([a-z]+)`", words) for name in pair]
+    extras = set(PYPROJECT["project"]["optional-dependencies"])
+    assert {name for names in told for name in names.split(",")} == extras
+
+
 def canonical(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 

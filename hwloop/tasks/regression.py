@@ -168,6 +168,7 @@ class Regression(LearningTask):
 
     @property
     def least_squares(self) -> bool:
+        """Whether ``error`` is the squared error, for which a linear readout is found in closed form."""
         return self.error == "squared"
 
     @property

@@ -130,6 +130,7 @@ class LearningTask(ABC):
 
     @property
     def least_squares(self) -> bool:
+        """Whether a head minimises the squared error."""
         return False
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,6 +69,7 @@ class Dataset:
     preparation: Preparation | None = None
     notes: tuple[str, ...] = ()
     source: Mapping[str, Any] | None = None
+    _stored: NDArray[Any] | None = field(default=None, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", tuple(self.class_names))
@@ -99,22 +100,23 @@ class Dataset:
             self._check_test_rows(rows)
 
     def _store_targets(self) -> None:
-        # dataclasses.replace gives both, which are the same then.
-        if self.labels is not self.targets and self.labels is not None and self.targets is not None:
+        # dataclasses.replace gives both; what it took from the dataset replaced is no choice of the caller's.
+        given = [value for value in (self.labels, self.targets) if value is not None and value is not self._stored]
+        if len(given) == 2 and given[0] is not given[1]:
             self._refuse("has labels and targets; the two are one: give either")
-        values: Any = self.targets if self.labels is None else self.labels
-        if values is None:
+        if not given and self._stored is None:
             self._refuse("has no targets")
-        self._store("labels", values, self.task.target_dtype)
+        self._store("labels", given[0] if given else self._stored, self.task.target_dtype)
         object.__setattr__(self, "targets", self.labels)
+        object.__setattr__(self, "_stored", self.labels)
 
-    def _store(self, field: str, values: Any, dtype: Any) -> None:
+    def _store(self, name: str, values: Any, dtype: Any) -> None:
         try:
             copy = np.array(values, dtype=dtype)
         except (TypeError, ValueError) as error:
-            self._refuse(f"has {field} that are no numbers ({error})")
+            self._refuse(f"has {name} that are no numbers ({error})")
         copy.flags.writeable = False
-        object.__setattr__(self, field, copy)
+        object.__setattr__(self, name, copy)
 
     def _check_test_rows(self, rows: int) -> None:
         own = self.test_rows

@@ -3,6 +3,7 @@
 import builtins
 import random
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -181,6 +182,19 @@ def test_a_dataset_is_a_read_only_copy():
 
 
 VOWELS = "".join(f"w{k:02d}{v}," + ",".join(["500"] * 12) + "\n" for k in (1, 2) for v in ("ae", "iy"))
+
+
+@pytest.mark.parametrize("name", ["labels", "targets"])
+def test_a_copy_with_other_targets_takes_them_by_either_name(name):
+    dataset = Dataset("rows", np.eye(4), np.array([0, 1, 0, 1]), ("a", "b"))
+    other = replace(dataset, inputs=dataset.inputs[:2], **{name: np.array([1, 0])})
+    assert other.labels is other.targets
+    np.testing.assert_array_equal(other.labels, [1, 0])
+    np.testing.assert_array_equal(replace(other, name="same").targets, [1, 0])
+    with pytest.raises(DatasetError, match="give either"):
+        replace(dataset, labels=np.array([0, 0, 1, 1]), targets=np.array([1, 1, 0, 0]))
+    with pytest.raises(DatasetError, match="give either"):
+        Dataset("rows", np.eye(2), np.array([0, 1]), ("a", "b"), targets=np.array([1, 0]))
 
 
 def test_vowels_read_from_a_file_that_is_named(tmp_path):

@@ -148,7 +148,7 @@ def _entry(standings: Standings, name: tuple[str, float]) -> Any:
 
 REPORT, TABLE, FIGURES, PLOT = "report.html", "table.md", "variation-result.json", "variation.png"
 Row = tuple[str, list[str]]
-DASHES = ("--", ":", "-.", (0, (1, 3)))
+DASHES = ("--", ":", "-.", (0, (1, 3)), (0, (6, 2, 1, 2, 1, 2)))
 
 
 def write_variation(variation: Variation, found: dict[str, Standings], folder: Path) -> Path:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hwloop.errors import ConfigError
 from hwloop.experiment import columns as words
 from hwloop.experiment.config import validated
+from hwloop.experiments.arena.report import SHOWN_REFERENCES
 from hwloop.experiments.arena.settings import ArenaSettings
-from hwloop.experiments.arena.variation import Variation, parsed_variation, run_variation, write_variation
+from hwloop.experiments.arena.variation import DASHES, Variation, parsed_variation, run_variation, write_variation
 from hwloop.tasks import Classification
 from hwloop.toml_text import parse_setting, with_overrides
 
@@ -87,6 +88,10 @@ def test_a_value_that_cannot_be_used_is_refused_before_the_first_is_run(text, re
     with pytest.raises(ConfigError, match=reason):
         run_variation(parsed_variation(text), small_arena, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_every_reference_that_is_drawn_has_a_line_style_of_its_own():
+    assert len(set(DASHES)) == len(DASHES) == len(SHOWN_REFERENCES)
 
 
 @pytest.mark.slow

@@ -229,6 +229,8 @@ def series_dataset(
     DatasetError
         An unknown column, or a series that is too short for two sequences.
     """
+    from hwloop.experiments.own_data.prepared import PreparedColumn, SeriesPreparation  # its package imports this
+
     wanted = [target] if isinstance(target, str) else list(target)
     for each in wanted:
         if each not in columns:
@@ -253,4 +255,9 @@ def series_dataset(
         table[horizon : horizon + end, places].reshape(count, -1),
         description=f"one series of {len(table):,} times, cut into {count} sequences of {steps:,} steps",
         task=SequenceOfValues(steps, washout, in_time=True, names=names),
+        preparation=SeriesPreparation(
+            tuple(PreparedColumn(columns[k]) for k in used),
+            tuple(columns),
+            () if horizon > 0 else tuple(wanted),
+        ),
     )

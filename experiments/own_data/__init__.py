@@ -134,7 +134,10 @@ def _series(
     found = series_dataset(path.stem, table, names, targets, **settings)
     notes = (f"{raw.where}: {found.description}", *raw.notes, f"target: {listed(targets)}{chosen}")
     source = {"target": targets if len(targets) > 1 else targets[0], "task": found.task.kind, "sha256": digest}
-    return replace(found, notes=notes, source=source)
+    assert found.preparation is not None
+    whole = tuple(str(column) for column in raw.frame.columns)
+    preparation = replace(found.preparation, table=whole, named=raw.named)
+    return replace(found, notes=notes, source=source, preparation=preparation)
 
 
 def dataset_of(

@@ -92,7 +92,7 @@ def _places(raw: RawTable, preparation: Preparation) -> tuple[list[int], list[st
         if len(found) == len(expected):
             said = []
             if raw.named or preparation.named:
-                whose = "its columns are" if not raw.named else "the training table had no names; columns are"
+                whose = "its columns are" if not raw.named else "the network knows no names; columns are"
                 said = [f"{raw.where}: {whose} taken in the order of the training table"]
             return [list(expected).index(name) for name in preparation.names], said
     widths = dict.fromkeys([len(preparation.names), len(features_alone), len(preparation.table)])

@@ -149,6 +149,19 @@ class Preparation:
             raise CheckpointError(f"how its table was prepared is not understood ({error})") from error
 
 
+@dataclass(frozen=True)
+class SeriesPreparation(Preparation):
+    """The columns of a series in time: nothing is fitted, for a series has no gaps; it keeps their names."""
+
+    def fitted(self, table: Float64Array) -> Self:
+        """Itself: a gap in new rows is refused, as it was in the training series."""
+        return self
+
+    def features(self, table: Float64Array) -> Float64Array:
+        """The table itself, whose rows are stretches of the series, (rows, steps * columns)."""
+        return table
+
+
 def _column(found: Mapping[str, Any]) -> PreparedColumn:
     name, fill = found["name"], found["fill"]
     categories, unseen = found.get("categories", []), found.get("unseen", [])

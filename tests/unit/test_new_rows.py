@@ -140,6 +140,28 @@ def test_a_network_of_features_as_they_are_takes_them_by_name_or_place(tmp_path)
         read(tmp_path, pd.DataFrame({"a": [1, None], "b": 1, "c": 1}), named)
 
 
+@pytest.mark.parametrize(("horizon", "used"), [(1, ["u", "v"]), (0, ["v"])])
+def test_columns_of_a_series_are_found_by_their_names(tmp_path, horizon, used):
+    frame = pd.DataFrame(RNG.normal(size=(60, 3)), columns=["t", "u", "v"])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    settings = {"horizon": horizon, "steps": 10, "washout": 2}
+    dataset = from_file(str(tmp_path / "t.csv"), task="sequence", drop=["t"], target="u", settings=settings)
+    data = partition(dataset, 0, split, 0.25, 0.0)
+    preparation = preparation_of(json.loads(json.dumps(data.preparation.as_dict())), 2, None)
+    for new in (frame, frame[["v", "t", "u"]], frame[["v", "u"]]):
+        found = read(tmp_path, new, preparation)
+        np.testing.assert_array_equal(found.inputs, frame[used])
+        assert "in the order of the training table" not in " | ".join(found.notes)
+    np.testing.assert_array_equal(read(tmp_path, frame, preparation, header=False).inputs, frame[used])
+    np.testing.assert_array_equal(
+        data.train.inputs, frame[used].to_numpy()[: len(data.train) * 10].reshape(-1, 10 * len(used))
+    )
+    with pytest.raises(DatasetError, match="no column 'v', which the network was trained on"):
+        read(tmp_path, frame[["t", "u"]], preparation)
+    with pytest.raises(DatasetError, match="line 2, column 'v': the value is missing"):
+        read(tmp_path, frame.assign(v=np.nan), preparation)
+
+
 @pytest.mark.parametrize(
     "change",
     [

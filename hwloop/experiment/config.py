@@ -80,7 +80,8 @@ class DatasetPart(Table):
     rows of one value in the column ``group`` stay on one side of the split. ``name = "module:function"`` takes
     these four too, where the function returns a table. With the task ``sequence`` the rows are one series in
     time, and ``settings`` are ``horizon``, ``steps`` and ``washout``. A run fills in what was left open, and
-    writes checksums of the files beside them: they are refused if they were edited since.
+    writes checksums of the files beside them, or one of what the function gave (``data_sha256``): they are refused
+    if they are others since.
     """
 
     name: Annotated[str, Field(min_length=1)] | None = None
@@ -93,6 +94,7 @@ class DatasetPart(Table):
     group: str | None = None
     sha256: str | None = None
     test_sha256: str | None = None
+    data_sha256: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -109,6 +111,8 @@ class DatasetPart(Table):
             raise ValueError("give a dataset a name (see hwloop list) or a file, one of them")
         if self.file is None and (self.test_file is not None or self.sha256 is not None):
             raise ValueError("test_file and sha256 belong to a dataset with a file")
+        if self.data_sha256 is not None and ":" not in (self.name or ""):
+            raise ValueError("data_sha256 belongs to a dataset that is a function (module:function)")
         if self.file is not None and self.settings and self.task not in SERIES:
             raise ValueError(f"a file takes settings where the task is {SERIES[0]} alone; see docs/your-data.md")
         if self.name is not None and ":" not in self.name and self._said():
@@ -150,13 +154,28 @@ class DatasetPart(Table):
             raise DatasetError(f"the function {self.title} failed ({what}); --debug shows the line") from error
         if all(hasattr(found, part) for part in ("name", "inputs", "labels")):
             return found
-        if all(hasattr(found, part) for part in ("name", "inputs", "labels")):
-            return found
         return DATASET_READERS.build("object", found, name=self.title, **self._said())
 
     def as_read(self, dataset: Any) -> Self:
-        """With what was chosen when it was read, so that it is read alike another time."""
-        return self.model_copy(update=getattr(dataset, "source", None) or {})
+        """With what was chosen when it was read, so that it is read alike another time.
+
+        Raises
+        ------
+        DatasetError
+            A function gave other data than those that ``data_sha256`` is of.
+        """
+        read = dict(getattr(dataset, "source", None) or {})
+        if ":" in (self.name or ""):
+            from hwloop.experiment.partition import digest_of
+
+            found = read["data_sha256"] = digest_of(dataset)
+            if self.data_sha256 not in (None, found):
+                raise DatasetError(
+                    f"the function {self.title} gives other data than when the run was begun: their SHA-256 was "
+                    f"{self.data_sha256:.12}… and is {found[:12]}…. Let it give the same again (a seed, a date, a "
+                    "file that it reads), or start a new run (with a copy of run.toml without data_sha256)"
+                )
+        return self.model_copy(update=read)
 
 
 class DevicePart(Part):
@@ -390,8 +409,11 @@ def load_experiment(path: str | Path, settings: Iterable[str] = ()) -> Experimen
     _find_files(table, path.parent)
     settings = list(settings)
     changed = derived(table, with_overrides(table, settings), settings)
-    if any(parse_setting(setting)[0][0] in OF_DEVICES for setting in settings):
+    asked = {parse_setting(setting)[0][0] for setting in settings}
+    if not asked.isdisjoint(OF_DEVICES):
         changed.pop("measured_with", None)  # another device is asked for
+    if "dataset" in asked and isinstance(changed.get("dataset"), dict):
+        changed["dataset"].pop("data_sha256", None)  # and other data
     _find_files(changed, Path())
     _note_module_folders(changed)
     return validated(changed, f"{path} with {', '.join(settings)}" if settings else str(path))

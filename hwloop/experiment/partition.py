@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -156,3 +158,17 @@ def partition(dataset: TableOfRows, seed: int, split: Splitter, test: float, val
             "test part"
         )
     return data
+
+
+def digest_of(dataset: TableOfRows) -> str:
+    """SHA-256 of what a run learns from: inputs, targets, groups, test rows and names of classes."""
+    digest = hashlib.sha256()
+    parts = (dataset.inputs, dataset.labels, getattr(dataset, "groups", None), getattr(dataset, "test_rows", None))
+    for part in (*parts, list(task_of_dataset(dataset).class_names)):
+        array = np.asarray([] if part is None else part)
+        digest.update(f"{array.dtype.kind} {array.shape};".encode())
+        if array.dtype.kind in "biufc":
+            digest.update(np.ascontiguousarray(array).tobytes())
+        else:
+            digest.update(json.dumps([str(value) for value in array.ravel()]).encode())
+    return digest.hexdigest()

@@ -66,8 +66,12 @@ ARITHMETIC = ("numpy", "scipy", "torch", "scikit-learn")
 
 
 def made_with(config: ExperimentConfig) -> dict[str, Any]:
-    """Digest of the settings, and versions, as plain JSON values; equal ones give equal bits."""
+    """Digest of the settings, and versions, as plain JSON values; equal ones give equal bits.
+
+    What a function of the user's gave is compared before, by its own digest: older runs do not know it.
+    """
     table = config.as_table()
+    table["dataset"].pop("data_sha256", None)
     settings = json.dumps({name: table.get(name) for name in DECISIVE}, sort_keys=True, default=str)
     return {
         "settings": hashlib.sha256(settings.encode()).hexdigest()[:16],

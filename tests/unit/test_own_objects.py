@@ -140,6 +140,11 @@ def broken():
 
 def nothing():
     return 7
+
+VALUE = 0.0
+
+def another_time():
+    return np.arange(36.0).reshape(12, 3) % 7 + VALUE, np.arange(12) % 2
 """
 
 
@@ -180,3 +185,27 @@ def test_a_function_that_gives_none_is_one_clear_line(module, name, message):
 def test_an_experiment_may_name_a_function_bare(module):
     (module / "mine.toml").write_text('device = "relu-layer"\ntrainer = "local"\ndataset = "my_tables:pair"\n')
     assert load_experiment(module / "mine.toml").dataset.title == "my_tables:pair"
+
+
+def test_a_function_that_gives_other_data_later_is_refused_and_an_older_run_goes_on(module, monkeypatch):
+    from hwloop.experiment.provenance import made_with
+
+    head = 'device = "relu-layer"\ntrainer = "local"\n'
+    (module / "mine.toml").write_text(f'{head}dataset = "my_tables:another_time"\n')
+    asked = load_experiment(module / "mine.toml")
+    read = asked.model_copy(update={"dataset": asked.dataset.as_read(asked.dataset.build())})
+    older = read.model_copy(update={"dataset": read.dataset.model_copy(update={"data_sha256": None})})
+    assert made_with(read) == made_with(older)  # what an older version has finished is not computed again
+    digest = read.dataset.data_sha256
+    (module / "run.toml").write_text(
+        f'{head}[dataset]\nname = "my_tables:another_time"\ndata_sha256 = "{digest}"\n'
+    )
+    part = load_experiment(module / "run.toml").dataset
+    assert part.as_read(part.build()).data_sha256 == digest
+    monkeypatch.setattr("my_tables.VALUE", 1e-9)
+    with pytest.raises(DatasetError, match="gives other data than when the run was begun"):
+        part.as_read(part.build())
+    other = load_experiment(module / "run.toml", ["dataset.drop=[]"]).dataset  # asked for
+    assert other.as_read(other.build()).data_sha256 != digest
+    with pytest.raises(ValueError, match="belongs to a dataset that is a function"):
+        DatasetPart.model_validate({"name": "digits", "data_sha256": digest})

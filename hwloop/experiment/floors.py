@@ -154,8 +154,6 @@ class RidgeReadoutFloor(Floor):
     """One physical stage with a ridge readout (an extreme learning machine), on the network's own first session.
 
     It is what the trainer ``readout``, which trains no map, gives of one stage.
-    It is what the trainer ``readout`` gives, whose maps are untrained, from one stage.
-
 
     Encoder, seeds and order of the rows are those of the network's first stage. So where the network measured
     plain samples its rows are recalled, and nothing is measured twice.

@@ -64,8 +64,16 @@ class Comparison:
         if self.winner is not None:
             return f"it is better than the network by {self._amount(-mean)} ({self._between(-high, -low)})"
         sign = 1 if mean >= 0 else -1
+        (low, high), of = self._widest(low, high)
         ends = sorted((sign * low, sign * high))
-        return f"no difference could be shown ({self._apart(mean)}; {self._between(*ends)})"
+        return f"no difference could be shown ({self._apart(mean)}; {self._between(*ends)}{of})"
+
+    def _widest(self, low: float, high: float) -> tuple[tuple[float, float], str]:
+        """The interval that leaves the most open, the one that holds 0, and what it is of where there are two."""
+        rows = self.advantage.rows
+        if rows is None:
+            return (low, high), ""
+        return (rows, " of the test rows") if rows[1] - rows[0] > high - low else ((low, high), " over seeds")
 
     def _apart(self, mean: float) -> str:
         return f"the network is {'better' if mean >= 0 else 'worse'} by {self._amount(abs(mean))}"

@@ -108,6 +108,16 @@ OUTCOMES = {
         None,
         "no difference could be shown (the network is worse by 0.1 points; -0.8 to 1.0)",
     ),
+    "nobody, for the test rows": (
+        (0.02, 0.01, 0.03, (-0.01, 0.05)),
+        None,
+        "no difference could be shown (the network is better by 2.0 points; -1.0 to 5.0 of the test rows)",
+    ),
+    "nobody, for the seeds": (
+        (-0.02, -0.06, 0.02, (-0.05, 0.01)),
+        None,
+        "no difference could be shown (the network is worse by 2.0 points; -2.0 to 6.0 over seeds)",
+    ),
     "the same": ((0.0, 0.0, 0.0), None, "the two score alike on every seed"),
     "one seed": (
         (0.05, None, None),

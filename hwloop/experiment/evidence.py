@@ -158,14 +158,28 @@ class Evidence:
         """How well the network's test score is known."""
         scores = [seed.scores[results.NETWORK] for seed in self.seeds]
         found = t_interval([score[self.metric.key] for score in scores], overlap=self.overlap)
-        if self.metric.most is not None and found.high is not None:  # a normal distribution knows no end
-            found = replace(found, high=min(found.high, self.metric.most / self.metric.scale))
+        found = self._within_reach(found)
         if not self._rows_tell:
             return found
         if self.metric.is_share:
             return replace(found, rows=binomial_interval(found.mean, self.seeds[0].n_test))
         errors = [score.figures[ROWS_ERROR] for score in scores if ROWS_ERROR in score.figures]
-        return replace(found, rows=normal_interval(found.mean, float(np.mean(errors)))) if errors else found
+        if not errors:
+            return found
+        return self._within_reach(replace(found, rows=normal_interval(found.mean, float(np.mean(errors)))))
+
+    def _within_reach(self, found: Interval) -> Interval:
+        """Ends that the score cannot exceed are cut off: a normal distribution knows no end."""
+        ends = (self.metric.least, self.metric.most)
+        least, most = (None if end is None else end / self.metric.scale for end in ends)
+
+        def within(end: float) -> float:
+            end = end if least is None else max(end, least)
+            return end if most is None else min(end, most)
+
+        low, high = (None if end is None else within(end) for end in (found.low, found.high))
+        rows = None if found.rows is None else (within(found.rows[0]), within(found.rows[1]))
+        return replace(found, low=low, high=high, rows=rows)
 
     @property
     def pareto_front(self) -> list[EvidenceLine]:

@@ -114,7 +114,19 @@ class Classification(LearningTask):
 
     kind: ClassVar[str] = "classification"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("accuracy", "accuracy", accuracy, 100.0, "%", 1, "points", 100.0, of_rows=hits, is_share=True),
+        Metric(
+            "accuracy",
+            "accuracy",
+            accuracy,
+            100.0,
+            "%",
+            1,
+            "points",
+            100.0,
+            of_rows=hits,
+            is_share=True,
+            least=0.0,
+        ),
     )
     validation_key: ClassVar[str] = "validation_accuracies"
     linear_name: ClassVar[str] = "linear softmax"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Values = NDArray[np.float64]
 
 LARGEST = 1e150  # its square is a number
+SMALLEST = 1e-150  # and so is this one's
 MOST_STRATA = 10
 ROWS_A_STRATUM = 8
 KEPT_ROWS = 1000  # test rows a seed of which a run's files keep true and predicted values
@@ -128,9 +129,9 @@ class Regression(LearningTask):
 
     kind: ClassVar[str] = "regression"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("nrmse", "NRMSE", nrmse, higher_is_better=False, of_rows=nrmse_of_rows),
+        Metric("nrmse", "NRMSE", nrmse, higher_is_better=False, of_rows=nrmse_of_rows, least=0.0),
         Metric("r2", "R2", r2, most=1.0),
-        Metric("mae", "MAE", mean_absolute_error, higher_is_better=False),
+        Metric("mae", "MAE", mean_absolute_error, higher_is_better=False, least=0.0),
     )
     linear_name: ClassVar[str] = "ridge regression"
     target_dims: ClassVar[tuple[int, ...]] = (1, 2)
@@ -188,7 +189,7 @@ class Regression(LearningTask):
         return replace(self, n_targets=count, single=targets.ndim == 1, target_names=names, mean=(), scale=())
 
     def reason_against(self, targets: NDArray[Any]) -> str:
-        """A value is missing or infinite, or a target is the same in every row."""
+        """A value is missing or infinite, or a target is the same in every row, or as good as that."""
         try:
             values = as_values(targets, len(targets), "targets")
         except DatasetError as error:
@@ -196,12 +197,18 @@ class Regression(LearningTask):
         return self._constant(values, "has")
 
     def _constant(self, values: Values, has: str) -> str:
-        """A target that never varies, in words; empty if each does."""
+        """A target that never varies, or by so little that its variance is no number, in words; empty if none."""
         columns = _columns(values)
-        still = np.flatnonzero((columns == columns[:1]).all(axis=0))
+        spread = np.ptp(columns, axis=0)
+        still = np.flatnonzero(spread < SMALLEST)
         if len(still) == 0:
             return ""
-        return f"{has} the same {self.names_of_outputs[int(still[0])]} in every row ({columns[0, still[0]]:g})"
+        number = int(still[0])
+        name = self.names_of_outputs[number]
+        if spread[number] == 0:
+            return f"{has} the same {name} in every row ({columns[0, number]:g})"
+        small = f"{spread[number]:g} at most, too little to square (take another unit)"
+        return f"{has} values of {name} that differ by {small}"
 
     def fitted(self, targets: NDArray[Any], samples: int) -> tuple[Self, NDArray[np.float32]]:
         """Mean and standard deviation of the training targets, and these standardised.

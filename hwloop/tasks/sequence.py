@@ -250,8 +250,8 @@ class SequenceOfValues(SequenceTask):
 
     kind: ClassVar[str] = "sequence"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("nrmse", "NRMSE", normalised_rmse, higher_is_better=False),
-        Metric("nmse", "NMSE", normalised_mse, decimals=4, higher_is_better=False),
+        Metric("nrmse", "NRMSE", normalised_rmse, higher_is_better=False, least=0.0),
+        Metric("nmse", "NMSE", normalised_mse, decimals=4, higher_is_better=False, least=0.0),
     )
 
     names: tuple[str, ...] = ("value",)
@@ -336,7 +336,18 @@ class SequenceOfSymbols(SequenceTask):
 
     kind: ClassVar[str] = "symbols"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("symbol_error_rate", "symbol errors", symbol_error_rate, 100.0, "%", 3, "points", None, False),
+        Metric(
+            "symbol_error_rate",
+            "symbol errors",
+            symbol_error_rate,
+            100.0,
+            "%",
+            3,
+            "points",
+            None,
+            False,
+            least=0.0,
+        ),
     )
     target_dtype: ClassVar[type[Any]] = np.int64
 

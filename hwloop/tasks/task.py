@@ -34,8 +34,8 @@ class Metric:
         How it is shown: times ``scale``, rounded to ``decimals``, followed by the unit.
     difference
         Unit of the difference of two such scores.
-    most
-        What it cannot exceed, as shown; ``None`` if there is no such number.
+    most, least
+        What it cannot exceed, and what it cannot fall below, as shown; ``None`` if there is no such number.
     higher_is_better
         ``False`` for an error.
     of_rows
@@ -56,6 +56,7 @@ class Metric:
     higher_is_better: bool = True
     of_rows: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]] | None = None
     is_share: bool = False
+    least: float | None = None
 
     def shown(self, value: float) -> str:
         """``98.6 %``."""

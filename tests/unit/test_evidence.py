@@ -8,11 +8,11 @@ import pytest
 
 from hwloop.errors import ConfigError
 from hwloop.experiment import columns, floors, results
-from hwloop.experiment.columns import Score, Trial
+from hwloop.experiment.columns import ROWS_ERROR, Score, Trial
 from hwloop.experiment.config import validated
 from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.results import SeedResult
-from hwloop.tasks import Classification
+from hwloop.tasks import Classification, Regression
 from hwloop.tasks.classification import confusion_matrix
 
 CONFIG = {"name": "small", "dataset": "digits", "device": "optical-fibre", "trainer": "local", "seeds": 3}
@@ -161,10 +161,27 @@ def test_where_seeds_share_the_test_rows_these_have_an_interval_of_their_own():
     assert evidence(*(replace(seed, own_test_rows=False) for seed in seeds)).physics_adds.rows is None
 
 
-def test_no_interval_of_an_accuracy_goes_beyond_one():
+def test_no_interval_of_an_accuracy_goes_beyond_one_or_below_zero():
     found = evidence(seed_result(0, 1.0, 0.1, 0.9), seed_result(1, 0.9, 0.1, 0.9)).score_interval
     assert found.high == 1.0
     assert found.low < 0.9
+    found = evidence(seed_result(0, 0.0, 0.1, 0.9), seed_result(1, 0.1, 0.1, 0.9)).score_interval
+    assert found.low == 0.0
+    assert found.high > 0.1
+
+
+def test_no_interval_of_an_error_goes_below_zero():
+    figures = {"nrmse": 0.1, "multiply_adds": 1.0, ROWS_ERROR: 1.0}
+    seeds = [
+        replace(
+            seed, kind=Regression, scores={results.NETWORK: Score(figures | {"nrmse": value})}, own_test_rows=True
+        )
+        for seed, value in zip(THREE, (0.01, 0.2, 0.1), strict=True)
+    ]
+    found = evidence(*seeds).score_interval
+    assert (found.low, found.rows[0]) == (0.0, 0.0)
+    assert found.rows[1] > 1.0
+    assert found.high < 1.0
 
 
 def test_nobody_beats_the_front_for_as_few_multiply_adds():

@@ -110,6 +110,7 @@ def test_targets_are_standardised_on_the_training_rows_alone():
         (np.array([np.nan, *range(159)]), "row 0 is nan; leave the row out"),
         (np.array([np.inf, *range(159)]), "row 0 is inf"),
         (np.array([1e200, *range(159)]), "take another unit"),
+        (np.arange(160) * 1e-172, "values of target that differ by 1.59e-170 at most.*take another unit"),
         (np.array(["tall"] * 160), "must be numbers"),
         (np.ones((160, 2, 2)), "must have shape"),
         (np.ones(3), "must have shape"),
@@ -120,6 +121,12 @@ def test_targets_that_cannot_be_learned_are_refused_before_the_first_row(targets
     with pytest.raises(DatasetError, match=message):
         hwloop.trainer("readout").fit(small_network(device), cone()[0], targets, task=Regression())
     assert device.rows == 0
+
+
+def test_a_dataset_of_targets_that_hardly_differ_is_refused():
+    with pytest.raises(DatasetError, match=r"'tiny' has values of target.*take another unit"):
+        Dataset("tiny", cone()[0], targets=np.arange(160) * 1e-172, task=Regression())
+    Dataset("small", cone()[0], targets=np.arange(160) * 1e-140, task=Regression())
 
 
 def test_scores_are_those_of_the_textbook():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,14 @@ logger = logging.getLogger(__name__)
 
 MOST_CLIPPED = 0.1  # of the values of a batch; of those that it was fitted to it is three in a thousand
 LEAST_RANGE = 3.0  # root mean squares of the first batch that the device's half range holds
+
+
+@dataclass(frozen=True, eq=False)
+class FittedMap:
+    """An encoder that is fitted, and how it scales features."""
+
+    encoder: Encoder
+    chosen: InputScaling
 
 
 class InputMap(nn.Module):
@@ -56,19 +65,19 @@ class InputMap(nn.Module):
         COUNT.check("in_features", n_features)
         self._spec, self._slots, self._seed = spec, reference_slots, seed
         self._scaling, self.chosen = scaling, InputScaling(ONE_SCALE)
-        self.encoder = self._new_encoder(n_features)
+        self.encoder = self._new_encoder(n_features, self.chosen)
         self.register_buffer("is_fitted", torch.zeros((), dtype=torch.bool))
         self.clipped_share = 0.0
         self._told = False
         if note := projection_note(n_features, free):
             warnings.warn(note, HwloopWarning, stacklevel=4)
 
-    def _new_encoder(self, n_features: int) -> Encoder:
+    def _new_encoder(self, n_features: int, chosen: InputScaling) -> Encoder:
         return Encoder(
             self._spec,
             n_features,
             reference_slots=self._slots,
-            scaling_name=self.chosen.name,
+            scaling_name=chosen.name,
             seed=self._seed,
         )
 
@@ -94,16 +103,25 @@ class InputMap(nn.Module):
         self.encoder.gain = half_range / torch.from_numpy((highest - lowest) / 2)
         self.is_fitted = torch.ones((), dtype=torch.bool)
 
-    def fit(self, rows: Tensor) -> None:
-        """Fit to training rows (rows, n_features), whatever it was fitted to before."""
-        self.encoder = self._fitted(rows)
-        self.is_fitted, self._told = torch.ones((), dtype=torch.bool), False
+    def keep(self, fitted: FittedMap) -> None:
+        """Map by ``fitted`` from here on: called once its rows are measured, so that a failure changes nothing."""
+        if self.is_fitted:  # anew, and so what it clips is said anew
+            self._told = False
+        self.encoder, self.chosen = fitted.encoder, fitted.chosen
+        self.is_fitted = torch.ones((), dtype=torch.bool)
 
-    def _fitted(self, rows: Tensor) -> Encoder:
-        self.chosen = decided(self._scaling, rows.numpy())
-        if self.chosen.reason:
-            logger.info("inputs of a physical layer have %s", self.chosen.text)
-        encoder = self._new_encoder(self.encoder.n_features)
+    def fitted_to(self, rows: Tensor) -> FittedMap:
+        """A map fitted to training rows (rows, n_features); this one stays as it is.
+
+        Raises
+        ------
+        ConfigError
+            The rows are all alike.
+        """
+        chosen = decided(self._scaling, rows.numpy())
+        if chosen.reason:
+            logger.info("inputs of a physical layer have %s", chosen.text)
+        encoder = self._new_encoder(self.encoder.n_features, chosen)
         encoder.fit(rows)
         driven = encoder.gain > 0
         if len(rows) < 2 or not bool(driven.any()):
@@ -113,7 +131,7 @@ class InputMap(nn.Module):
             )
         # A small batch hardly shows the range of the others: it spans three root mean squares at least.
         squares = encoder.excursions(rows).square().mean(dim=0)
-        if self.chosen.name == ONE_SCALE:  # also for a feature that rests in these few rows
+        if chosen.name == ONE_SCALE:  # also for a feature that rests in these few rows
             squares = squares[driven].mean().expand_as(squares)
             encoder.gain = torch.where(driven, encoder.gain, encoder.gain.max())
         elif resting := int((~driven).sum()):
@@ -122,27 +140,16 @@ class InputMap(nn.Module):
                 "that it is scaled by, and drive nothing from here on; fit it to more rows, layer.fit(x), or take "
                 'scaling="global"',
                 HwloopWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
         encoder.gain = encoder.gain / (LEAST_RANGE * squares.sqrt()).clamp_min(1.0)
-        return encoder
+        return FittedMap(encoder, chosen)
 
-    def encoder_for(self, rows: Tensor) -> Encoder:
-        """The encoder for a batch; the first training batch fits it, and what it will clip is said."""
-        if self.training and not self.is_fitted:
-            self.fit(rows)
-        encoder = self.encoder if self.is_fitted else self._for_this_once(rows)
-        self._say_what_is_clipped(encoder, rows)
-        return encoder
-
-    def _for_this_once(self, rows: Tensor) -> Encoder:
-        warnings.warn(
-            "a physical layer is evaluated before it has seen a training batch, and nothing was loaded: it is "
-            "scaled by this batch, for this once",
-            HwloopWarning,
-            stacklevel=5,
-        )
-        return self._fitted(rows)
+    def map_for(self, rows: Tensor) -> FittedMap:
+        """The map for a batch, fitted to it where none is kept; what it will clip is said."""
+        found = FittedMap(self.encoder, self.chosen) if self.is_fitted else self.fitted_to(rows)
+        self._say_what_is_clipped(found.encoder, rows)
+        return found
 
     def _say_what_is_clipped(self, encoder: Encoder, rows: Tensor) -> None:
         self.clipped_share = float((encoder.excursions(rows) > 1).double().mean())

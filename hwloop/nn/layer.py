@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -15,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from hwloop.device import Device
 from hwloop.device.spec import Float64Array
-from hwloop.errors import ConfigError
+from hwloop.errors import ConfigError, HwloopWarning
 from hwloop.input_scaling import DEFAULT_INPUT_SCALING
 from hwloop.layers.encode import Encoder
 from hwloop.layers.fitting_device import open_fitting_device
@@ -106,6 +108,7 @@ class PhysicalLayer(nn.Module):
         self.session = _session(device, in_features, reference_slots, device_settings, budget, seed)
         self._keeps_open = not isinstance(device, Session)
         self._device_changed, self._seed = device_changed, seed
+        self._one_at_a_time = threading.RLock()  # what the gradient keeps is one for all threads
         spec = self.session.device.spec
         rule.check(self.session.device)
         self.gradient = copy.copy(rule)
@@ -128,12 +131,14 @@ class PhysicalLayer(nn.Module):
         """Fit the input map, and what standardises the responses, to training rows (..., in_features) anew.
 
         They are measured for ``train``, unless they were before, or nothing is standardised. For a first batch
-        that is not like the others, or when the values have left the range that they had.
+        that is not like the others, or when the values have left the range that they had. Where it fails, the
+        layer stays as it was.
         """
         rows = self.inputs.rows_of(inputs)
-        self.inputs.fit(rows)
+        fitted = self.inputs.fitted_to(rows)
         if self.responses.is_fitted_to_rows:
-            self.responses.fit(rows_as_tensor(self._measured(self.inputs.encoder(rows), "train")))
+            self.responses.fit(rows_as_tensor(self._measured(fitted.encoder(rows), "train")))
+        self.inputs.keep(fitted)
 
     # -- forward and backward --------------------------------------------------------------------------
 
@@ -154,11 +159,19 @@ class PhysicalLayer(nn.Module):
             rows = self.inputs.rows_of(inputs)
             if len(rows):
                 require_rows(self.responses, len(rows))
-                encoder = self.inputs.encoder_for(rows)
+                self._say_what_is_unknown()
+                used = self.inputs.map_for(rows)
+                stimuli = used.encoder(rows)
         shape = (*inputs.shape[:-1], self.out_features)
         if not len(rows):
-            return inputs.new_zeros(shape)
-        answered: Tensor = _Measured.apply(inputs, self, encoder, rows)  # type: ignore[no-untyped-call]
+            return inputs.new_zeros(shape) + inputs.sum()  # of nothing, so that a gradient goes through
+        answered: Tensor = _Measured.apply(inputs, self, used.encoder, stimuli)  # type: ignore[no-untyped-call]
+        if self.inputs.training and not self.inputs.is_fitted:
+            with own_torch_state():
+                self.inputs.keep(used)
+        if self.training and answered.requires_grad:
+            with self._one_at_a_time:
+                self.gradient.seen(stimuli, answered.detach().numpy().copy())
         features: Tensor = self.responses(answered)
         found = features.to(inputs.device, inputs.dtype).reshape(shape)
         if not bool(torch.isfinite(found.detach()).all()):
@@ -167,6 +180,17 @@ class PhysicalLayer(nn.Module):
             )
         return found
 
+    def _say_what_is_unknown(self) -> None:
+        fits_inputs = not (self.inputs.training or self.inputs.is_fitted)
+        if fits_inputs or not (self.responses.training or self.responses.is_known):
+            what = "it is scaled" if fits_inputs else "its responses are standardised"
+            warnings.warn(
+                "a physical layer is evaluated before it has seen a training batch, and nothing was loaded: "
+                f"{what} by this batch, for this once",
+                HwloopWarning,
+                stacklevel=4,
+            )
+
     def _measured(self, stimuli: Float64Array, purpose: str) -> Float64Array:
         if self._keeps_open:
             self.session.open()  # from the first row on: to open it anew for every batch would cost time
@@ -174,16 +198,12 @@ class PhysicalLayer(nn.Module):
 
     def _pulled_back(self, encoder: Encoder, stimuli: Float64Array, by_responses: Tensor) -> Tensor:
         """Derivative by the rows (rows, in_features), from that by the responses."""
-        self.passes = self.passes + 1
-        asked = BackwardPass(
-            self.session,
-            stimuli,
-            encoder.n_data,
-            by_responses.to("cpu", torch.float64).numpy(),
-            int(self.passes),
-            self._seed,
-        )
-        found = np.ascontiguousarray(self.gradient.pull_back(asked), dtype=np.float64)
+        errors = by_responses.to("cpu", torch.float64).numpy()
+        with self._one_at_a_time:
+            self.passes = self.passes + 1
+            number = int(self.passes)
+            asked = BackwardPass(self.session, stimuli, encoder.n_data, errors, number, self._seed)
+            found = np.ascontiguousarray(self.gradient.pull_back(asked), dtype=np.float64)
         if found.shape != stimuli.shape:
             raise ConfigError(
                 f"{self.gradient}.pull_back gave an array of shape {found.shape}; the stimuli's is {stimuli.shape}"
@@ -242,6 +262,7 @@ class PhysicalLayer(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A copy with figures of its own, on the same session: there is one device."""
         memo[id(self.session)] = self.session
+        memo[id(self._one_at_a_time)] = threading.RLock()
         made = type(self).__new__(type(self))
         memo[id(self)] = made
         made.__dict__.update(copy.deepcopy(self.__dict__, memo))
@@ -273,14 +294,11 @@ class _Measured(torch.autograd.Function):
     """Responses (rows, n_outputs), float64; backwards, the layer's rule stands for the device."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, layer: PhysicalLayer, encoder: Encoder, rows: Tensor) -> Tensor:
+    def forward(ctx: Any, inputs: Tensor, layer: PhysicalLayer, encoder: Encoder, stimuli: Float64Array) -> Tensor:
         with own_torch_state():
-            stimuli = encoder(rows)
             responses = layer._measured(stimuli, "train" if layer.training else "evaluate")
             ctx.layer, ctx.encoder, ctx.stimuli = layer, encoder, stimuli
             ctx.inputs = inputs.shape, inputs.dtype, inputs.device
-            if layer.training and ctx.needs_input_grad[0]:
-                layer.gradient.seen(stimuli, responses.copy())
             return torch.from_numpy(responses)
 
     @staticmethod

@@ -29,6 +29,11 @@ class ResponseScaling(nn.Module):
     def __init__(self, n_outputs: int) -> None:
         super().__init__()
 
+    @property
+    def is_known(self) -> bool:
+        """Whether rows in evaluation mode can be scaled without regard to each other."""
+        return True
+
     def fit(self, responses: Tensor) -> None:
         """Forget what was fitted, and fit to training rows (rows, n_outputs)."""
 
@@ -60,6 +65,10 @@ class FittedResponses(ResponseScaling):
         super().__init__(n_outputs)
         self.standardiser = Standardiser(n_outputs)
         self.register_buffer("known", torch.zeros((), dtype=torch.bool))
+
+    @property
+    def is_known(self) -> bool:
+        return bool(self.known)
 
     def fit(self, responses: Tensor) -> None:
         self.standardiser.fit(responses)
@@ -94,6 +103,10 @@ class BatchResponses(ResponseScaling):
         self.register_buffer("mean", torch.zeros(n_outputs, dtype=torch.float64))
         self.register_buffer("var", torch.ones(n_outputs, dtype=torch.float64))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def is_known(self) -> bool:
+        return bool(self.batches)
 
     def fit(self, responses: Tensor) -> None:
         self.batches = torch.zeros_like(self.batches)
@@ -131,14 +144,21 @@ STANDARDISATIONS: dict[str, type[ResponseScaling]] = {
 
 
 def require_rows(scaling: ResponseScaling, rows: int) -> None:
-    """Refuse a training batch that is too small, before it is measured.
+    """Refuse a batch that is too small to be standardised by, before it is measured.
 
     Raises
     ------
     ConfigError
     """
-    if scaling.training and rows < scaling.fewest_rows:
+    if rows >= scaling.fewest_rows:
+        return
+    if scaling.training:
         raise ConfigError(
             f"a training batch of {rows} row cannot be standardised, as in BatchNorm; leave the last, small batch "
             'out (DataLoader(drop_last=True)), or take standardise="none"'
+        )
+    if not scaling.is_known:
+        raise ConfigError(
+            f"a physical layer is evaluated before it has seen a training batch, and {rows} row alone cannot be "
+            'standardised; train the layer, load a state, fit it to rows, layer.fit(x), or take standardise="none"'
         )

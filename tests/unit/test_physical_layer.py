@@ -11,7 +11,14 @@ import torch
 from torch import nn
 
 import hwloop
-from hwloop.errors import BudgetExceeded, CheckpointError, ConfigError, HwloopWarning, StimulusError
+from hwloop.errors import (
+    BudgetExceeded,
+    CheckpointError,
+    ConfigError,
+    DeviceError,
+    HwloopWarning,
+    StimulusError,
+)
 from hwloop.nn import STANDARDISATIONS, LayerGradient, PerturbationGradient, PhysicalLayer, TwinGradient
 from hwloop.simulators.relu_layer import ReluLayer
 
@@ -58,6 +65,15 @@ def test_a_batch_of_any_shape_is_its_rows():
     assert one.eval()(single).shape == (7,)
 
 
+@pytest.mark.parametrize("gradient", ["none", "perturbation"])
+def test_an_empty_batch_goes_backwards_too(gradient):
+    before = nn.Linear(5, 5)
+    made = layer(gradient)
+    made(before(torch.zeros(0, 5))).sum().backward()
+    assert not before.weight.grad.any()
+    assert made.ledger.total == 0
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -93,6 +109,10 @@ def test_torchs_state_around_it_changes_nothing():
     with torch.inference_mode(), pytest.warns(HwloopWarning, match="before it has seen a training batch"):
         evaluated(batch(6, 5))
     evaluated.train()(batch(6, 5).requires_grad_()).sum()
+    first = layer()
+    with torch.inference_mode():
+        first(batch(6, 5))
+    assert not first.inputs.is_fitted.is_inference()
 
 
 # -- scaling -----------------------------------------------------------------------------------------------
@@ -162,6 +182,40 @@ def test_a_range_that_is_none_is_refused(ends):
         layer(input_range=ends)
 
 
+class Silenced(Quadratic):
+    """A rig that fails when it is told to."""
+
+    fails = False
+
+    def _measure(self, inputs):
+        if self.fails:
+            raise OSError("no answer")
+        return super()._measure(inputs)
+
+
+def test_a_first_batch_that_fails_fits_nothing():
+    device = Silenced()
+    made = PhysicalLayer(device, gradient="none")
+    device.fails = True
+    with pytest.raises(DeviceError):
+        made(batch(8, 5) / 1000)
+    assert not made.inputs.is_fitted
+    device.fails = False
+    torch.testing.assert_close(made(batch(8, 5)), layer()(batch(8, 5)))
+
+
+def test_a_fit_that_fails_leaves_the_layer_as_it_was():
+    device = Silenced()
+    made = PhysicalLayer(device, gradient="none")
+    made(batch(8, 5))
+    expected, said = made.eval()(batch(8, 5)), repr(made)
+    device.fails = True
+    with pytest.raises(DeviceError):
+        made.fit(batch(8, 5, seed=1) * torch.tensor([1.0, 1000.0, 1.0, 1.0, 1.0]))
+    assert repr(made) == said
+    torch.testing.assert_close(made(batch(8, 5)), expected, rtol=0, atol=0)
+
+
 # -- what becomes of responses -----------------------------------------------------------------------------
 
 
@@ -186,6 +240,19 @@ def test_a_batch_of_one_row_is_refused_as_in_batch_norm_before_it_is_measured():
         made(batch(1, 5))
     assert made.ledger.total == 0
     assert layer(input_range=(-3, 3), standardise="none")(batch(1, 5)).shape == (1, 7)
+
+
+@pytest.mark.parametrize("standardise", ["batch", "fitted"])
+def test_an_evaluation_before_training_is_said_and_one_row_is_refused(standardise):
+    """With input_range too, where the inputs are known but the responses are not."""
+    made = layer(input_range=(-3, 3), standardise=standardise).eval()
+    with pytest.raises(ConfigError, match=r"1 row alone cannot be standardised; train .* layer\.fit\(x\)"):
+        made(batch(1, 5))
+    assert made.ledger.total == 0
+    with pytest.warns(HwloopWarning, match="its responses are standardised by this batch, for this once"):
+        made(batch(4, 5))
+    made.fit(batch(20, 5))
+    assert float(made(batch(1, 5)).abs().min()) > 0
 
 
 def test_small_units_are_standardised_like_large_ones():

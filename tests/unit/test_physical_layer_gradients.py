@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -131,6 +134,45 @@ def test_a_twin_is_fitted_again_to_where_the_stimuli_have_gone_and_measures_noth
     assert changed == [3, 15]  # passes 4 and 16
     assert layer.ledger["calibrate"] == 40
     assert layer.ledger["train"] == ROWS
+
+
+def test_a_twin_is_shown_only_rows_whose_gradient_can_be_asked_for():
+    layer, shown = fibre(TwinGradient(rows=20, twin="linear")), []
+    layer.gradient.seen = lambda stimuli, responses: shown.append(responses)
+    with torch.no_grad():
+        layer(inputs())
+    layer(inputs().detach())
+    assert shown == []
+    answered = layer(inputs(seed=1))
+    np.testing.assert_array_equal(shown, [answered.detach().numpy()])
+
+
+def test_a_twin_is_measured_once_for_all_threads():
+    layer, errors = fibre(TwinGradient(rows=20, twin="linear")), []
+    both = threading.Barrier(4, timeout=20)
+    drawn = layer.gradient._drawn
+
+    def slowly(asked):
+        time.sleep(0.02)  # long enough for the others to come as far
+        return drawn(asked)
+
+    layer.gradient._drawn = slowly
+
+    def work():
+        try:
+            both.wait()
+            of(layer)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(20)
+    assert errors == []
+    assert layer.ledger["calibrate"] == 20
+    assert int(layer.passes) == 4
 
 
 def test_none_says_what_to_do_when_it_is_asked_and_trains_what_is_behind():

@@ -15,7 +15,7 @@ import numpy as np
 
 from hwloop.errors import DatasetError
 from hwloop.experiments.dataset import Dataset
-from hwloop.experiments.own_data.columns import features_of, series_of
+from hwloop.experiments.own_data.columns import as_numbers, features_of, series_of, written_texts
 from hwloop.experiments.own_data.objects import raw_of_object
 from hwloop.experiments.own_data.raw import RawTable, listed
 from hwloop.experiments.own_data.readers import content_digest, read_raw
@@ -204,9 +204,15 @@ def _with_test_rows(raw: RawTable) -> tuple[RawTable, int]:
             f"{test.where} has {len(test.frame.columns)} columns, {raw.where} has {len(raw.frame.columns)}"
         )
     below = test.frame.set_axis(raw.frame.columns, axis=1) if missing else test.frame[list(raw.frame.columns)]
-    frame = pd.concat([raw.frame, below], ignore_index=True)
-    note = f"test rows: the {len(below):,} of {test.where}"
-    return replace(raw, frame=frame, lines=None, notes=(*raw.notes, note), test=None), len(below)
+    above, notes = raw.frame, [*raw.notes, f"test rows: the {len(below):,} of {test.where}"]
+    for place, name in enumerate(raw.frame.columns):
+        are_numbers = [as_numbers(part[name]) is not None for part in (raw.frame, below)]
+        if are_numbers[0] != are_numbers[1]:  # a kind for the column, whatever each file alone looks like
+            own_name = str(test.frame.columns[place]) if missing else str(name)
+            above = above.assign(**{str(name): written_texts(raw, str(name))})
+            below = below.assign(**{str(name): written_texts(test, own_name).to_numpy()})
+    frame = pd.concat([above, below], ignore_index=True)
+    return replace(raw, frame=frame, lines=None, notes=tuple(notes), test=None, as_written=None), len(below)
 
 
 def _targets(raw: RawTable, target: str | Sequence[str] | None, others: set[str | None]) -> tuple[list[str], str]:
@@ -231,7 +237,9 @@ def _groups(raw: RawTable, group: str | None) -> Any:
     gone = np.flatnonzero(raw.frame[group].isna().to_numpy())
     if len(gone):
         raise DatasetError(f"{raw.where}, {raw.row(int(gone[0]))}: the group {group!r} is missing; fill it in")
-    return raw.frame[group].astype(str).to_numpy(dtype=str)
+    series = raw.frame[group]
+    numbers = series if as_numbers(series) is not None else series.astype(str).str.strip()
+    return numbers.astype(str).to_numpy(dtype=str)
 
 
 def _copies(raw: RawTable, names: Sequence[str]) -> list[str]:

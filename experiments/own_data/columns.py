@@ -95,6 +95,26 @@ def as_texts(series: pd.Series[Any]) -> list[str | None]:
     return [None if gone else str(value).strip() for value, gone in zip(series, series.isna(), strict=True)]
 
 
+def written_texts(raw: RawTable, name: str) -> pd.Series[Any]:
+    """The values of a column as its file has them; those of a file that knows their types are made texts.
+
+    Whether a column holds numbers shows in all of its rows: ``01`` is a number where no other row holds letters.
+    """
+    import pandas as pd
+
+    if raw.as_written is not None:
+        return raw.as_written([name])[name]
+    series = raw.frame[name]
+    values = [None if gone else _as_text(value) for value, gone in zip(series, series.isna(), strict=True)]
+    return pd.Series(values, index=series.index, name=name, dtype=object)
+
+
+def _as_text(value: Any) -> str:
+    """A gap in a column of whole numbers made floats of them."""
+    whole = isinstance(value, float | np.floating) and value == np.round(value) and np.isfinite(value)
+    return str(int(value)) if whole else str(value).strip()
+
+
 def as_numbers(series: pd.Series[Any]) -> Float64Array | None:
     """A column of numbers or truth values as float64, NaN where one is missing; ``None`` for another kind."""
     from pandas.api import types
@@ -215,6 +235,7 @@ def _said(
         features = sum(len(column.categories) for column in of_text)
         names = listed(column.name for column in of_text)
         yield f"{_count(of_text, 'text column')} one-hot, {features} features: {names}"
+    yield from (f"{column.name!r}: {said}" for column in of_text for said in alike_texts(column.categories))
     missing = np.isnan(values)
     gaps = [
         column.name for column, keep, gone in zip(columns, kept, missing.T, strict=True) if keep and gone.any()
@@ -231,6 +252,17 @@ def _said(
     ]
     if counting:
         yield f"{listed(counting)} counts the rows and tells where a row stands; leave it out with --drop"
+
+
+def alike_texts(texts: Sequence[str]) -> Iterator[str]:
+    """In words: texts that count as several although they are one number, or one word in small letters."""
+    found: dict[float | str, list[str]] = {}
+    for text in texts:
+        found.setdefault(float(text) if NUMBER.fullmatch(text) else text.casefold(), []).append(text)
+    twice = [forms for forms in found.values() if len(forms) > 1]
+    if twice:
+        more = f" (and {len(twice) - 1} more such)" if len(twice) > 1 else ""
+        yield f"{listed(twice[0])} are written differently, so they count as {len(twice[0])}{more}"
 
 
 def _counts_the_rows(values: Float64Array) -> bool:

@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +70,14 @@ def read_delimited(path: Path) -> RawTable:
     if NAMELESS in frame.columns:
         frame = frame.drop(columns=NAMELESS)
         notes.append(f"{path.name}: its first column has no name, as row numbers have none; it is left out")
-    return RawTable(str(path), frame, named=layout.has_header, lines=layout.lines, notes=tuple(notes))
+    return RawTable(
+        str(path),
+        frame,
+        named=layout.has_header,
+        lines=layout.lines,
+        notes=tuple(notes),
+        as_written=partial(_frame, path, layout),
+    )
 
 
 def _layout(path: Path) -> _Layout:
@@ -145,7 +153,8 @@ def _header(fields: Sequence[str], path: Path) -> list[str] | None:
     return names
 
 
-def _frame(path: Path, layout: _Layout) -> pd.DataFrame:
+def _frame(path: Path, layout: _Layout, as_written: Sequence[str] = ()) -> pd.DataFrame:
+    """The values with the types that pandas finds; or some columns alone, of which all values are texts."""
     import pandas as pd
 
     with warnings.catch_warnings():
@@ -161,6 +170,8 @@ def _frame(path: Path, layout: _Layout) -> pd.DataFrame:
             skip_blank_lines=len(layout.names) > 1,
             na_values=MISSING_AS_WRITTEN,
             low_memory=False,
+            usecols=list(as_written) or None,
+            dtype=str if as_written else None,
         )
     if len(frame) != len(layout.lines):
         raise DatasetError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from hwloop.device.spec import Float64Array
 from hwloop.errors import DatasetError
-from hwloop.experiments.own_data.columns import as_numbers
+from hwloop.experiments.own_data.columns import as_numbers, as_texts, written_texts
 from hwloop.experiments.own_data.delimited import DECIMAL_COMMA, NUMBER
 from hwloop.experiments.own_data.prepared import UNKNOWN, Preparation, PreparedColumn, codes
 from hwloop.experiments.own_data.raw import RawTable, listed, made_up_names, nearest_column
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+WHOLE = re.compile(r"[+-]?[0-9]+\.0*", re.ASCII)  # a whole number that was written as a float
 MOST_LOOKED_AT = 1000  # unknown texts, for those that are named
 
 
@@ -68,7 +70,7 @@ def read_new_rows(path: Path, preparation: Preparation) -> NewRows:
     table = np.empty((len(raw.frame), len(places)))
     for number, (column, place) in enumerate(zip(preparation.columns, places, strict=True)):
         series = raw.frame.iloc[:, place]
-        values = _codes(column, series) if column.categories else _numbers(raw, series)
+        values = _codes(column, raw, str(series.name)) if column.categories else _numbers(raw, series)
         notes += _gaps(raw, column, series, values)
         table[:, number] = values
     return NewRows(preparation.features(table), tuple(notes))
@@ -126,18 +128,14 @@ def _first_that_is_no_number(series: pd.Series[Any]) -> tuple[int, str]:
     return 0, str(series.iloc[0])
 
 
-def _codes(column: PreparedColumn, series: pd.Series[Any]) -> Float64Array:
+def _codes(column: PreparedColumn, raw: RawTable, name: str) -> Float64Array:
+    """The categories of the texts as they are written; ``1.0`` is ``1`` where only that is one."""
+    texts = as_texts(written_texts(raw, name))
+    whole = {text: text.partition(".")[0] for text in texts if text is not None and WHOLE.fullmatch(text)}
+    known = set(column.categories)
     return codes(
-        [_as_text(value, gone) for value, gone in zip(series, series.isna(), strict=True)], column.categories
+        [text if text is None or text in known else whole.get(text, text) for text in texts], column.categories
     )
-
-
-def _as_text(value: Any, gone: bool) -> str | None:
-    """As it was written: a gap in a column of whole numbers makes floats of them."""
-    if gone:
-        return None
-    whole = isinstance(value, float | np.floating) and value == np.round(value)
-    return str(int(value)) if whole else str(value).strip()
 
 
 def _gaps(raw: RawTable, column: PreparedColumn, series: pd.Series[Any], values: Float64Array) -> Iterator[str]:

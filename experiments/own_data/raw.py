@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,9 @@ class RawTable:
         What the reader chose, in words.
     test
         A test set that came with it.
+    as_written
+        Gives columns by their names as texts, as the file has them and NaN where one is missing; ``None`` where
+        the file knows the types of its values.
     """
 
     where: str
@@ -51,6 +54,7 @@ class RawTable:
     lines: Sequence[int] | Sequence[str] | None = None
     notes: tuple[str, ...] = ()
     test: RawTable | None = field(default=None, repr=False)
+    as_written: Callable[[Sequence[str]], pd.DataFrame] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in self.frame.columns:

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError, DatasetError
-from hwloop.experiments.own_data.columns import as_numbers, as_texts
+from hwloop.experiments.own_data.columns import alike_texts, as_numbers, as_texts
 from hwloop.experiments.own_data.raw import RawTable, listed
 from hwloop.registry import nearest
 from hwloop.tasks import TASKS, Classification, LearningTask, Regression
 
 MOST_GUESSED = 20  # different whole numbers that are taken for classes
 MOST_CLASSES = 1000
+MOST_EXACT = 2**53  # whole numbers up to it are exact as float64
 NAMES_SHOWN = 10
 
 
@@ -96,8 +98,9 @@ def _classes(raw: RawTable, names: Sequence[str]) -> TargetColumns:
                 f"{raw.where}, {raw.row(int(bad[0]))}: the target {names[0]!r} is {numbers[bad[0]]}"
             )
         is_bool = set(np.unique(numbers)) <= {0.0, 1.0} and series.dtype.kind in "bO"
-        texts = [_number_name(value, is_bool) for value in numbers]
-        class_names = list(dict.fromkeys(_number_name(value, is_bool) for value in np.unique(numbers)))
+        values = _exact(raw, names[0], numbers)
+        texts = [_number_name(value, is_bool) for value in values]
+        class_names = list(dict.fromkeys(_number_name(value, is_bool) for value in sorted(set(values))))
     if len(class_names) < 2:
         raise DatasetError(
             f"{raw.where}: every row is of the class {class_names[0][:60]!r} (target {names[0]!r}); a classifier "
@@ -119,7 +122,22 @@ def _classes(raw: RawTable, names: Sequence[str]) -> TargetColumns:
     single = [name for name, count in zip(class_names, counts, strict=True) if count == 1]
     if single:
         notes.append(f"one row alone is of {listed(single)}: it is trained on and never tested")
+    if numbers is None:
+        notes += [f"classes: {said}" for said in alike_texts(class_names)]
     return TargetColumns(Classification.named(class_names), labels, tuple(notes))
+
+
+def _exact(raw: RawTable, name: str, numbers: Float64Array) -> list[int | float]:
+    """The numbers of a target, as whole numbers where they are beyond what floats tell apart."""
+    if np.abs(numbers).max() < MOST_EXACT:
+        return [float(value) for value in numbers]
+    values = list(raw.frame[name])
+    if not all(isinstance(value, int | np.integer) for value in values):
+        raise DatasetError(
+            f"{raw.where}: the target {name!r} holds numbers beyond 2**53, which floating point does not tell "
+            "apart; write classes as text, or take numbers as values with --task regression"
+        )
+    return [int(value) for value in values]
 
 
 def _number_name(value: float, is_bool: bool) -> str:

@@ -83,6 +83,11 @@ def test_categories_that_look_like_numbers_stay_what_they_were(tmp_path):
     found = read(tmp_path, pd.DataFrame({"a": [1.0, 2.0, 3.0], "floor": [1, None, 2]}), data.preparation)
     assert found.inputs[0, 1:].tolist() == [1, 0, 0]
     assert found.inputs[2, 1:].tolist() == [0, 1, 0]
+    codes = pd.DataFrame({"a": RNG.normal(size=30), "grade": ["01", "02", "E"] * 10, "kind": [0, 1] * 15})
+    codes.to_csv(tmp_path / "t.csv", index=False)
+    data = partition(from_file(str(tmp_path / "t.csv")), 0, split, 0.2, 0.0)
+    found = read(tmp_path, pd.DataFrame({"a": [1.0, 2.0], "grade": ["01", "02"]}), data.preparation)
+    assert found.inputs[:, 1:].tolist() == [[1, 0, 0], [0, 1, 0]]
 
 
 @pytest.mark.parametrize(

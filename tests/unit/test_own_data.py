@@ -153,6 +153,8 @@ def test_groups_stay_together_and_a_test_file_is_the_test_part(tmp_path):
     dataset = read(tmp_path, frame, group="who")
     assert dataset.preparation.names == ("a", "b")
     assert dataset.groups.tolist() == list("ppqqrrssttuu")
+    spaced = read(tmp_path, table(who=["p", "p ", *"qqrrssttuu"]), group="who")
+    assert spaced.groups.tolist() == list("ppqqrrssttuu")
     test = written(tmp_path, table(b=np.arange(ROWS)).iloc[::-1, [2, 1, 0]], "test.csv")
     dataset = from_file(str(written(tmp_path, table())), target="kind", test_file=str(test))
     assert dataset.test_rows.tolist() == list(range(12, 24))
@@ -163,6 +165,39 @@ def test_groups_stay_together_and_a_test_file_is_the_test_part(tmp_path):
             str(written(tmp_path, table())),
             test_file=str(written(tmp_path, table().drop(columns="b"), "test.csv")),
         )
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "expected"),
+    [
+        (["01", "02", "x"], ["01", "02", "02"], ["01", "02", "x", "01", "02", "02"]),
+        (["01", "02", "01"], ["x", "02", "01"], ["01", "02", "01", "x", "02", "01"]),
+        (["TRUE", "x", "FALSE"], ["TRUE", "FALSE", "TRUE"], ["TRUE", "x", "FALSE", "TRUE", "FALSE", "TRUE"]),
+        (["1", "2", "1"], ["1.0", "2.0", "2.0"], ["1", "2", "1", "1", "2", "2"]),
+        (["x ", "y", "x"], ["x", "y ", "x"], ["x", "y", "x", "x", "y", "x"]),
+    ],
+)
+def test_equal_texts_stay_equal_whatever_the_other_rows_of_their_file_hold(tmp_path, train, test, expected):
+    files = [tmp_path / "train.csv", tmp_path / "test.csv"]
+    for path, texts in zip(files, (train, test), strict=True):
+        rows = [f"{n}.5,{text},{text},{text}\n" for n, text in enumerate(texts)]
+        path.write_text("a,grade,who,kind\n" + "".join(rows))
+    with pytest.raises(DatasetError, match="both in its test rows and outside of them"):
+        from_file(str(files[0]), group="who", test_file=str(files[1]), task="classification")
+    dataset = from_file(str(files[0]), drop=["who"], test_file=str(files[1]), task="classification")
+    assert [dataset.class_names[label] for label in dataset.labels] == expected
+    same = np.array(expected)[:, None] == np.array(expected)
+    np.testing.assert_array_equal(dataset.inputs[:, 1:] == dataset.inputs[:, 1], same)
+
+
+def test_classes_are_told_apart_to_the_last_digit_and_forms_of_one_are_said(tmp_path):
+    codes = [2**53, 2**53 + 1, 2**53 + 2] * 4
+    assert read(tmp_path, table(kind=codes)).class_names == tuple(map(str, codes[:3]))
+    with pytest.raises(DatasetError, match=r"beyond 2\*\*53.*write classes as text"):
+        read(tmp_path, table(kind=[1e16, 2e16] * 6), task="classification")
+    said = notes(read(tmp_path, table(b=["1", "1.0", "x"] * 4, kind=["a", "A"] * 6)))
+    assert "'b': '1', '1.0' are written differently, so they count as 2" in said
+    assert "classes: 'A', 'a' are written differently" in said
 
 
 @pytest.mark.parametrize(

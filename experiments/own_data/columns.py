@@ -266,7 +266,11 @@ def alike_texts(texts: Sequence[str]) -> Iterator[str]:
 
 
 def _counts_the_rows(values: Float64Array) -> bool:
-    return bool(np.all(np.diff(values) == 1.0))
+    """Whether every row has a whole number of its own, without holes but for missing ones, in whatever order."""
+    known = np.sort(values[~np.isnan(values)])
+    if 2 * len(known) <= len(values) or known[-1] - known[0] >= len(values):
+        return False
+    return bool(np.all(np.diff(known) > 0) and np.all(known == np.round(known)))
 
 
 def _count(things: Sequence[object], what: str) -> str:

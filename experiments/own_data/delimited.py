@@ -23,8 +23,10 @@ SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 LINES_LOOKED_AT = 20
 NAMELESS = "\0row"  # a first column without a name: the row numbers that other programs write
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
+DECIMAL = re.compile(r"(?![+-]?[0-9]+$)" + NUMBER.pattern, re.ASCII)  # no whole number
 DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+", re.ASCII)
 MISSING = ("", "nan", "na", "n/a", "null", "none", "-", "?")
+NO_NAMES = (*MISSING, "inf", "infinity")
 # As they are written: pandas knows most of them, but no question mark, and compares letters as they are.
 MISSING_AS_WRITTEN = sorted({form for text in MISSING for form in (text, text.upper(), text.capitalize())})
 
@@ -40,7 +42,7 @@ class _Layout:
 
 
 def read_delimited(path: Path) -> RawTable:
-    """A table of text in UTF-8; a first line without any number names the columns.
+    """A table of text in UTF-8; a first line without numbers, or with those of the columns, names them.
 
     Raises
     ------
@@ -66,6 +68,10 @@ def read_delimited(path: Path) -> RawTable:
         notes.append(
             f"{path.name}: its first line holds numbers, so its columns have no names; they are called "
             f"{layout.names[0]} to {layout.names[-1]}"
+        )
+    elif counted := [name for name in layout.names if NUMBER.fullmatch(name)]:
+        notes.append(
+            f"{path.name}: the numbers in its first line are taken for names of columns: {listed(counted)}"
         )
     if NAMELESS in frame.columns:
         frame = frame.drop(columns=NAMELESS)
@@ -95,7 +101,8 @@ def _layout(path: Path) -> _Layout:
                 continue  # an empty line
             if names is None and not lines:
                 width = len(fields)
-                names = _header(fields, path)
+                rows = (row for row in _rows_of(head, separator) if len(row) == width and any(map(str.strip, row)))
+                names = _header(fields, list(islice(rows, 1, None)), path)
                 if names is not None:
                     continue
             if len(fields) != width:
@@ -118,12 +125,17 @@ def _lines_of_text(stream: Iterable[str], path: Path) -> Iterator[str]:
         yield line
 
 
+def _rows_of(head: Sequence[str], separator: str) -> Iterator[list[str]]:
+    """The values of lines that are not empty."""
+    return (row for row in csv.reader(head, delimiter=separator, skipinitialspace=True) if row)
+
+
 def _separator(head: Sequence[str]) -> str:
     """What cuts the first lines into the most values, as many in each."""
     best, most = ",", 1
     for separator in SEPARATORS:
         try:
-            rows = [row for row in csv.reader(head, delimiter=separator, skipinitialspace=True) if row]
+            rows = list(_rows_of(head, separator))
         except csv.Error:
             continue
         widths = Counter(map(len, rows))
@@ -133,12 +145,15 @@ def _separator(head: Sequence[str]) -> str:
     return best
 
 
-def _header(fields: Sequence[str], path: Path) -> list[str] | None:
-    """The names of the columns, if the line holds names alone: no number, and a letter in each."""
+def _header(fields: Sequence[str], below: Sequence[Sequence[str]], path: Path) -> list[str] | None:
+    """The names of the columns, if the line holds names: letters and no number, or numbers that count columns."""
     names = [field.strip() for field in fields]
-    if any(NUMBER.fullmatch(name) or name.lower() in MISSING[1:] for name in names):
-        return None
-    if not any(any(map(str.isalpha, name)) for name in names):
+    if any(NUMBER.fullmatch(name) for name in names):
+        if not _counts_columns(names, below, path):
+            return None
+    elif any(name.lower() in MISSING[1:] for name in names) or not any(
+        any(map(str.isalpha, name)) for name in names
+    ):
         return None
     empty = [number + 1 for number, name in enumerate(names) if not name]
     if empty == [1] and len(names) > 1:
@@ -151,6 +166,47 @@ def _header(fields: Sequence[str], path: Path) -> list[str] | None:
             f"{path}, line 1: two columns are called {listed(twice)}; give every column its own name"
         )
     return names
+
+
+def _counts_columns(names: Sequence[str], below: Sequence[Sequence[str]], path: Path) -> bool:
+    """Whether the numbers of the first line are names, as pandas writes columns without any: 0, 1, 2 and so on.
+
+    Raises
+    ------
+    DatasetError
+        It may be one as well as the other.
+    """
+    numbers = [place for place, name in enumerate(names) if NUMBER.fullmatch(name)]
+    counted = [names[place] for place in numbers]
+    in_order = counted in ([str(n + start) for n in range(len(numbers))] for start in (0, 1))
+    if names[0] == "" and all(names[1:]) and len(set(names)) == len(names):
+        first = [row[0].strip() for row in below]
+        counts = len(below) > 1 and first in ([str(n + start) for n in range(len(below))] for start in (0, 1))
+        if counts or in_order:
+            return True
+    texts = [place for place, name in enumerate(names) if _has_letters(name)]
+    over_numbers = len(below) > 1 and any(_are_numbers(below, [place], NUMBER) for place in texts)
+    new = all(names[place] not in (row[place].strip() for row in below) for place in texts)
+    if in_order and (over_numbers or (len(numbers) > 1 and _are_numbers(below, numbers, DECIMAL))):
+        return new
+    if over_numbers or (in_order and len(numbers) > 2 and new):
+        raise DatasetError(
+            f"{path}, line 1: holds {listed(names)}, which may be names or values; give every column a name with "
+            "a letter"
+        )
+    return False
+
+
+def _has_letters(name: str) -> bool:
+    """Whether it may be a name: no number, and no word for a missing or an infinite one."""
+    word = name.lower().strip("+-<>#")
+    return any(map(str.isalpha, name)) and word not in NO_NAMES and not NUMBER.fullmatch(name)
+
+
+def _are_numbers(rows: Sequence[Sequence[str]], places: Sequence[int], kind: re.Pattern[str]) -> bool:
+    """Whether those columns hold numbers of a kind and nothing else, but for gaps."""
+    values = [value for row in rows for place in places if (value := row[place].strip()).lower() not in MISSING]
+    return bool(values) and all(map(kind.fullmatch, values))
 
 
 def _frame(path: Path, layout: _Layout, as_written: Sequence[str] = ()) -> pd.DataFrame:

@@ -71,6 +71,53 @@ def test_without_a_header_columns_are_numbered_and_a_nameless_index_is_left_out(
     assert "first column has no name" in notes(dataset)
 
 
+NOISE = pd.DataFrame(np.random.default_rng(2).normal(size=(30, 3)))
+
+
+@pytest.mark.parametrize(
+    ("frame", "index", "names"),
+    [
+        (NOISE, False, ("0", "1")),
+        (NOISE, True, ("0", "1")),
+        (NOISE.assign(target=np.repeat([0, 1, 2], 10)), True, ("0", "1", "2")),
+        (NOISE.sample(frac=1, random_state=0).assign(target=list("abc") * 10), True, ("0", "1", "2")),
+        (NOISE.mask(NOISE > 1).assign(target=list("abc") * 10), False, ("0", "1", "2")),
+        (NOISE.drop(columns=1).assign(target=list("abc") * 10), True, ("0", "2")),
+        (NOISE[[0]].assign(target=[0, 1] * 15), False, ("0",)),
+        (NOISE.set_axis([1, 2, 3], axis=1), False, ("1", "2")),
+    ],
+)
+def test_columns_that_pandas_counts_have_names_and_row_numbers_are_no_feature(tmp_path, frame, index, names):
+    frame.to_csv(tmp_path / "t.csv", index=index)
+    dataset = from_file(str(tmp_path / "t.csv"))
+    assert len(dataset.inputs) == 30
+    assert dataset.preparation.names == names
+    assert dataset.preparation.named
+    assert "the numbers in its first line are taken for names" in notes(dataset)
+
+
+@pytest.mark.parametrize(
+    ("lines", "rows"),
+    [
+        ("0,1,2\n3,4,5\n6,7,9\n", None),
+        ("2020,2021,target\n3,4,0\n6,7,1\n5,6,0\n", None),
+        ("1,2\n2,4\n3,6\n", 3),
+        ("0,1,yes\n1,0,no\n1,1,yes\n", 3),
+        ("1.5,nan,0\n2.5,3,1\n3.5,4,0\n", 3),
+        (",5,x\n4,6,y\n9,7,x\n", 3),
+    ],
+)
+def test_a_first_line_of_numbers_is_a_row_unless_it_may_be_names(tmp_path, lines, rows):
+    (tmp_path / "t.csv").write_text(lines)
+    if rows is None:
+        with pytest.raises(
+            DatasetError, match=r"line 1: holds .*, which may be names or values; give every column"
+        ):
+            from_file(str(tmp_path / "t.csv"))
+    else:
+        assert len(from_file(str(tmp_path / "t.csv")).inputs) == rows
+
+
 @pytest.mark.parametrize(
     ("target", "kind", "class_names"),
     [
@@ -142,6 +189,8 @@ def test_what_the_columns_show_is_said(tmp_path):
     assert "2 rows are copies of others" in notes(dataset)
     numbered = pd.DataFrame({"Id": np.arange(1, 31), "a": np.arange(30) % 7, "kind": np.arange(30) % 2})
     assert "'Id' counts the rows" in notes(read(tmp_path, numbered))
+    for order in (np.random.default_rng(0).permutation(30), np.where(np.arange(30) == 4, np.nan, np.arange(30))):
+        assert "'Id' counts the rows" in notes(read(tmp_path, numbered.assign(Id=order)))
     dropped = read(tmp_path, numbered, drop=["Id"])
     assert dropped.preparation.names == ("a",)
     lonely = table(kind=["x"] * 5 + ["y"] * 6 + ["z"])

@@ -189,7 +189,7 @@ def _counts_columns(names: Sequence[str], below: Sequence[Sequence[str]], path: 
     new = all(names[place] not in (row[place].strip() for row in below) for place in texts)
     if in_order and (over_numbers or (len(numbers) > 1 and _are_numbers(below, numbers, DECIMAL))):
         return new
-    if over_numbers or (in_order and len(numbers) > 2 and new):
+    if over_numbers or (in_order and len(numbers) > 2 and new and (texts or counted[0] == "0")):
         raise DatasetError(
             f"{path}, line 1: holds {listed(names)}, which may be names or values; give every column a name with "
             "a letter"

@@ -102,6 +102,7 @@ def test_columns_that_pandas_counts_have_names_and_row_numbers_are_no_feature(tm
         ("0,1,2\n3,4,5\n6,7,9\n", None),
         ("2020,2021,target\n3,4,0\n6,7,1\n5,6,0\n", None),
         ("1,2\n2,4\n3,6\n", 3),
+        ("1,2,3\n4,5,6\n7,8,8\n", 3),
         ("0,1,yes\n1,0,no\n1,1,yes\n", 3),
         ("1.5,nan,0\n2.5,3,1\n3.5,4,0\n", 3),
         (",5,x\n4,6,y\n9,7,x\n", 3),

@@ -237,7 +237,7 @@ class _Seed:
 
     def _train(self) -> None:
         train = self.data.train
-        self._run.trainer.fit(self._run.network, train.inputs, train.targets, **self.data.task.fit_options())
+        self._run.trainer.fit(self._run.network, train.inputs, train.targets, **self.data.fit_options)
         self.anchors = Anchors.record(self._run.network, train.inputs, train.targets)
         self._correlation = self._measured_correlation()
 

@@ -67,8 +67,9 @@ def save_network(
     Raises
     ------
     CheckpointError
-        It cannot be written there, the details are no JSON, a weight is NaN or infinite, or the network is one
-        over a graph or of a task that is not registered; a checkpoint that was there before is untouched.
+        It cannot be written there, the details are no JSON, a weight is NaN or infinite, the names of classes do
+        not fit the readout, or the network is one over a graph or of a task that is not registered; a checkpoint
+        that was there before is untouched.
     JournalError
         The rows that the network was trained on cannot be brought to the disk.
     DeviceChanged
@@ -94,6 +95,10 @@ def save_network(
         "details": dict(details or {}),
         "devices": described_devices(network),
     }
+    try:
+        _class_names(described)  # what is refused when it is loaded is not written
+    except ValueError as error:
+        raise CheckpointError(f"this network cannot be saved: {error}; set network.class_names") from error
     for session in network.distinct_sessions:
         session.confirm()
         session.journal.sync()  # a checkpoint is never newer than the rows that it was made of

@@ -74,7 +74,7 @@ class NullPhysics(Floor):
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", HwloopWarning)  # that zeros never vary is what they are for
-            trainer.fit(network, data.train.inputs, data.train.targets, **data.task.fit_options())
+            trainer.fit(network, data.train.inputs, data.train.targets, **data.fit_options)
         passes = trainer.predict_cost(1, data.task.n_outputs, 1, **data.task.cost_options())
         computed = passes * sum(self.multiply_adds(session.device) for session in sessions)
         return network_trial(network, data, network.multiply_adds + computed)
@@ -175,7 +175,7 @@ class RidgeReadoutFloor(Floor):
         network = PhysicalNetwork(sessions[0], build_stages(config, trainer, data.task, 1), seed=data.seed)
         rows = trainer.cost(len(data.train), data.task.n_outputs, 1)
         with sessions[0].counting_on_memory(0 if self._measures(config, data) else rows):
-            trainer.fit(network, data.train.inputs, data.train.targets, **data.task.fit_options())
+            trainer.fit(network, data.train.inputs, data.train.targets, **data.fit_options)
             predicted = network.predict(data.test.inputs)
         stage = next(stage for _, stage, _ in network)
         return Trial(

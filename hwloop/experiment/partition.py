@@ -135,6 +135,11 @@ class Partition:
         )
 
     @property
+    def fit_options(self) -> dict[str, Any]:
+        """What a trainer's ``fit`` must be told beside the training rows; a third party's may not know of it."""
+        return self.task.options_for(self.train.targets)
+
+    @property
     def n_features(self) -> int:
         """Features of an input row."""
         return int(self.train.inputs.shape[1])

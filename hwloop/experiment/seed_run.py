@@ -167,7 +167,7 @@ class SeedRun:
         validation = None if held_out is None else (held_out.inputs, held_out.targets)
         train = data.train
         saved = self.keep.resume_point(self.trainer)
-        extra = data.task.fit_options()  # a third party's fit may not know of it
+        extra = data.fit_options
         if saved is not None:
             extra["saved"] = saved
         history = self.trainer.fit(
@@ -266,6 +266,7 @@ def prepare_seed(config: ExperimentConfig, data: Partition, rig: Rig, budget: in
         notes.insert(0, f"split: {split}")
     trainer = build_trainer(config, data.seed)
     trainer.require_serves(data.task)
+    trainer.require_told_of(data.fit_options)
     planned = trainer.plan.n_features(data.n_features, data.task.n_outputs)
     stages = config.network.stages
     reference = None if config.reference is None else config.reference.settings()

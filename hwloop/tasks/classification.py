@@ -163,7 +163,7 @@ class Classification(LearningTask):
         return ""
 
     def fitted(self, targets: NDArray[Any], samples: int) -> tuple[Self, NDArray[np.int64]]:
-        """As many classes as the largest label says, at least two of them with a row.
+        """As many classes as the task has or the largest label says, at least two of them with a row.
 
         A class without a row keeps its place: rows of it may come later. It costs rows and room all the same, so
         it is said (:class:`hwloop.errors.HwloopWarning`); labels that skip more classes than they hold are no such
@@ -178,9 +178,19 @@ class Classification(LearningTask):
         present = np.unique(labels)
         if len(present) < 2:
             raise DatasetError("the training rows hold one class only; there is nothing to learn")
-        n_classes = int(present[-1]) + 1
+        n_classes = max(self.n_classes, int(present[-1]) + 1)
+        names = self.class_names if len(self.class_names) == n_classes else ()
         absent = n_classes - len(present)
-        if absent > 0:
+        if absent > 0 and names:
+            missing = [name for number, name in enumerate(names) if number not in present]
+            shown = ", ".join(missing[:SHOWN]) + (", ..." if absent > SHOWN else "")
+            warnings.warn(
+                f"no training row is of class {shown}: it costs rows and will not be predicted, and test rows of "
+                "it are errors",
+                HwloopWarning,
+                stacklevel=4,
+            )
+        elif absent > 0:
             shown = ", ".join(str(label) for label in present[:SHOWN]) + (", ..." if len(present) > SHOWN else "")
             said = f"the labels are {shown}: {absent:,} of the {n_classes:,} classes have no training row"
             if absent > len(present):
@@ -188,7 +198,6 @@ class Classification(LearningTask):
             warnings.warn(
                 f"{said}, yet they cost rows and will not be predicted; {ENCODE}", HwloopWarning, stacklevel=4
             )
-        names = self.class_names if len(self.class_names) == n_classes else ()
         return type(self)(n_classes, names), labels
 
     def held_out(self, targets: NDArray[Any], samples: int) -> NDArray[np.int64]:
@@ -291,6 +300,10 @@ class Classification(LearningTask):
 
     def fit_options(self) -> dict[str, Any]:
         return {}
+
+    def options_for(self, targets: NDArray[Any]) -> dict[str, Any]:
+        """The task itself where the last classes have no training row: labels alone do not tell of them."""
+        return {"task": self} if len(targets) and int(targets.max()) + 1 < self.n_classes else {}
 
     def sizes(self) -> dict[str, Any]:
         return {"n_classes": self.n_classes}

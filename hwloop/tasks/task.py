@@ -333,6 +333,10 @@ class LearningTask(ABC):
         """What a trainer's ``fit`` must be told beside the targets."""
         return {"task": self}
 
+    def options_for(self, targets: NDArray[Any]) -> dict[str, Any]:
+        """The same for these training targets, which may not show all that the task knows; by default no more."""
+        return self.fit_options()
+
     def cost_options(self) -> dict[str, Any]:
         """What a trainer's ``cost`` and ``predict_cost`` must be told beside rows, outputs and stages."""
         return {}

@@ -80,7 +80,7 @@ class Trainer:
             return "it learns one target a row, and a sequence has one at every step"
         if task.has_classes:
             return ""
-        if "task" not in inspect.signature(self.fit).parameters:
+        if not self._is_told_of_tasks:
             return "its fit is told of no task, so it knows classes alone"
         return self._needs_classes
 
@@ -127,6 +127,23 @@ class Trainer:
         if reason := self.reason_against(task):
             raise ConfigError(
                 f"this trainer cannot learn a {task.kind}: {reason}. Take one that can, such as {task.learned_by}"
+            )
+
+    @property
+    def _is_told_of_tasks(self) -> bool:
+        return "task" in inspect.signature(self.fit).parameters
+
+    def require_told_of(self, options: Mapping[str, Any]) -> None:
+        """Refuse what a fit must be told (:meth:`LearningTask.options_for`) where it takes no task.
+
+        Raises
+        ------
+        ConfigError
+        """
+        if "task" in options and not self._is_told_of_tasks:
+            raise ConfigError(
+                "the last classes have no training row, and this trainer's fit is told of no task, so it would "
+                "not know of them; leave their rows out, give it training rows of them, or let fit take task"
             )
 
     @property

@@ -8,7 +8,12 @@ import torch
 from small_fits import CLASSIFYING, Mixer, blobs, each_trainer, options, small_network
 
 import hwloop
-from hwloop.errors import DatasetError, HwloopWarning, StimulusError
+from hwloop.errors import CheckpointError, ConfigError, DatasetError, HwloopWarning, StimulusError
+from hwloop.experiment.config import validated
+from hwloop.experiment.partition import partition
+from hwloop.experiment.rigs import PlannedRig
+from hwloop.experiment.seed_run import prepare_seed
+from hwloop.experiments.dataset import Dataset, split
 
 ROWS = 24
 WHOLE = np.arange(ROWS) % 3
@@ -118,3 +123,59 @@ def test_every_trainer_scores_validation_after_the_last_training_row_and_keeps_i
     assert history.stages[-1].validation_accuracy is not None
     asked = hwloop.trainer(name).predict_cost(7, 3, 2)
     assert checked.sessions[0].ledger["evaluate"] == asked
+
+
+def two_of_three():
+    """Named classes, the last of which has test rows alone."""
+    inputs, labels = blobs(30)
+    order = np.argsort(labels, kind="stable")
+    names = ("ash", "birch", "cedar")
+    return Dataset("leaves", inputs[order], labels[order], names, test_rows=[0, 1, 10, 11, *range(20, 30)])
+
+
+@pytest.mark.parametrize("name", each_trainer("readout", "local", "phyll"))
+@pytest.mark.usefixtures("quick_readouts")
+def test_a_class_without_training_rows_keeps_its_place_and_its_name(name, tmp_path):
+    settings = options(name, min_steps=4, epochs=1, batch_samples=16, twin="linear")
+    config = validated(
+        {
+            "name": "leaves",
+            "dataset": "digits",
+            "device": "relu-layer",
+            "trainer": {"name": name, "settings": settings},
+            "network": {"stages": 1, "width": 6},
+            "evidence": {"floors": False},
+        },
+        "here",
+    )
+    data = partition(two_of_three(), 0, split, 0.25, 0.0)
+    seed = prepare_seed(config, data, PlannedRig(config), None, lambda event: None)
+    with pytest.warns(HwloopWarning, match="no training row is of class cedar"):
+        result, _ = seed.run(0)
+    assert result.details["confusion"].sum(axis=1).tolist() == [2, 2, 10]
+    hwloop.save_network(seed.network, tmp_path / "net.safetensors")
+    again = hwloop.load_network(tmp_path / "net.safetensors", seed.sessions[0], compare_device=False)
+    assert again.class_names == ("ash", "birch", "cedar")
+    assert again.predict_proba(data.test.inputs).shape == (14, 3)
+
+
+def test_a_trainer_of_an_older_kind_is_refused_where_it_would_not_know_of_a_class():
+    class Older(hwloop.Trainer):
+        def fit(self, network, inputs, labels):
+            raise AssertionError("nothing is to be measured")
+
+    built = hwloop.trainer("readout")
+    data = partition(two_of_three(), 0, split, 0.25, 0.0)
+    older = Older(built.plan, built.schedule, built.new_readout)
+    with pytest.raises(ConfigError, match="the last classes have no training row"):
+        older.require_told_of(data.fit_options)
+    older.require_told_of({})
+
+
+def test_names_that_do_not_fit_the_readout_are_not_saved(tmp_path):
+    network = small_network(Mixer())
+    hwloop.trainer("readout").fit(network, *blobs())
+    network.class_names = ("ash", "birch")
+    with pytest.raises(CheckpointError, match="2 classes where its readout has 3"):
+        hwloop.save_network(network, tmp_path / "net.safetensors")
+    assert not list(tmp_path.iterdir())

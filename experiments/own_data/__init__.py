@@ -196,6 +196,7 @@ def _with_test_rows(raw: RawTable) -> tuple[RawTable, int]:
     test = raw.test
     if test is None:
         return raw, 0
+    test.require_like(raw.shape, raw.depth, f"one of {raw.where}")
     missing = [column for column in raw.frame.columns if column not in test.frame.columns]
     if missing and raw.named and test.named:
         raise DatasetError(f"{test.where} has no column {listed(missing)}, which {raw.where} has")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.errors import DatasetError
-from hwloop.experiments.own_data.objects import table_of_arrays
+from hwloop.experiments.own_data.objects import shape_of_row, table_of_arrays
 from hwloop.experiments.own_data.raw import MOST_BYTES, RawTable, listed, made_up_names
 
 NPY: Any = np.lib.format  # has no types
@@ -59,6 +59,7 @@ def read_npy(path: Path) -> RawTable:
             table.targets,
             table.alike,
             notes=(f"targets: {beside.name}, beside it",),
+            shape=table.shape,
         )
     if features.ndim != 2:
         raise DatasetError(
@@ -80,8 +81,9 @@ def read_features(path: Path) -> RawTable:
         array = _one(path)
     if array.ndim < 2 or array.dtype.kind not in "biuf":
         raise DatasetError(f"{path} has shape {array.shape} of {array.dtype}; give numbers, (rows, features)")
-    array = array.reshape(len(array), -1)
-    return RawTable(str(path), pd.DataFrame(array, columns=made_up_names(array.shape[1])), named=False)
+    flat = array.reshape(len(array), -1)
+    frame = pd.DataFrame(flat, columns=made_up_names(flat.shape[1]))
+    return RawTable(str(path), frame, named=False, shape=shape_of_row(array))
 
 
 def partner_of(path: Path) -> Path | None:
@@ -150,7 +152,7 @@ def _table(path: Path, arrays: Mapping[str, NDArray[Any]], test: RawTable | None
     targets = tuple(column for column in table.targets if known and _is_of(column, known[0], others[known[0]]))
     left_out = [other for other in arrays if other != name and other not in others]
     notes = (f"{path.name}: arrays left out, which are no values a row: {listed(left_out)}",) if left_out else ()
-    return RawTable(str(path), table.frame, False, targets, table.alike, notes=notes, test=test)
+    return RawTable(str(path), table.frame, False, targets, table.alike, notes=notes, test=test, shape=table.shape)
 
 
 def _features_of(path: Path, arrays: Mapping[str, NDArray[Any]]) -> str:

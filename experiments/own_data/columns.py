@@ -62,6 +62,8 @@ def features_of(raw: RawTable, names: Sequence[str], targets: Sequence[str]) -> 
         tuple(str(name) for name in raw.frame.columns),
         tuple(targets),
         raw.named,
+        raw.shape,
+        raw.depth,
     )
     return Features(values[:, kept], preparation, tuple(_said(raw, columns, values, kept)))
 

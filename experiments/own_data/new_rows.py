@@ -64,6 +64,7 @@ def read_new_rows(path: Path, preparation: Preparation) -> NewRows:
     raw = read_unlabelled(path)
     if not len(raw.frame):
         raise DatasetError(f"{path} has no rows; there is nothing to predict")
+    raw.require_like(preparation.shape, preparation.depth, "one that the network was trained on")
     notes = list(raw.notes) if raw.named or preparation.named else []
     places, said = _places(raw, preparation)
     notes += said

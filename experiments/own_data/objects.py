@@ -56,7 +56,7 @@ def table_of_arrays(
     """
     import pandas as pd
 
-    features, named, alike = _features(inputs, where, names)
+    features, named, shape = _features(inputs, where, names)
     learned = _target_frame(targets, where)
     if len(features) != len(learned):
         raise DatasetError(
@@ -66,15 +66,16 @@ def table_of_arrays(
         if name in features.columns:
             raise DatasetError(f"{where}: X has a column {name!r}, like y; give one of them another name")
     frame = pd.concat([features.reset_index(drop=True), learned.reset_index(drop=True)], axis=1)
-    return RawTable(where, frame, named=named, targets=tuple(learned.columns), alike=alike, test=test)
+    targets_of = tuple(learned.columns)
+    return RawTable(where, frame, named, targets_of, alike=bool(shape), test=test, shape=shape)
 
 
-def _features(inputs: Any, where: str, names: Sequence[str] | None) -> tuple[pd.DataFrame, bool, bool]:
-    """The frame of features, whether its names are its own, and whether its columns are one quantity."""
+def _features(inputs: Any, where: str, names: Sequence[str] | None) -> tuple[pd.DataFrame, bool, tuple[int, ...]]:
+    """The frame of features, whether its names are its own, and the shape of a row where it is no flat one."""
     import pandas as pd
 
     if _is_frame(inputs):
-        return _frame(inputs, where).frame, True, False
+        return _frame(inputs, where).frame, True, ()
     array = _array(inputs, f"{where}: X")
     if array.ndim < 2:
         raise DatasetError(f"{where}: X has shape {array.shape}; give it a row a sample, (rows, features)")
@@ -82,7 +83,12 @@ def _features(inputs: Any, where: str, names: Sequence[str] | None) -> tuple[pd.
     require_size(where, len(array), width)
     named = names is not None and len(names) == width
     labels = [str(name) for name in names or ()] if named else made_up_names(width)
-    return pd.DataFrame(array.reshape(len(array), width), columns=labels), named, array.ndim > 2
+    return pd.DataFrame(array.reshape(len(array), width), columns=labels), named, shape_of_row(array)
+
+
+def shape_of_row(array: NDArray[Any]) -> tuple[int, ...]:
+    """What stands behind the first axis; empty where that is one axis."""
+    return array.shape[1:] if array.ndim > 2 else ()
 
 
 def _target_frame(targets: Any, where: str) -> pd.DataFrame:

@@ -79,12 +79,16 @@ class Preparation:
         Those that were learned.
     named
         Whether the names were the table's own.
+    shape, depth
+        Of what a row holds, see :class:`hwloop.experiments.own_data.raw.RawTable`; empty where it is not known.
     """
 
     columns: tuple[PreparedColumn, ...]
     table: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     named: bool = True
+    shape: tuple[int, ...] = ()
+    depth: str = ""
 
     @classmethod
     def of_names(cls, names: Iterable[str], named: bool = True) -> Self:
@@ -128,6 +132,8 @@ class Preparation:
             "table": list(self.table),
             "targets": list(self.targets),
             "named": self.named,
+            **({"shape": list(self.shape)} if self.shape else {}),
+            **({"depth": self.depth} if self.depth else {}),
         }
 
     @classmethod
@@ -144,7 +150,8 @@ class Preparation:
             table, targets = (tuple(str(name) for name in found[key]) for key in ("table", "targets"))
             if not columns or not {column.name for column in columns} <= set(table):
                 raise ValueError("it names columns that its table does not have")
-            return cls(columns, table, targets, found["named"] is True)
+            shape = tuple(int(length) for length in found.get("shape", ()))
+            return cls(columns, table, targets, found["named"] is True, shape, str(found.get("depth", "")))
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"how its table was prepared is not understood ({error})") from error
 

@@ -37,6 +37,9 @@ class RawTable:
         Whether all columns but the target are one quantity, such as the pixels of an image.
     lines
         The line of each row in its file, or its own file, for messages; ``None`` where there are none.
+    shape, depth
+        Of what a row holds, such as an image's (height, width) and ``8 bits`` a value; empty where it is flat, or
+        not known.
     notes
         What the reader chose, in words.
     test
@@ -55,6 +58,8 @@ class RawTable:
     notes: tuple[str, ...] = ()
     test: RawTable | None = field(default=None, repr=False)
     as_written: Callable[[Sequence[str]], pd.DataFrame] | None = field(default=None, repr=False)
+    shape: tuple[int, ...] = ()
+    depth: str = ""
 
     def __post_init__(self) -> None:
         for name in self.frame.columns:
@@ -70,6 +75,25 @@ class RawTable:
             return f"row {number + 1}"
         place = self.lines[number]
         return place if isinstance(place, str) else f"line {place}"
+
+    def require_like(self, shape: tuple[int, ...], depth: str, other: str) -> None:
+        """Refuse rows of another shape or depth than others have, where both are known.
+
+        Raises
+        ------
+        DatasetError
+            As many numbers in another order, or of another size, would be taken for the same.
+        """
+        mine, theirs = (" x ".join(map(str, each)) for each in (self.shape, shape))
+        long, wanted = ([length for length in each if length != 1] for each in (self.shape, shape))
+        if self.shape and shape and long != wanted:  # an axis of one changes no order
+            raise DatasetError(
+                f"a row of {self.where} has shape {mine}, {other} {theirs}; give rows of that shape"
+            )
+        if self.depth and depth and self.depth != depth:
+            raise DatasetError(
+                f"{self.where} has values of {self.depth}, {other} {depth}; bring them to one depth"
+            )
 
     def require(self, names: Iterable[str], what: str) -> None:
         """Refuse names that are no columns.

@@ -136,6 +136,32 @@ def test_arrays_and_images_are_read_without_their_targets(tmp_path):
     assert read_new_rows(tmp_path, preparation).inputs.tolist() == [[0] * 6, [1] * 6]
 
 
+def test_as_many_numbers_of_another_shape_or_depth_are_refused(tmp_path):
+    from PIL import Image
+
+    for name in ("a", "b"):
+        for place, size, kind in (("t", (2, 3), "u1"), ("turned", (3, 2), "u1"), ("deep", (2, 3), "u2")):
+            (tmp_path / place / name).mkdir(parents=True)
+            for number in range(3):
+                image = Image.fromarray(RNG.integers(0, 99, size).astype(kind))
+                image.save(tmp_path / place / name / f"{number}.png")
+    data = partition(from_file(str(tmp_path / "t")), 0, split, 0.3, 0.0)
+    kept = preparation_of(json.loads(json.dumps(data.preparation.as_dict())), 6, None)
+    read_new_rows(tmp_path / "t", kept)
+    with pytest.raises(DatasetError, match=r"turned has shape 3 x 2, one that the network was trained on 2 x 3"):
+        read_new_rows(tmp_path / "turned", kept)
+    with pytest.raises(DatasetError, match=r"deep has values of 16 bits, .* 8 bits"):
+        read_new_rows(tmp_path / "deep", kept)
+    np.savez(tmp_path / "t.npz", X=RNG.random((20, 2, 3)), y=np.arange(20) % 2)
+    arrays = partition(from_file(str(tmp_path / "t.npz")), 0, split, 0.3, 0.0).preparation
+    for shape in ((4, 6), (4, 2, 3), (4, 1, 2, 3)):
+        np.savez(tmp_path / "new.npz", X=np.zeros(shape))
+        assert read_new_rows(tmp_path / "new.npz", arrays).inputs.shape == (4, 6)
+    np.savez(tmp_path / "new.npz", X=np.zeros((4, 3, 2)))
+    with pytest.raises(DatasetError, match=r"new.npz has shape 3 x 2"):
+        read_new_rows(tmp_path / "new.npz", arrays)
+
+
 def test_a_network_of_features_as_they_are_takes_them_by_name_or_place(tmp_path):
     bare, named = preparation_of(None, 3, None), preparation_of(None, 3, ["a", "b", "c"])
     frame = pd.DataFrame({"c": [3], "b": [2], "a": [1]})

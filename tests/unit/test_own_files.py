@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import struct
 import sys
 from decimal import Decimal
 
@@ -221,6 +222,55 @@ def test_folders_of_images_that_are_none(tmp_path):
     (folder / "dog" / "9.png").unlink()
     dataset = from_file(str(folder), test_file=str(tmp_path / "test"))
     assert dataset.test_rows.tolist() == [6, 7, 8, 9, 10, 11]
+
+
+def of_one(folder, *images):
+    """Each in a class of its own."""
+    for number, (image, ending) in enumerate(images):
+        (folder / str(number)).mkdir(parents=True)
+        image.save(folder / str(number) / f"a.{ending}")
+    return folder
+
+
+def big_endian_tiff(values):
+    """A TIFF of 16 bits a value, most significant byte first, as microscopes write it."""
+    height, width = values.shape
+    content = values.astype(">u2").tobytes()
+    tags = ((256, width), (257, height), (258, 16), (259, 1), (262, 1), (273, 8), (277, 1), (278, height))
+    entries = [struct.pack(">HHIHH", tag, 3, 1, value, 0) for tag, value in (*tags, (279, len(content)))]
+    directory = struct.pack(">H", len(entries)) + b"".join(entries) + struct.pack(">I", 0)
+    return b"MM\0*" + struct.pack(">I", 8 + len(content)) + content + directory
+
+
+def test_images_of_16_bits_keep_them_in_either_order_of_bytes(tmp_path):
+    values = 1000 * np.arange(12, dtype=np.uint16).reshape(3, 4)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.tif").write_bytes(big_endian_tiff(values))
+    np.testing.assert_array_equal(from_file(str(tmp_path)).inputs, [values.ravel()] * 2)
+
+
+def test_images_of_two_depths_are_refused_and_transparency_is_said(tmp_path):
+    from PIL import Image
+
+    grey, deep = np.arange(12, dtype=np.uint8).reshape(3, 4), np.full((3, 4), 40_000, dtype=np.uint16)
+    two = of_one(tmp_path / "two", (Image.fromarray(grey), "png"), (Image.fromarray(deep), "png"))
+    with pytest.raises(DatasetError, match=r"1/a.png has values of 16 bits, .*0/a.png of 8 bits"):
+        from_file(str(two))
+    clear = np.zeros((3, 4, 4), dtype=np.uint8)
+    clear[:, :, 3] = grey
+    shapes = of_one(tmp_path / "shapes", *[(Image.fromarray(clear), "png")] * 2)
+    with pytest.raises(DatasetError, match="nothing but the transparency of its images varies"):
+        from_file(str(shapes))
+    clear[:, :, 0] = grey
+    some = of_one(tmp_path / "some", (Image.fromarray(clear), "png"), (Image.fromarray(clear[:, :, :3]), "png"))
+    assert "the transparency of 1 images is left out, though it varies" in notes(from_file(str(some)))
+
+
+def test_test_images_must_be_of_the_shape_of_the_others(tmp_path):
+    folder, turned = images(tmp_path / "pets"), images(tmp_path / "turned", size=(3, 4))
+    with pytest.raises(DatasetError, match=r"a row of .*turned has shape 4 x 3, one of .*pets 3 x 4"):
+        from_file(str(folder), test_file=str(turned))
 
 
 def test_columns_in_time_are_one_series(tmp_path):

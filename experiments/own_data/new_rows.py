@@ -28,10 +28,11 @@ MOST_LOOKED_AT = 1000  # unknown texts, for those that are named
 
 @dataclass(frozen=True)
 class NewRows:
-    """Features (rows, n_features), and what was done to the table, in words."""
+    """Features (rows, n_features), what was done to the table, in words, and the file of each row that has one."""
 
     inputs: Float64Array
     notes: tuple[str, ...]
+    files: tuple[str, ...] = ()
 
 
 def preparation_of(found: Any, n_features: int, names: Sequence[str] | None) -> Preparation:
@@ -65,7 +66,7 @@ def read_new_rows(path: Path, preparation: Preparation) -> NewRows:
     if not len(raw.frame):
         raise DatasetError(f"{path} has no rows; there is nothing to predict")
     raw.require_like(preparation.shape, preparation.depth, "one that the network was trained on")
-    notes = list(raw.notes) if raw.named or preparation.named else []
+    notes = list(raw.notes) if raw.named or preparation.named or raw.alike else []
     places, said = _places(raw, preparation)
     notes += said
     table = np.empty((len(raw.frame), len(places)))
@@ -74,7 +75,8 @@ def read_new_rows(path: Path, preparation: Preparation) -> NewRows:
         values = _codes(column, raw, str(series.name)) if column.categories else _numbers(raw, series)
         notes += _gaps(raw, column, series, values)
         table[:, number] = values
-    return NewRows(preparation.features(table), tuple(notes))
+    files = tuple(place for place in raw.lines or () if isinstance(place, str))
+    return NewRows(preparation.features(table), tuple(notes), files)
 
 
 def _places(raw: RawTable, preparation: Preparation) -> tuple[list[int], list[str]]:

@@ -15,6 +15,8 @@ from hwloop.cli.console import new_console, plain, shown_warnings
 from hwloop.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -111,7 +113,8 @@ def _predict(request: _Request, as_json: bool, kept: ProgressKept) -> None:
                 kept.note = f"the {folder.rows} rows measured are kept in {folder.path}; the same command goes on"
             raise
         folder.finish()
-        result = _result(request, trained, network, task, answers, folder.path)
+        files = new.files if len(new.files) == len(answers) else ()  # a series is cut into other rows
+        result = _result(request, trained, network, task, answers, files, folder.path)
     if as_json:
         print(json.dumps(result))
     else:
@@ -176,6 +179,7 @@ def _result(
     network: PhysicalNetwork,
     task: LearningTask,
     answers: NDArray[np.float64],
+    files: Sequence[str],
     journal: Path,
 ) -> dict[str, Any]:
     sessions = network.distinct_sessions
@@ -189,7 +193,10 @@ def _result(
         "seed": trained.seed,
         "file": str(request.rows),
         **task.outputs_in_json,
-        "predictions": [{"row": number, **task.described(each)} for number, each in enumerate(answers, start=1)],
+        "predictions": [
+            {"row": number, **({"file": files[number - 1]} if files else {}), **task.described(each)}
+            for number, each in enumerate(answers, start=1)
+        ],
         "rows": rows,
         "device_seconds": sum(session.ledger.busy_seconds for session in sessions),
         "devices": [session.identity for session in sessions],
@@ -198,8 +205,9 @@ def _result(
 
 
 def _show(result: dict[str, Any], task: LearningTask) -> None:
-    """A line a row: its number, then its class and every class's probability, or its values to the last digit."""
-    print("\t".join(["row", *map(plain, task.headings)]))
+    """A line a row: its number, its file if it has one, its class and the probabilities, or values in full."""
+    places = [name for name in ("row", "file") if name in result["predictions"][0]]
+    print("\t".join([*places, *map(plain, task.headings)]))
     for each in result["predictions"]:
         for fields in task.lines(each):
-            print("\t".join([str(each["row"]), *map(plain, fields)]))
+            print("\t".join([*(plain(str(each[name])) for name in places), *map(plain, fields)]))

@@ -102,6 +102,23 @@ def test_each_seed_and_every_final_checkpoint_can_be_asked(finished, tmp_path):
     np.testing.assert_array_equal(probabilities(by_file.stdout)[1], said[0])
 
 
+def test_images_are_named_in_what_is_said_of_them(finished, tmp_path):
+    from PIL import Image
+
+    (tmp_path / "new" / "sub").mkdir(parents=True)
+    for name, row in (("b.png", ROWS[0]), ("a.png", ROWS[1]), ("sub/a.png", ROWS[2])):
+        Image.fromarray(row.reshape(8, 8).astype(np.uint8)).save(tmp_path / "new" / name)
+    ask = (finished[0] / "run", tmp_path / "new", "--journal", tmp_path / "kept")
+    result = predicted(*ask, "--json")
+    assert "note: 3 grey images of 8 x 8 pixels" in result.stderr
+    found, values = probabilities(result.stdout)
+    assert [each["file"] for each in found["predictions"]] == ["a.png", "b.png", "sub/a.png"]
+    np.testing.assert_array_equal(values, finished[1][1][[1, 0, 2]])
+    shown = [line.split("\t") for line in predicted(*ask).stdout.splitlines()]
+    assert [line[:2] for line in shown] == [["row", "file"], ["1", "a.png"], ["2", "b.png"], ["3", "sub/a.png"]]
+    assert all(len(line) == len(shown[0]) for line in shown)
+
+
 def test_a_saved_classifier_is_asked_by_its_file(tmp_path):
     labels = np.array(["ant", "bee", "cat"])[np.arange(40) % 3]
     rows = np.random.default_rng(0).normal(size=(40, 5))
@@ -146,7 +163,7 @@ def test_a_device_that_only_python_knew_is_named(tmp_path, monkeypatch):
 def test_a_budget_that_is_too_small_measures_nothing(finished, tmp_path):
     file = write(tmp_path / "new.csv", ROWS)
     result = predicted(finished[0] / "run", file, "--budget", "11", "--journal", tmp_path / "kept", code=2)
-    assert "at least 12," in result.stderr
+    assert "at least 12 rows," in result.stderr
     assert not list((tmp_path / "kept").iterdir())
 
 

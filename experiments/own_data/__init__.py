@@ -159,10 +159,12 @@ def dataset_of(
     if clash := sorted({*targets} & {*drop, group}):
         raise DatasetError(f"{raw.where}: {clash[0]!r} cannot be the target and be dropped or group rows too")
     learned = target_of(raw, targets, task, chosen)
-    names = [str(column) for column in raw.frame.columns if column not in {*targets, *drop, group}]
+    beside = [name for name in raw.beside if name not in {*targets, *drop, group}]
+    names = [str(column) for column in raw.frame.columns if column not in {*targets, *drop, group, *beside}]
     if not names:
         raise DatasetError(f"{raw.where} has no column beside the target; there is nothing to learn from")
-    features = features_of(raw, names, targets)
+    others = [name for name in raw.beside if name not in targets]
+    features = features_of(replace(raw, frame=raw.frame.drop(columns=others)), names, targets)
     rows = len(raw.frame)
     return Dataset(
         name=name,
@@ -177,6 +179,7 @@ def dataset_of(
         notes=(
             f"{raw.where}: {rows:,} rows of {len(names):,} columns",
             *raw.notes,
+            *([f"arrays left out, which are named neither target nor group: {listed(beside)}"] if beside else []),
             *learned.notes,
             *features.notes,
             *_copies(raw, names),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,7 +37,10 @@ def read_npz(path: Path) -> RawTable:
     if not train:
         return _table(path, arrays)
     test = {name.removesuffix(TEST): array for name, array in arrays.items() if name.endswith(TEST)}
-    return _table(path, train, _table(path, test) if test else None)
+    table = _table(path, train, _table(path, test) if test else None)
+    rest = [name for name in arrays if not name.endswith((TRAIN, TEST))]
+    said = [f"{path.name}: arrays left out, of neither {TRAIN} nor {TEST}: {listed(rest)}"] if rest else []
+    return replace(table, notes=(*table.notes, *said))
 
 
 def read_npy(path: Path) -> RawTable:
@@ -148,11 +152,23 @@ def _table(path: Path, arrays: Mapping[str, NDArray[Any]], test: RawTable | None
     if not others:
         raise DatasetError(f"{path} has no array of {len(features):,} targets beside {name!r}")
     table = table_of_arrays(str(path), features, _named(others))
-    known = [other for other in others if other.lower() in TARGETS][:1]
+    known = [other for other in others if other.lower() in TARGETS]
+    if len(known) > 1:
+        raise DatasetError(f"{path} holds {listed(known)}, which may all be the targets; keep one of these names")
     targets = tuple(column for column in table.targets if known and _is_of(column, known[0], others[known[0]]))
     left_out = [other for other in arrays if other != name and other not in others]
     notes = (f"{path.name}: arrays left out, which are no values a row: {listed(left_out)}",) if left_out else ()
-    return RawTable(str(path), table.frame, False, targets, table.alike, notes=notes, test=test, shape=table.shape)
+    return RawTable(
+        str(path),
+        table.frame,
+        False,
+        targets,
+        table.alike,
+        beside=table.targets,  # every column that is not of the array of features
+        notes=notes,
+        test=test,
+        shape=table.shape,
+    )
 
 
 def _features_of(path: Path, arrays: Mapping[str, NDArray[Any]]) -> str:

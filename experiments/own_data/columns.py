@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from hwloop.experiments.own_data.raw import RawTable, listed
 if TYPE_CHECKING:
     import pandas as pd
 
+THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]+)?", re.ASCII)
 MOST_CATEGORIES = 100  # of a text column
 MOSTLY = 0.9  # a column of so many numbers is one of numbers, whatever the others are
 FEW_ROWS = 20  # a text in every row of so few may still be a category
@@ -172,6 +174,18 @@ def _text_column(raw: RawTable, name: str, series: pd.Series[Any]) -> tuple[Prep
 def _refuse_what_is_no_category(
     raw: RawTable, name: str, texts: Sequence[str | None], known: Sequence[str], categories: Sequence[str]
 ) -> None:
+    if categories and all(THOUSANDS.fullmatch(text) or NUMBER.fullmatch(text) for text in categories):
+        shown = next((text for text in categories if "," in text), None)
+        if shown is not None:
+            plain = shown.replace(",", "")
+            raise _unusable(
+                raw,
+                name,
+                f"holds numbers such as {shown!r}, whose comma may cut thousands or decimals; write {plain!r} or "
+                f"{shown.replace(',', '.')!r}"
+                if shown.count(",") == 1
+                else f"holds numbers with commas between thousands, such as {shown!r}; write {plain!r}",
+            )
     commas = sum(DECIMAL_COMMA.fullmatch(text) is not None for text in categories)
     if commas and all(DECIMAL_COMMA.fullmatch(text) or NUMBER.fullmatch(text) for text in categories):
         raise _unusable(raw, name, f"holds numbers with a decimal comma, such as {categories[0]!r}; write points")

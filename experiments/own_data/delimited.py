@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwloop.errors import DatasetError
-from hwloop.experiments.own_data.raw import RawTable, listed, made_up_names, require_size
+from hwloop.experiments.own_data.raw import RawTable, listed, made_up_names, require_columns, require_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,6 +101,7 @@ def _layout(path: Path) -> _Layout:
                 continue  # an empty line
             if names is None and not lines:
                 width = len(fields)
+                require_columns(str(path), width)
                 rows = (row for row in _rows_of(head, separator) if len(row) == width and any(map(str.strip, row)))
                 names = _header(fields, list(islice(rows, 1, None)), path)
                 if names is not None:

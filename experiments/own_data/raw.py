@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 1 << 30  # of a file
 MOST_VALUES = 100_000_000  # of a table: 0.8 GB as float64
+MOST_COLUMNS = 100_000  # that each have a name and a type of their own
 MOST_COMPARED = 1000  # names that one is compared with
 LONGEST_NAME = 500
 SHOWN = 5  # names that a message lists
@@ -40,6 +41,8 @@ class RawTable:
     shape, depth
         Of what a row holds, such as an image's (height, width) and ``8 bits`` a value; empty where it is flat, or
         not known.
+    beside
+        Columns that are left out of the features unless somebody names them.
     notes
         What the reader chose, in words.
     test
@@ -55,6 +58,7 @@ class RawTable:
     targets: tuple[str, ...] = ()
     alike: bool = False
     lines: Sequence[int] | Sequence[str] | None = None
+    beside: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     test: RawTable | None = field(default=None, repr=False)
     as_written: Callable[[Sequence[str]], pd.DataFrame] | None = field(default=None, repr=False)
@@ -128,6 +132,19 @@ def nearest_column(name: str, columns: Iterable[object]) -> str:
     close = difflib.get_close_matches(name[:60], known[:MOST_COMPARED], n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}It has {listed(known)}"
+
+
+def require_columns(where: str, columns: int) -> None:
+    """Refuse a table of so many named columns that looking at each takes minutes.
+
+    Raises
+    ------
+    DatasetError
+    """
+    if columns > MOST_COLUMNS:
+        raise DatasetError(
+            f"{where} has {columns:,} columns; at most {MOST_COLUMNS:,} are read. Take fewer, or an array (.npy)"
+        )
 
 
 def require_size(where: str, rows: int, columns: int) -> None:

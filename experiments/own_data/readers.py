@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,12 +72,16 @@ def require_file(path: Path) -> None:
     DatasetError
     """
     try:
-        size = path.stat().st_size
+        found = path.stat()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DatasetError(f"{path} cannot be read ({reason}); check the name") from error
-    if size > MOST_BYTES:
-        raise DatasetError(f"{path} has {size:,} bytes; at most {MOST_BYTES:,} are read. Take fewer rows")
+    if not stat.S_ISREG(found.st_mode):
+        raise DatasetError(
+            f"{path} is no ordinary file (a pipe or a device), and is read more than once; save a copy"
+        )
+    if found.st_size > MOST_BYTES:
+        raise DatasetError(f"{path} has {found.st_size:,} bytes; at most {MOST_BYTES:,} are read. Take fewer rows")
 
 
 def content_digest(path: Path) -> str:

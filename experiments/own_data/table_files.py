@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hwloop.errors import DatasetError
-from hwloop.experiments.own_data.raw import RawTable, require_size
+from hwloop.experiments.own_data.raw import RawTable, require_columns, require_size
 
 # No schema is larger; a damaged file that says so is refused before room is made for it.
 THRIFT_LIMIT = 1 << 24
@@ -33,6 +33,7 @@ def read_parquet(path: Path) -> RawTable:
         with pyarrow.parquet.ParquetFile(
             path, thrift_string_size_limit=THRIFT_LIMIT, thrift_container_size_limit=THRIFT_LIMIT
         ) as stored:
+            require_columns(str(path), stored.metadata.num_columns)
             require_size(str(path), stored.metadata.num_rows, stored.metadata.num_columns)
             table = stored.read(use_threads=False)
             table.validate(full=True)  # text that is no UTF-8 is met here, not later

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -265,6 +267,8 @@ def test_classes_are_told_apart_to_the_last_digit_and_forms_of_one_are_said(tmp_
         ({"a": [1, np.inf] * 6}, {}, "line 3: column 'a' is inf"),
         ({"a": [1, 10**400] * 6}, {}, "line 3: column 'a' is inf"),
         ({"kind": [1, np.inf] * 6}, {}, "line 3: the target 'kind' is inf"),
+        ({"a": ["1,001", "2,500"] * 6}, {}, "whose comma may cut thousands or decimals; write '1001' or '1.001'"),
+        ({"a": ["1,001,000", "250"] * 6}, {}, "commas between thousands, such as '1,001,000'; write '1001000'"),
         ({"a": ["1,5", "2,5"] * 6}, {}, "column 'a' holds numbers with a decimal comma, such as '1,5'"),
         (
             {"a": [*range(11), "n.d."]},
@@ -323,6 +327,13 @@ def test_a_file_that_is_absent_too_large_or_of_no_known_kind(tmp_path, monkeypat
     path = written(tmp_path, table())
     monkeypatch.setattr("hwloop.experiments.own_data.readers.MOST_BYTES", 10)
     with pytest.raises(DatasetError, match="at most 10 are read"):
+        from_file(str(path))
+    monkeypatch.undo()
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(DatasetError, match="no ordinary file"):
+        from_file(str(tmp_path / "pipe.csv"))
+    monkeypatch.setattr("hwloop.experiments.own_data.raw.MOST_COLUMNS", 2)
+    with pytest.raises(DatasetError, match="has 3 columns; at most 2 are read"):
         from_file(str(path))
     monkeypatch.undo()
     monkeypatch.setattr("hwloop.experiments.own_data.raw.MOST_VALUES", 10)

@@ -119,6 +119,17 @@ def test_arrays_of_a_file(tmp_path, arrays, options, names, kind):
     assert ("names" in arrays) == ("arrays left out, which are no values a row: 'names'" in notes(dataset))
 
 
+def test_arrays_beside_the_features_are_none_unless_they_are_named(tmp_path):
+    one_hot, ids = np.eye(3)[Y], np.arange(ROWS)
+    np.savez(tmp_path / "t.npz", X=X * [1, 0, 1, 1], y=Y, one_hot=one_hot, ids=ids)
+    dataset = from_file(str(tmp_path / "t.npz"), group="ids")
+    assert dataset.preparation.names == ("x1", "x3", "x4")
+    assert dataset.preparation.table == ("x1", "x2", "x3", "x4", "y")
+    assert "neither target nor group: 'one_hot1', 'one_hot2', 'one_hot3'" in notes(dataset)
+    np.savez(tmp_path / "t.npz", X_train=X, y_train=Y, X_test=X, y_test=Y, X_val=X)
+    assert "arrays left out, of neither _train nor _test: 'X_val'" in notes(from_file(str(tmp_path / "t.npz")))
+
+
 def test_arrays_with_a_test_set_of_their_own(tmp_path):
     np.savez(tmp_path / "t.npz", X_train=X, y_train=Y, X_test=X[:3] + 1, y_test=Y[:3])
     dataset = from_file(str(tmp_path / "t.npz"))
@@ -152,6 +163,7 @@ def test_a_pair_of_arrays_and_one_array_that_is_a_table(tmp_path):
         ({"X": X, "y": Y[:5]}, "has no array of 12 targets"),
         ({"a": X, "b": X, "y": Y}, "several arrays of rows of features"),
         ({"y": Y}, "no array of rows of features"),
+        ({"X": X, "y": Y, "labels": Y}, "holds 'y', 'labels', which may all be the targets"),
         ({"X": X, "y": np.array([None] * ROWS)}, "Python objects"),
         ({"X": X, "y": Y + 1j}, "complex128"),
     ],

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import ParamSpec, TypeVar
 
 import torch
 
 AUTOCAST_KINDS = ("cpu", "cuda")
+
+Taken = ParamSpec("Taken")
+Given = TypeVar("Given")
 
 
 @contextmanager
@@ -29,3 +34,10 @@ def own_torch_state() -> Iterator[None]:
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
         yield
+
+
+def never_compiled(function: Callable[Taken, Given]) -> Callable[Taken, Given]:
+    """A function that ``torch.compile`` leaves alone: it compiles what is before and behind it."""
+    compiler = sys.modules.get("torch._dynamo")  # it takes seconds to import, and who compiles has imported it
+    left_alone: Callable[Taken, Given] = function if compiler is None else compiler.disable(function)
+    return left_alone

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +18,7 @@ from hwloop.device import Device
 from hwloop.device.spec import Differentiable, Float64Array
 from hwloop.errors import ConfigError
 from hwloop.session import Session
+from hwloop.torch_state import never_compiled
 from hwloop.training.options import COUNT, INNER_SHARE, WithOptions, one_of, option, whole_number
 from hwloop.training.rules.chain_rule import REFITTED, TWINS
 from hwloop.twin import Twin
@@ -23,6 +26,8 @@ from hwloop.twin import fit as fit_twin
 from hwloop.twin.fitting import MIN_ROWS
 
 logger = logging.getLogger(__name__)
+
+ERROR = "error at the output"  # what direct feedback notes of a pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +48,8 @@ class BackwardPass:
         Of the pass, from 1.
     seed
         Of the layer: with the number it decides all that is random.
+    notes
+        What the rule has noted of the forward pass that this one answers.
     """
 
     session: Session
@@ -51,6 +58,7 @@ class BackwardPass:
     by_responses: Float64Array
     number: int
     seed: int
+    notes: dict[str, Any] = field(default_factory=dict)
 
     def rng(self) -> np.random.Generator:
         """The pass's own random numbers: those of one that goes on from a checkpoint are the same."""
@@ -255,8 +263,9 @@ class FeedbackGradient(LayerGradient):
     Attributes
     ----------
     output
-        The module whose outputs the loss sees, often the model's last. It must be called once a forward pass, with
-        as many rows as the layer.
+        The module whose outputs the loss sees, often the model's last. What was computed from a pass of the layer
+        must enter it once, with the same rows; a pass hears the error of what was computed from it, whatever
+        the order of passes.
     """
 
     output: nn.Module | None = dataclasses.field(default=None, repr=False)
@@ -269,21 +278,28 @@ class FeedbackGradient(LayerGradient):
             )
 
     def begin(self) -> None:
-        self._error: Tensor | None = None
         assert self.output is not None
-        self.output.register_full_backward_pre_hook(self._heard)
+        self.output.register_forward_hook(self._called)
 
-    def _heard(self, module: nn.Module, errors: Any) -> None:
-        self._error = errors[0] if isinstance(errors, tuple) else errors
+    def _called(self, module: nn.Module, given: Any, outputs: Any) -> None:
+        never_compiled(self._listen)(outputs[0] if isinstance(outputs, tuple) else outputs)
+
+    def _listen(self, output: Any) -> None:
+        if isinstance(output, Tensor) and output.requires_grad:
+            heard = functools.partial(_hear, _notes_of_passes(output, self))
+            output.register_hook(heard)  # type: ignore[no-untyped-call]
 
     def pull_back(self, asked: BackwardPass) -> Float64Array:
-        error, self._error = self._error, None
+        heard_in, error = asked.notes.pop(ERROR, (None, None))
+        if heard_in != torch._C._current_graph_task_id():
+            error = None  # of an earlier backward pass, which ended before it came to the layer
         rows = len(asked.stimuli)
-        if error is None or error.ndim == 0 or error.numel() % rows:
+        if error is None or not _has_rows(error, rows):
             shape = "no error" if error is None else f"an error of shape {tuple(error.shape)}"
             raise ConfigError(
                 f"direct feedback found {shape} at the output for {rows} rows of the layer: its output must be a "
-                "module that every forward pass calls once, behind the layer, with the same rows"
+                "module that every forward pass calls once, behind the layer, with the same rows (a checkpoint "
+                "around one of the two needs use_reentrant=False)"
             )
         sent = error.detach().to("cpu", torch.float64).reshape(rows, -1).numpy()
         size = (sent.shape[1], asked.n_data)
@@ -291,6 +307,38 @@ class FeedbackGradient(LayerGradient):
         found = np.zeros_like(asked.stimuli)
         found[:, : asked.n_data] = sent @ matrix / np.sqrt(size[0])
         return found
+
+
+def _notes_of_passes(output: Tensor, gradient: LayerGradient) -> list[dict[str, Any]]:
+    """Notes of the last passes of the layer with this gradient that an output was computed from."""
+    found, seen, ahead = [], set(), [output.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if getattr(getattr(node, "layer", None), "gradient", None) is gradient:
+            found.append(cast(dict[str, Any], node.notes))  # type: ignore[attr-defined]
+        else:
+            ahead += [each for each, _ in node.next_functions]
+    return found
+
+
+def _hear(passes: list[dict[str, Any]], error: Tensor) -> None:
+    """Note an error at the output for the passes of the layer behind it, with the backward pass that it is of."""
+    heard_in = torch._C._current_graph_task_id()
+    for notes in passes:
+        if notes.get(ERROR, (None,))[0] == heard_in:
+            raise ConfigError(
+                "direct feedback found two errors for one pass of the layer: its output was called twice on what "
+                "that pass gave; call it once, or take a module that is, such as one that holds both"
+            )
+        notes[ERROR] = heard_in, error
+
+
+def _has_rows(error: Tensor, rows: int) -> bool:
+    """Whether the first axes of an error are the rows of a layer."""
+    return error.ndim > 0 and any(math.prod(error.shape[:axes]) == rows for axes in range(error.ndim + 1))
 
 
 GRADIENTS: dict[str, type[LayerGradient]] = {

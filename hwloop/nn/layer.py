@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import sys
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -28,7 +27,7 @@ from hwloop.nn.responses import STANDARDISATIONS, ResponseScaling, require_rows
 from hwloop.nn.saved_device import DEVICE_CHANGED, compare_device, device_as_tensor
 from hwloop.session import Session
 from hwloop.session.account import Ledger
-from hwloop.torch_state import own_torch_state
+from hwloop.torch_state import never_compiled, own_torch_state
 from hwloop.training.options import chosen, one_of
 
 
@@ -152,7 +151,7 @@ class PhysicalLayer(nn.Module):
         BudgetExceeded, DeviceError
             As :meth:`hwloop.Session.measure`.
         """
-        return _never_compiled(PhysicalLayer._forward)(self, inputs)
+        return never_compiled(PhysicalLayer._forward)(self, inputs)
 
     def _forward(self, inputs: Tensor) -> Tensor:
         with own_torch_state():
@@ -196,19 +195,21 @@ class PhysicalLayer(nn.Module):
             self.session.open()  # from the first row on: to open it anew for every batch would cost time
         return self.session.measure(stimuli, purpose)
 
-    def _pulled_back(self, encoder: Encoder, stimuli: Float64Array, by_responses: Tensor) -> Tensor:
+    def _pulled_back(self, ctx: Any, by_responses: Tensor) -> Tensor:
         """Derivative by the rows (rows, in_features), from that by the responses."""
+        encoder, stimuli, session = ctx.encoder, ctx.stimuli, self.session
         errors = by_responses.to("cpu", torch.float64).numpy()
         with self._one_at_a_time:
             self.passes = self.passes + 1
             number = int(self.passes)
-            asked = BackwardPass(self.session, stimuli, encoder.n_data, errors, number, self._seed)
+            asked = BackwardPass(session, stimuli, encoder.n_data, errors, number, self._seed, ctx.notes)
             found = np.ascontiguousarray(self.gradient.pull_back(asked), dtype=np.float64)
         if found.shape != stimuli.shape:
             raise ConfigError(
                 f"{self.gradient}.pull_back gave an array of shape {found.shape}; the stimuli's is {stimuli.shape}"
             )
-        return encoder.pull_back(stimuli, torch.from_numpy(found))
+        by_rows: Tensor = encoder.pull_back(stimuli, torch.from_numpy(found))
+        return by_rows
 
     # -- cost and device -------------------------------------------------------------------------------
 
@@ -297,7 +298,7 @@ class _Measured(torch.autograd.Function):
     def forward(ctx: Any, inputs: Tensor, layer: PhysicalLayer, encoder: Encoder, stimuli: Float64Array) -> Tensor:
         with own_torch_state():
             responses = layer._measured(stimuli, "train" if layer.training else "evaluate")
-            ctx.layer, ctx.encoder, ctx.stimuli = layer, encoder, stimuli
+            ctx.layer, ctx.encoder, ctx.stimuli, ctx.notes = layer, encoder, stimuli, {}
             ctx.inputs = inputs.shape, inputs.dtype, inputs.device
             return torch.from_numpy(responses)
 
@@ -305,15 +306,9 @@ class _Measured(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, by_responses: Tensor) -> tuple[Tensor, None, None, None]:
         with own_torch_state(), torch.no_grad():
-            found = ctx.layer._pulled_back(ctx.encoder, ctx.stimuli, by_responses)
+            found = ctx.layer._pulled_back(ctx, by_responses)
         shape, dtype, device = ctx.inputs
         return found.reshape(shape).to(device, dtype), None, None, None
-
-
-def _never_compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A function that ``torch.compile`` leaves alone: it compiles what is before and behind the layer."""
-    compiler = sys.modules.get("torch._dynamo")  # it takes seconds to import, and who compiles has imported it
-    return function if compiler is None else compiler.disable(function)
 
 
 def _session(

@@ -226,8 +226,52 @@ class TestFeedback:
         model = self.model()
         copied = copy.deepcopy(model)
         copied(inputs()).sum().backward()
-        assert copied[0].weight.grad is not None
-        assert model[1].gradient._error is None
+        assert model[0].weight.grad is None
+        model(inputs()).sum().backward()
+        torch.testing.assert_close(copied[0].weight.grad, model[0].weight.grad, rtol=0, atol=0)
+
+    @pytest.mark.parametrize("order", ["in turn", "both forwards first", "outputs the other way round"])
+    def test_a_pass_hears_the_error_of_what_was_computed_from_it(self, order):
+        _, layer, head = self.model()
+        expected = [inputs(seed) for seed in (0, 1)]
+        for rows in expected:
+            head(layer(rows)).pow(3).sum().backward()
+        one, other = inputs(0), inputs(1)
+        if order == "in turn":
+            found = [head(layer(one)), head(layer(other))]
+        else:
+            measured = [layer(one), layer(other)]
+            found = [head(each) for each in (measured if order == "both forwards first" else measured[::-1])]
+        sum(each.pow(3).sum() for each in found).backward()
+        for rows, alone in zip((one, other), expected, strict=True):
+            torch.testing.assert_close(rows.grad, alone.grad, rtol=0, atol=0)
+
+    def test_the_error_of_an_earlier_backward_pass_is_not_taken(self):
+        _, layer, head = self.model()
+        measured = layer(inputs())
+        torch.autograd.grad(head(measured).square().sum(), head.weight, retain_graph=True)  # ends at the head
+        with pytest.raises(ConfigError, match="found no error"):
+            measured.sum().backward()
+        head(layer(inputs().detach())).sum().backward()
+        with pytest.raises(ConfigError, match="found no error"):
+            layer(inputs()).sum().backward()
+
+    def test_an_output_on_other_rows_or_twice_is_refused(self):
+        _, layer, head = self.model()
+        with pytest.raises(ConfigError, match=r"an error of shape \(12, 3\) at the output for 6 rows"):
+            head(torch.cat([layer(inputs(0)), layer(inputs(1))])).sum().backward()
+        measured = layer(inputs())
+        with pytest.raises(ConfigError, match="its output was called twice"):
+            (head(measured) + head(measured.square())).sum().backward()
+
+    @pytest.mark.parametrize("shape", [(2, 3, IN), (IN,)])
+    def test_rows_have_any_shape(self, shape):
+        _, layer, head = self.model()
+        rows = inputs().detach().flatten()[: int(np.prod(shape))].reshape(shape).requires_grad_()
+        flat = rows.detach().reshape(-1, IN).requires_grad_()
+        for each in (rows, flat):
+            head(layer(each)).pow(3).sum().backward()
+        torch.testing.assert_close(rows.grad.reshape(-1, IN), flat.grad, rtol=0, atol=0)
 
     @pytest.mark.slow
     def test_its_agreement_in_sign_grows_from_chance_as_what_is_behind_learns(self):

@@ -278,7 +278,19 @@ class Evidence:
         if len(self.pareto_front) > 1:
             front = "; ".join(line.name for line in self.pareto_front)
             found.append(f"best for their digital multiply-adds: {front}")
+        if partly := self._partly_run:
+            found.append(
+                f"not run on every seed, so left out: {'; '.join(partly)} (another version of hwloop ran some "
+                "seeds, and may have counted otherwise; a new run has them all)"
+            )
         return found
+
+    @property
+    def _partly_run(self) -> list[str]:
+        """Floors that some seeds have and others lack."""
+        known = [floor for floor in FLOORS if any(floor.key in seed.scores for seed in self.seeds)]
+        partly = [floor.method_of(self.kind) for floor in known if self.score(floor.key) is None]
+        return [method.partition(": ")[2] or method for method in partly]
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``hwloop run --json`` prints.

@@ -195,6 +195,13 @@ def test_nobody_beats_the_front_for_as_few_multiply_adds():
     assert found.as_json()["pareto_front"] == [line.key for line in found.pareto_front]
 
 
+def test_what_some_seeds_lack_is_said():
+    assert not any("not run on every seed" in words for words in evidence(*THREE).findings())
+    found = evidence(THREE[0], *(with_random_features(seed, 0.99) for seed in THREE[1:]))
+    assert found.best_null == "null_identity"
+    assert "not run on every seed, so left out: random digital features" in found.findings()[-1]
+
+
 def test_the_test_rows_error_of_a_score_and_of_a_difference():
     task = Classification(2)
     targets = np.zeros(10, dtype=np.int64)

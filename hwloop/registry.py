@@ -89,9 +89,12 @@ class Registry:
         try:
             return entry.load()
         except (ImportError, AttributeError) as error:
+            advice = "check the spelling and that its package is installed"
+            top = entry.value.partition(":")[0].partition(".")[0]
+            if entry.name == entry.value and isinstance(error, ModuleNotFoundError) and error.name == top:
+                advice += f", or give the command in the folder that holds {top}.py; looked in {Path.cwd()}"
             raise ConfigError(
-                f"{self.kind} {entry.name!r} ({entry.value}) cannot be imported: {error}; "
-                "check the spelling and that its package is installed"
+                f"{self.kind} {entry.name!r} ({entry.value}) cannot be imported: {error}; {advice}"
             ) from error
 
     def build(self, name: str, /, *args: Any, **settings: Any) -> Any:

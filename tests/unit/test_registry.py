@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hwloop import Averaged, ConfigError, Device, DeviceSpec, Quantized, open_device
-from hwloop.registry import DEVICES, WRAPPERS, Registry, nearest, paths_beside
+from hwloop.registry import DATASETS, DEVICES, WRAPPERS, Registry, nearest, paths_beside
 from hwloop.simulators.optical_fibre import OpticalFibre
 
 
@@ -46,6 +46,12 @@ def test_the_substrate_is_found_by_name():
 def test_an_unknown_name_names_the_nearest():
     with pytest.raises(ConfigError, match="unknown device 'optical-fiber': did you mean 'optical-fibre'"):
         open_device("optical-fiber")
+
+
+def test_a_module_that_lies_elsewhere_is_looked_for_where_the_command_is_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=f"in the folder that holds cols_of_mine.py; looked in {tmp_path}"):
+        DATASETS.load("cols_of_mine:data")
 
 
 def test_an_unknown_setting_names_the_nearest():

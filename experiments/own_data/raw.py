@@ -147,6 +147,19 @@ def require_columns(where: str, columns: int) -> None:
         )
 
 
+def require_bytes(where: str, size: int) -> None:
+    """Refuse values that take more room than a file may.
+
+    Raises
+    ------
+    DatasetError
+    """
+    if size > MOST_BYTES:
+        raise DatasetError(
+            f"{where} holds {size:,} bytes of values; at most {MOST_BYTES:,} are read. Take fewer rows"
+        )
+
+
 def require_size(where: str, rows: int, columns: int) -> None:
     """Refuse a table that would fill the memory.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hwloop.errors import DatasetError
-from hwloop.experiments.own_data.raw import RawTable, require_columns, require_size
+from hwloop.experiments.own_data.raw import RawTable, require_bytes, require_columns, require_size
 
 # No schema is larger; a damaged file that says so is refused before room is made for it.
 THRIFT_LIMIT = 1 << 24
@@ -35,7 +35,7 @@ def read_parquet(path: Path) -> RawTable:
         ) as stored:
             require_columns(str(path), stored.metadata.num_columns)
             require_size(str(path), stored.metadata.num_rows, stored.metadata.num_columns)
-            table = stored.read(use_threads=False)
+            table = _read_within(path, stored)
             table.validate(full=True)  # text that is no UTF-8 is met here, not later
             frame = table.to_pandas(use_threads=False)
     except DatasetError:
@@ -43,6 +43,47 @@ def read_parquet(path: Path) -> RawTable:
     except Exception as error:  # pyarrow's errors are of many kinds
         raise _damaged(path, "Parquet", error) from error
     return _checked(path, frame)
+
+
+def _read_within(path: Path, stored: Any) -> Any:
+    """The table, if its values have room: a few bytes may stand for millions of equal texts.
+
+    Texts are first read as numbers of different texts, which shows how long all of them together are. Texts within
+    lists are not looked at.
+    """
+    import pyarrow
+    import pyarrow.compute
+    import pyarrow.parquet
+
+    groups = [stored.metadata.row_group(number) for number in range(stored.metadata.num_row_groups)]
+    chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
+    nested = [chunk for chunk in chunks if chunk.path_in_schema not in stored.schema_arrow.names]
+    require_bytes(str(path), sum(chunk.total_uncompressed_size for chunk in chunks))
+    require_bytes(str(path), sum(8 * chunk.num_values for chunk in nested))
+    fixed = [stored.schema.column(number).length for number in range(stored.metadata.num_columns)]
+    require_bytes(str(path), stored.metadata.num_rows * sum(max(0, length) for length in fixed))
+    kinds = (
+        pyarrow.types.is_string,
+        pyarrow.types.is_large_string,
+        pyarrow.types.is_binary,
+        pyarrow.types.is_large_binary,
+    )
+    texts = [each.name for each in stored.schema_arrow if any(is_one(each.type) for is_one in kinds)]
+    if not texts:
+        return stored.read(use_threads=False)
+    with pyarrow.parquet.ParquetFile(
+        path,
+        thrift_string_size_limit=THRIFT_LIMIT,
+        thrift_container_size_limit=THRIFT_LIMIT,
+        read_dictionary=texts,
+    ) as compact:
+        size = 0
+        for column in compact.read(columns=texts, use_threads=False).columns:
+            for chunk in column.chunks:
+                lengths = pyarrow.compute.binary_length(chunk.dictionary)
+                size += pyarrow.compute.sum(lengths.take(chunk.indices)).as_py() or 0
+                require_bytes(str(path), size)
+    return stored.read(use_threads=False)
 
 
 def read_arff(path: Path) -> RawTable:

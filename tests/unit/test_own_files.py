@@ -61,6 +61,26 @@ def test_columns_that_are_neither_numbers_nor_text(tmp_path, column, message):
     assert from_file(str(tmp_path / "t.parquet"), drop=["other"]).preparation.names == ("a",)
 
 
+@pytest.mark.parametrize("kind", ["string", "large_string", "binary"])
+def test_a_small_parquet_file_of_many_long_texts_makes_no_room_for_them(tmp_path, monkeypatch, kind):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    codes = pa.array(np.zeros(100_000, dtype=np.int32))
+    texts = pa.DictionaryArray.from_arrays(codes, pa.array(["x" * 1000])).cast(pa.type_for_alias(kind))
+    parquet.write_table(pa.table({"text": texts, "y": codes}), tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").stat().st_size < 200_000
+    monkeypatch.setattr("hwloop.experiments.own_data.raw.MOST_BYTES", 50_000_000)
+    with pytest.raises(DatasetError, match=r"holds 100,000,000 bytes of values; at most 50,000,000"):
+        from_file(str(tmp_path / "t.parquet"))
+    parquet.write_table(
+        pa.table({"text": texts[:9], "y": np.arange(9) % 2, "a.b": np.arange(9)}), tmp_path / "t.parquet"
+    )
+    assert len(parquet.read_table(tmp_path / "t.parquet")) == 9
+    if kind != "binary":
+        assert len(from_file(str(tmp_path / "t.parquet"), target="y").inputs) == 9
+
+
 def test_parquet_without_pyarrow_says_which_extra(tmp_path, monkeypatch):
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)

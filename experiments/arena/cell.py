@@ -297,7 +297,7 @@ def _run(config: ExperimentConfig, data: Partition, cell: Cell, rig: Rig) -> Cel
         uses_model=result.uses_model,
         figures={key: value for key, value in network.figures.items() if key not in (main, *NAMED)},
         kind=type(data.task),
-        overlap=0.0 if data.own_test_rows else len(data.test) / len(data.train),
+        overlap=0.0 if data.own_test_rows and not data.task.in_time else len(data.test) / len(data.train),
     )
 
 

@@ -138,7 +138,7 @@ class Evidence:
         errors = [seed.scores[method].figures.get(DIFFERENCE_ERROR) for seed in self.seeds]
         known = [error for error in errors if error is not None]
         if len(known) < len(errors) or not self._rows_tell:
-            return found
+            return replace(found, shared=self._one_test_part)
         return replace(found, rows=normal_interval(found.mean, float(np.mean(known))))
 
     @property
@@ -154,6 +154,11 @@ class Evidence:
         return self.overlap == 0.0 or len(self.seeds) == 1
 
     @property
+    def _one_test_part(self) -> bool:
+        """Whether several seeds share their test rows."""
+        return self.overlap == 0.0 and len(self.seeds) > 1
+
+    @property
     def score_interval(self) -> Interval:
         """How well the network's test score is known."""
         scores = [seed.scores[results.NETWORK] for seed in self.seeds]
@@ -165,7 +170,7 @@ class Evidence:
             return replace(found, rows=binomial_interval(found.mean, self.seeds[0].n_test))
         errors = [score.figures[ROWS_ERROR] for score in scores if ROWS_ERROR in score.figures]
         if not errors:
-            return found
+            return replace(found, shared=self._one_test_part)
         return self._within_reach(replace(found, rows=normal_interval(found.mean, float(np.mean(errors)))))
 
     def _within_reach(self, found: Interval) -> Interval:

@@ -53,13 +53,15 @@ class Interval:
     """A mean with its confidence interval over seeds; its ends are ``None`` where one value cannot tell.
 
     ``rows`` is the interval that the number of test rows alone leaves, where all seeds share them; ``None`` where
-    it is not known, or the seeds have test rows of their own.
+    it is not known, or the seeds have test rows of their own. ``shared`` says that several seeds share them while
+    it is not known: then the ends tell what the seeds change, and nothing of what other test rows would.
     """
 
     mean: float
     low: float | None
     high: float | None
     rows: tuple[float, float] | None = None
+    shared: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """``mean``, ``low`` and ``high`` as plain numbers; ``test_rows`` with a low and a high, or ``None``."""
@@ -136,6 +138,8 @@ def _intervals(found: Interval, text: Callable[[float], str]) -> str:
     if found.low is None or found.high is None:
         return f"one seed; 95 % interval of its test rows {rows}" if rows else "one seed, no interval"
     seeds = f"{text(found.low)} to {text(found.high)}"
+    if found.shared:
+        return f"95 % interval over seeds {seeds}, which share one test part; what another would give is not known"
     if not rows:
         return f"95 % interval {seeds}"
     return f"95 % interval over seeds {seeds}, of the test rows {rows}"

@@ -95,7 +95,7 @@ class Partition:
     notes
         What was chosen for the user when the data were read, in words.
     own_test_rows
-        Whether the test rows are the dataset's choice, and no seed's.
+        Whether the test rows are the dataset's choice, or the last of a series in time, and no seed's.
     """
 
     seed: int
@@ -131,7 +131,7 @@ class Partition:
             task_of_dataset(dataset).fitted_to(dataset.labels[train]),
             preparation,
             tuple(getattr(dataset, "notes", ())),
-            getattr(dataset, "test_rows", None) is not None,
+            getattr(dataset, "test_rows", None) is not None or task_of_dataset(dataset).in_time,
         )
 
     @property

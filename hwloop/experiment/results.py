@@ -63,7 +63,8 @@ class SeedResult:
     input_scaling
         Of the first stage, as it was trained; empty in files of versions that did not say.
     own_test_rows
-        Whether the dataset chose the test rows, so that all seeds share them; without it seeds split it anew.
+        Whether all seeds share the test rows: the dataset chose them, or they are the last stretch of a series in
+        time. Without it seeds split it anew.
     """
 
     seed: int

@@ -42,7 +42,7 @@ class Comparison:
     def winner(self) -> str | None:
         """Who is better beyond what chance explains: ``network``, the other's key, or ``None`` for nobody."""
         low, high = self.advantage.low, self.advantage.high
-        if low is None or high is None:
+        if low is None or high is None or self.advantage.shared:
             return None
         if self.advantage.rows is not None:  # other test rows must not change it either
             low, high = min(low, self.advantage.rows[0]), max(high, self.advantage.rows[1])
@@ -66,6 +66,9 @@ class Comparison:
         sign = 1 if mean >= 0 else -1
         (low, high), of = self._widest(low, high)
         ends = sorted((sign * low, sign * high))
+        if self.advantage.shared:
+            apart = f"{self._apart(mean)}; {self._between(*ends)} over seeds"
+            return f"no difference can be shown, for all seeds share one test part ({apart})"
         return f"no difference could be shown ({self._apart(mean)}; {self._between(*ends)}{of})"
 
     def _widest(self, low: float, high: float) -> tuple[tuple[float, float], str]:

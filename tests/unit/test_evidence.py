@@ -161,6 +161,17 @@ def test_where_seeds_share_the_test_rows_these_have_an_interval_of_their_own():
     assert evidence(*(replace(seed, own_test_rows=False) for seed in seeds)).physics_adds.rows is None
 
 
+def test_where_nobody_knows_what_other_test_rows_would_change_there_is_no_winner():
+    seeds = [seed_result(number, 0.99 + number / 1000, 0.1, 0.95) for number in range(3)]
+    assert evidence(*seeds).as_json()["verdict"]["floor"]["winner"] == "network"
+    found = evidence(*(replace(seed, own_test_rows=True) for seed in seeds))
+    verdict = found.as_json()["verdict"]["floor"]
+    assert verdict["winner"] is None
+    assert "all seeds share one test part" in verdict["words"]
+    assert "over seeds +3.9 to +4.3, which share one test part; what another would" in found.findings()[1]
+    assert not evidence(replace(seeds[0], own_test_rows=True)).physics_adds.shared
+
+
 def test_no_interval_of_an_accuracy_goes_beyond_one_or_below_zero():
     found = evidence(seed_result(0, 1.0, 0.1, 0.9), seed_result(1, 0.9, 0.1, 0.9)).score_interval
     assert found.high == 1.0

@@ -118,6 +118,12 @@ OUTCOMES = {
         None,
         "no difference could be shown (the network is worse by 2.0 points; -2.0 to 6.0 over seeds)",
     ),
+    "nobody, for other test rows are not known": (
+        (0.02, 0.01, 0.03, None, True),
+        None,
+        "no difference can be shown, for all seeds share one test part (the network is better by 2.0 points; "
+        "1.0 to 3.0 over seeds)",
+    ),
     "the same": ((0.0, 0.0, 0.0), None, "the two score alike on every seed"),
     "one seed": (
         (0.05, None, None),

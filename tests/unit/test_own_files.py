@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 
 from hwloop.errors import DatasetError
+from hwloop.experiment.partition import partition
+from hwloop.experiments.dataset import split
 from hwloop.experiments.own_data import from_file
 from hwloop.experiments.own_data.readers import content_digest
 
@@ -312,6 +314,7 @@ def test_columns_in_time_are_one_series(tmp_path):
     dataset = from_file(str(tmp_path / "t.csv"), task="sequence", drop=["t"], target="u", settings=settings)
     assert dataset.inputs.shape == (4, 40)
     assert dataset.task.in_time
+    assert partition(dataset, 0, split, 0.25, 0.0).own_test_rows  # of every seed the same
     np.testing.assert_array_equal(dataset.labels[0], np.sin(times[2:22]))
     assert dataset.source["target"] == "u"
     with pytest.raises(DatasetError, match="takes no group"):

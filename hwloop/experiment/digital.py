@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
@@ -112,10 +112,36 @@ def _validation_scores(candidates: Sequence[Pipeline], data: Partition) -> list[
             task.merit(held_out.targets, model.fit(train.inputs, train.targets).predict(held_out.inputs))
             for model in candidates
         ]
-    parts = task.folds(train.targets, FOLDS, data.seed)
+    parts = _folds(train, task, FOLDS, data.seed)
     if parts is None:  # too few rows to hold any out: the strongest penalty is the safe choice
         return [-float(number) for number in range(len(candidates))]
     return [float(cross_val_score(model, train.inputs, train.targets, cv=parts).mean()) for model in candidates]
+
+
+def _folds(train: Samples, task: LearningTask, most: int, seed: int) -> Any:
+    """At most so many parts to choose on, as the task has them; groups, where there are any, stay in one part.
+
+    Rows of a group are alike: settings that only learn them by heart would seem good on its other rows.
+    """
+    if train.groups is None:
+        return task.folds(train.targets, most, seed)
+    kinds = np.unique(task.strata(train.targets), return_inverse=True)[1]
+    groups = np.unique(train.groups, return_inverse=True)[1]
+    count = min(most, int(groups.max()) + 1, int(np.bincount(kinds).max()))
+    if count < 2:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a rare class is in few parts
+        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed % 2**32)
+        parts = list(splitter.split(kinds, kinds, groups))
+    sound = [
+        (rest, held_out)
+        for rest, held_out in parts
+        if len(held_out)
+        and not task.reason_not_to_train(train.targets[rest])
+        and not task.reason_not_to_score(train.targets[held_out])
+    ]
+    return sound or None
 
 
 # AdamW, one-cycle schedule, label smoothing and noise (here on the standardised inputs) as the local trainer has
@@ -140,7 +166,7 @@ def backpropagated(
         network.fit(rows, settings)
         return network
 
-    fitted_on, judged_on = (train, validation) if validation is not None else _held_out(train, seed)
+    fitted_on, judged_on = (train, validation) if validation is not None else _held_out(train, task, seed)
     scores = [
         task.merit(judged_on.targets, trained(settings, fitted_on).predict(judged_on.inputs))
         for settings in CANDIDATES
@@ -148,7 +174,11 @@ def backpropagated(
     return trained(CANDIDATES[int(np.argmax(scores))], train)
 
 
-def _held_out(train: Samples, seed: int) -> tuple[Samples, Samples]:
+def _held_out(train: Samples, task: LearningTask, seed: int) -> tuple[Samples, Samples]:
+    """The rest, and a fifth of the rows: whole groups, where there are any."""
+    if train.groups is not None and (parts := _folds(train, task, round(1 / HELD_OUT), seed)):
+        rest, held_out = parts[0]
+        return train.taken(rest), train.taken(held_out)
     order = np.random.default_rng(seed).permutation(len(train))
     count = max(1, round(HELD_OUT * len(train)))
     return train.taken(order[count:]), train.taken(order[:count])

@@ -71,17 +71,22 @@ Splitter = Callable[..., SplitRows]
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Rows with their targets: inputs (rows, features), targets (rows,)."""
+    """Rows with their targets: inputs (rows, features), targets (rows,).
+
+    ``groups`` (rows,) says what rows belong together, where the dataset does: they are held out together.
+    """
 
     inputs: Float64Array
     targets: NDArray[Any]
+    groups: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def taken(self, rows: NDArray[np.int64]) -> Samples:
         """Some of them, by number."""
-        return Samples(self.inputs[rows], self.targets[rows])
+        groups = None if self.groups is None else self.groups[rows]
+        return Samples(self.inputs[rows], self.targets[rows], groups)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +127,7 @@ class Partition:
         if preparation is not None:
             preparation = preparation.fitted(inputs[train])
             inputs = preparation.features(inputs)
-        every = Samples(inputs, dataset.labels)
+        every = Samples(inputs, dataset.labels, getattr(dataset, "groups", None))
         return cls(
             seed,
             every.taken(train),

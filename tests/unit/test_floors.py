@@ -135,6 +135,23 @@ def test_of_many_rows_some_are_used_and_it_is_said(monkeypatch):
     assert floor.note(config, IRIS) == ""
 
 
+@pytest.mark.parametrize("task", [Classification(2), Regression()])
+def test_settings_are_chosen_on_groups_that_were_not_trained_on(task):
+    """Rows of a group lie together and share a random target: one neighbour is right within it, none beyond."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), 6)
+    rows = rng.normal(size=(60, 40))[groups] + 1e-3 * rng.normal(size=(360, 40))
+    drawn = (rng.permutation(60) < 18).astype(int) if task.has_classes else rng.normal(size=60)
+    known, task = Samples(rows, drawn[groups], groups), task.fitted_to(drawn[groups])
+    data = Partition(0, known, None, known, task)
+    chosen = digital.similarity_model(task.nearest_neighbours(360), data, "channel")
+    assert chosen.steps[-1][1].n_neighbors == 20
+    rest, held_out = digital._held_out(known, task, 0)
+    assert not set(rest.groups) & set(held_out.groups)
+    assert len(rest) + len(held_out) == 360
+    assert digital._folds(Samples(rows, drawn[groups], np.zeros(360)), task, 4, 0) is None
+
+
 def test_one_scale_takes_columns_of_any_size():
     rows = 1e150 * np.random.default_rng(0).standard_normal((20, 3))
     scaled = digital.OneScale().fit(rows).transform(rows)

@@ -170,6 +170,7 @@ def test_where_nobody_knows_what_other_test_rows_would_change_there_is_no_winner
     assert "all seeds share one test part" in verdict["words"]
     assert "over seeds +3.9 to +4.3, which share one test part; what another would" in found.findings()[1]
     assert not evidence(replace(seeds[0], own_test_rows=True)).physics_adds.shared
+    assert evidence(*seeds[:2], replace(seeds[2], own_test_rows=True)).physics_adds.shared  # the first are older
 
 
 def test_no_interval_of_an_accuracy_goes_beyond_one_or_below_zero():

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.errors import DatasetError
+from hwloop.tasks.weighted import exactly_smaller, in_own_unit
 
 
 def checked_weights(sample_weight: Any, rows: int) -> NDArray[np.float64]:
-    """What each row counts (rows,): 1 by default, and never less than 0.
+    """What each row counts (rows,), never less than 0, over a power of two that makes sums finite; 1/2 by default.
 
     Raises
     ------
@@ -33,7 +34,7 @@ def checked_weights(sample_weight: Any, rows: int) -> NDArray[np.float64]:
         raise DatasetError(f"sample_weight of row {bad[0]} is {weights[bad[0]]}; give finite numbers from 0 up")
     if not weights.any():
         raise DatasetError("every sample_weight is zero; at least one row must count")
-    return weights.copy()
+    return exactly_smaller(weights)
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class FitRows:
     inputs, targets
         Rows (rows, features) and what stands against them.
     weights
-        What each row counts (rows,); ``None`` where all count 1.
+        What each row counts (rows,), whatever unit it was given in; ``None`` where all count the same.
     """
 
     inputs: NDArray[np.float64]
@@ -72,6 +73,7 @@ class FitRows:
             keys = _keys(inputs, targets)
             first = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
             inputs, targets, weights = inputs[first], targets[first], np.add.reduceat(weights, first)
+        weights = in_own_unit(weights)
         return cls(inputs, targets, None if bool((weights == 1.0).all()) else weights)
 
 

@@ -67,6 +67,14 @@ def _absolute_errors(targets: Values, predicted: Values) -> Values:
     return np.asarray(np.abs(_columns(predicted) - _columns(targets)).mean(axis=0))
 
 
+def _weighted_mean_and_spread(columns: Values, weights: Values) -> tuple[Values, Values]:
+    """Of each column, as if a row stood there as many times as it weighs."""
+    mean = np.average(columns, axis=0, weights=weights)
+    away = columns - mean
+    largest = np.abs(away).max(axis=0)  # squares of what is left stay numbers
+    return mean, largest * np.sqrt(np.average(np.square(away / largest), axis=0, weights=weights))
+
+
 def _columns(values: Values) -> Values:
     """Shape (rows, n_targets)."""
     return values[:, None] if values.ndim == 1 else values
@@ -218,11 +226,43 @@ class Regression(LearningTask):
         DatasetError
             As :func:`as_values`; or a target is the same in every row.
         """
-        values = as_values(targets, samples)
-        if constant := self._constant(values, "the training rows have"):
-            raise DatasetError(f"{constant}; there is nothing to learn")
-        task = self.sized(values).fitted_to(values)
+        values, task = self._learnable(targets, samples)
+        task = task.fitted_to(values)
         return task, task.numbers(values)
+
+    def fitted_to_weighted(
+        self, targets: NDArray[Any], samples: int, weights: NDArray[np.float64] | None
+    ) -> tuple[Self, NDArray[np.float32]]:
+        """As :meth:`fitted`, with mean and standard deviation as if a row stood there as often as it weighs.
+
+        Raises
+        ------
+        DatasetError
+            As there; or a target that hardly counts lies apart by far more than all others differ.
+        """
+        if weights is None:
+            return self.fitted(targets, samples)
+        values, task = self._learnable(targets, samples)
+        mean, scale = _weighted_mean_and_spread(_columns(values), weights)
+        task = replace(task, mean=tuple(mean), scale=tuple(scale))
+        with np.errstate(all="ignore"):
+            numbers = task.numbers(values)
+        beyond = np.argwhere(~np.isfinite(numbers))
+        if len(beyond):
+            row, column = (int(i) for i in beyond[0])
+            name, value = task.names_of_outputs[column], _columns(values)[row, column]
+            raise DatasetError(
+                f"a row that hardly counts has the {name} {value:g}, too far from all that counts "
+                f"({mean[column]:g} +- {scale[column]:g}); leave the row out"
+            )
+        return task, numbers
+
+    def _learnable(self, targets: NDArray[Any], samples: int) -> tuple[Values, Self]:
+        values = as_values(targets, samples)
+        task = self.sized(values)
+        if constant := task._constant(values, "the training rows have"):
+            raise DatasetError(f"{constant}; there is nothing to learn")
+        return values, task
 
     def fitted_to(self, targets: NDArray[Any]) -> Self:
         columns = _columns(targets)

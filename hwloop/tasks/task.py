@@ -184,6 +184,15 @@ class LearningTask(ABC):
             They are no targets of this task, or nothing can be learned from them.
         """
 
+    def fitted_to_weighted(
+        self, targets: NDArray[Any], samples: int, weights: NDArray[np.float64] | None
+    ) -> tuple[Self, NDArray[Any]]:
+        """As :meth:`fitted`, where a row counts ``weights`` (samples,); by default that has no say in it.
+
+        ``None`` stands for rows that all count the same.
+        """
+        return self.fitted(targets, samples)
+
     @abstractmethod
     def held_out(self, targets: NDArray[Any], samples: int) -> NDArray[Any]:
         """Targets of validation rows as numbers, such as those of the training rows.

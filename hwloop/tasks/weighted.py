@@ -37,6 +37,27 @@ def as_weights(weights: Any, samples: int) -> NDArray[np.float64]:
     return array
 
 
+def exactly_smaller(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Over a power of two, the largest below 1: sums of weights stay numbers, and no digit changes."""
+    _, exponent = np.frexp(weights.max())
+    return np.ldexp(weights, -int(exponent))
+
+
+def in_own_unit(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Over their weighted median: what half of the whole weight lies in rows of at most.
+
+    A unit of the user's has no meaning, and a ridge strength is a number of rows. Weights that are all the same
+    become 1, and so do those of rows that stand once beside a few that stand several times. Rows that hardly count
+    do not move it, however many they are.
+    """
+    smaller = exactly_smaller(weights)
+    ordered = np.sort(smaller)
+    reached = np.cumsum(ordered)
+    # A sum that is half but for rounding is half, whatever the unit was.
+    median = ordered[np.searchsorted(reached, reached[-1] / 2 * (1 - 1e-9))]
+    return np.asarray(smaller / median)
+
+
 class Weighted:
     """Another task, whose targets carry the weight of their row in one more column; made by :meth:`of`.
 
@@ -84,7 +105,7 @@ class Weighted:
         return self.unweighted.encode(own)
 
     def row_weights(self, targets: NDArray[Any]) -> NDArray[np.float64]:
-        """As they were given."""
+        """As the task was given them."""
         return np.asarray(targets[:, -1], dtype=np.float64)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -203,8 +204,8 @@ class Trainer:
             What is learned; by default a classification.
         sample_weight
             What each training row counts (samples,), above zero: it multiplies the row's loss, and costs no device
-            row. By default all count the same. Not every trainer takes
-            weights (:attr:`reason_against_weights`).
+            row. A constant factor changes nothing, and weights that are all the same are none, as by default. Not
+            every trainer takes weights (:attr:`reason_against_weights`).
 
         Raises
         ------
@@ -224,13 +225,13 @@ class Trainer:
         rows = as_rows(inputs)
         task = task or Classification(0)
         self.require_serves(task)
-        task, fitted = task.fitted(plain_array(labels, "labels"), len(rows))
+        weights = None if sample_weight is None else self._counted(sample_weight, len(rows))
+        task, fitted = task.fitted_to_weighted(plain_array(labels, "labels"), len(rows), weights)
         held_out = None if validation is None else _as_validation(validation, rows.shape[1], task)
-        if sample_weight is not None:
-            self.require_weights()
-            from hwloop.tasks.weighted import Weighted, as_weights
+        if weights is not None:
+            from hwloop.tasks.weighted import Weighted
 
-            task, fitted = Weighted.of(task, fitted, as_weights(sample_weight, len(rows)))
+            task, fitted = Weighted.of(task, fitted, weights)
         targets = torch.from_numpy(fitted)
         if saved is not None and not (self.resumable and saved.resumable):
             raise ConfigError(
@@ -257,6 +258,14 @@ class Trainer:
         )
         with progress.where_it_diverged():
             return self._run(fit, held_out)
+
+    def _counted(self, sample_weight: Any, samples: int) -> NDArray[np.float64] | None:
+        """What each row counts, whatever unit it was given in; ``None`` where all count the same."""
+        from hwloop.tasks.weighted import as_weights, in_own_unit
+
+        self.require_weights()
+        weights = in_own_unit(as_weights(sample_weight, samples)) if samples else np.ones(0)
+        return None if bool((weights == 1.0).all()) else weights
 
     def _run(self, fit: Fit, validation: Validation | None) -> History:
         network, plan, n_outputs = fit.network, self.plan, fit.task.n_outputs

@@ -117,6 +117,57 @@ def test_every_trainer_weighs_or_says_before_the_first_row_that_it_cannot(name):
     assert (network.predict(RNG.normal(size=(50, 6))) == 0).mean() > 0.85
 
 
+@pytest.mark.parametrize(
+    ("trainer", "scales"), [("readout", (1e-6,)), ("readout", (1e-300, 5e306)), ("local", (3e-14,))]
+)
+def test_a_constant_factor_of_all_weights_changes_nothing_and_equal_weights_are_none(trainer, scales):
+    rows, wanted = np.random.default_rng(3).normal(size=(60, 6)), {}
+    values = rows[:, 0] + np.square(rows[:, 1])
+    weights = np.random.default_rng(4).integers(1, 4, size=60).astype(float)
+    settings = {"trainer": trainer, "stages": 1, "width": 6, "random_state": 0}
+    for base in (None, weights):
+        for scale in (None, *scales):
+            given = base if scale is None else scale * (np.ones(60) if base is None else base)
+            network = PhysicalNetwork(hwloop.Session(Squares()), [Stage(6)], seed=0)
+            options = Regression().fit_options() | {"sample_weight": given}
+            hwloop.trainer(trainer, **quick(trainer)).fit(network, rows, values, **options)
+            found = [network.predict(rows)]
+            if trainer == "readout":
+                found += [hwloop.PhysicalRegressor(Squares(), **settings).fit(rows, values, given).predict(rows)]
+            was = wanted.setdefault(base is None, found)
+            np.testing.assert_allclose(found, was, rtol=0, atol=0 if base is None else 1e-4)
+
+
+def test_weights_that_add_up_to_no_number_are_told_from_each_other_all_the_same():
+    heavy = np.where(LABELS == 0, 1.5e308, 1e300)
+    assert (classifier(trainer="readout").fit(ROWS, LABELS, heavy).predict(ROWS) == 0).all()
+    twice = classifier(trainer="readout").fit(np.vstack([ROWS, ROWS]), np.tile(LABELS, 2), np.full(80, 1.5e308))
+    plain = classifier(trainer="readout").fit(ROWS, LABELS)
+    np.testing.assert_array_equal(twice.predict_proba(ROWS), plain.predict_proba(ROWS))
+
+
+@pytest.mark.parametrize("light", [(1e6, 1e-9), (1e9, 1e-20)])
+def test_a_row_that_hardly_counts_does_not_set_the_scale_of_the_targets(light):
+    rows = np.random.default_rng(3).normal(size=(60, 6))
+    values, weights = rows[:, 0] + rows[:, 1], np.ones(60)
+    values[0], weights[0] = light
+    model = hwloop.PhysicalRegressor(Squares(), stages=1, trainer="readout", random_state=0)
+    others = model.fit(rows[1:], values[1:]).predict(rows[1:])
+    np.testing.assert_allclose(model.fit(rows, values, weights).predict(rows[1:]), others, atol=0.1)
+
+
+def test_targets_are_standardised_as_if_a_row_stood_there_as_often_as_it_weighs():
+    values, counts = RNG.normal(size=(20, 2)) * [1.0, 1e-120] + [1e3, 0.0], RNG.integers(1, 5, size=20)
+    weighted, numbers = Regression().fitted_to_weighted(values, 20, counts.astype(float))
+    repeated, _ = Regression().fitted(np.repeat(values, counts, axis=0), counts.sum())
+    np.testing.assert_allclose(weighted.mean, repeated.mean)
+    np.testing.assert_allclose(weighted.scale, repeated.scale)
+    np.testing.assert_array_equal(numbers, weighted.numbers(values))
+    still = np.column_stack([values[:, 0], np.eye(20)[0]])
+    with pytest.raises(hwloop.DatasetError, match="a row that hardly counts has the target 1 1, too far"):
+        Regression().fitted_to_weighted(still, 20, np.where(np.arange(20) == 0, 1e-200, 1.0))
+
+
 def test_a_reservoir_has_no_weights_of_its_steps():
     assert "every step" in hwloop.trainer("reservoir").reason_against_weights
 

@@ -131,7 +131,8 @@ class PhysicalEstimator(DeviceEstimator):
             request = {
                 "rows": digest_of_rows(rows.inputs),
                 "labels": digest_of_rows(rows.targets),
-                "weights": None if rows.weights is None else digest_of_rows(rows.weights),
+                # Journals of fits without weights say nothing of them.
+                **({} if rows.weights is None else {"weights": digest_of_rows(rows.weights)}),
                 "seed": drawn,
                 **self._options(scaling.name),
             }

@@ -108,6 +108,10 @@ class PhysicalClassifier(ClassifierMixin, PhysicalEstimator):  # type: ignore[mi
         DeviceError
             If a device fails.
         """
+        with self._unchanged_by_an_error():
+            return self._fit_to(X, y, sample_weight)
+
+    def _fit_to(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> Self:
         rows, targets = validate_data(self, unmasked(X), unmasked(y), dtype=np.float64)
         check_classification_targets(targets)
         weights = checked_weights(sample_weight, len(rows))

@@ -19,6 +19,8 @@ from hwloop.device import Device
 from hwloop.errors import ConfigError, HwloopWarning
 from hwloop.session import Session
 
+COLUMNS = ("n_features_in_", "feature_names_in_")  # what scikit-learn notes of the rows before anything is trained
+
 
 class DeviceEstimator(BaseEstimator):  # type: ignore[misc]
     """``with model:`` opens the devices of the fitted model, and of every fit inside, and closes them at its end.
@@ -56,6 +58,18 @@ class DeviceEstimator(BaseEstimator):  # type: ignore[misc]
         for stack in self._held[:1]:
             for session in sessions:
                 stack.enter_context(session)
+
+    @contextmanager
+    def _unchanged_by_an_error(self) -> Iterator[None]:
+        """A fit that failed leaves the columns of the one before it: what was fitted goes on to predict."""
+        before = {name: self.__dict__[name] for name in COLUMNS if name in self.__dict__}
+        try:
+            yield
+        except BaseException:
+            for name in COLUMNS:
+                self.__dict__.pop(name, None)
+            self.__dict__.update(before)
+            raise
 
     @property
     def ledger_(self) -> dict[str, int]:

@@ -71,6 +71,10 @@ class PhysicalRegressor(RegressorMixin, PhysicalEstimator):  # type: ignore[misc
         DeviceError
             If a device fails.
         """
+        with self._unchanged_by_an_error():
+            return self._fit_to(X, y, sample_weight)
+
+    def _fit_to(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> Self:
         rows, targets = validate_data(
             self, unmasked(X), unmasked(y), dtype=np.float64, multi_output=True, y_numeric=True
         )

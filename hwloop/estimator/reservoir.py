@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,12 +24,15 @@ from hwloop.estimator.series import Series, as_series, as_targets, plain_values
 from hwloop.layers.fitting_device import open_fitting_device
 from hwloop.registry import DEVICES, accepted_settings
 from hwloop.session import Session
+from hwloop.session.kept_fit import KeptFit, device_request, digest_of_rows
 from hwloop.training.echo_state import EchoState
 from hwloop.training.reservoir import DeviceMemory, FeedbackMemory, Reservoir
 
 DEFAULT_OUTPUTS = 200
 CHANNELS_A_FEEDBACK = 5  # feedback channels for each that the features take at least, on a device built to fit
 SCALING = "range"  # what is fed back may leave the range of the series by a little
+# Options that decide, with series, device and seed, which rows a fit asks for.
+DECIDING = ("memory", "window", "feedback_channels", "spectral_radius", "input_gain", "device_settings")
 FITTED = ("predicts_next_", "has_value_axis_", "many_")
 
 
@@ -142,19 +146,19 @@ class PhysicalReservoir(DeviceEstimator):
             If the device fails; the message names the folder that keeps what was measured.
         """
         require_options(self.get_params(deep=False))
-        if not is_whole(0)(washout):
-            raise ConfigError(f"washout must be a whole number of steps from 0, not {washout!r:.100}")
+        washout = _as_washout(washout)
         rows, many = as_series(series, "series")
         flat = np.ndim(plain_values(series)) == 1
         aims, has_value_axis = (rows[:, 1:], not flat) if targets is None else as_targets(targets, rows, many)
         if washout >= aims.shape[1]:
             raise ConfigError(f"a washout of {washout} leaves none of {aims.shape[1]} steps to train on")
-        with put_back_after_an_error(self.random_state):
-            model = EchoState(self._reservoir(rows, washout, self._seed()), washout, self.journal, self.ridge)
+        if (before := self._fitted_model()) is not None:
+            before.close_kept()  # nobody will ask it any more
+        with put_back_after_an_error(self.random_state), self._seeded(rows, washout) as (seed, kept):
+            model = EchoState(self._reservoir(rows, washout, seed), washout, self.journal, self.ridge)
             self._hold([model.reservoir.session])
             self._announce("fit", model.reservoir.session, model.rows_to_fit(rows))
-            model.fit(rows, None if targets is None else aims)
-        self._seed_of_failed_fit = None
+            model.fit(rows, None if targets is None else aims, kept)
         self.model_, self.n_features_in_, self.many_ = model, rows.shape[2], many
         self.has_value_axis_ = has_value_axis
         self.predicts_next_ = aims.shape[2] == rows.shape[2] and np.array_equal(
@@ -164,12 +168,27 @@ class PhysicalReservoir(DeviceEstimator):
 
     _seed_of_failed_fit: int | None = None  # one that goes on has the same device and the same matrix
 
-    def _seed(self) -> int:
+    @contextmanager
+    def _seeded(self, rows: Series, washout: int) -> Iterator[tuple[int, KeptFit | None]]:
+        """The seed of a fit; and its folder, where that keeps the seed that nobody has given."""
         if self.random_state is not None:
-            return self._drawn()
-        if self._seed_of_failed_fit is None:
-            self._seed_of_failed_fit = self._drawn()
-        return self._seed_of_failed_fit
+            yield self._drawn(), None
+        elif self.journal is None:
+            if self._seed_of_failed_fit is None:
+                self._seed_of_failed_fit = self._drawn()
+            yield self._seed_of_failed_fit, None
+            self._seed_of_failed_fit = None
+        else:
+            options: dict[str, Any] = self.get_params(deep=False)
+            request = {
+                "sequences": digest_of_rows(rows),
+                "device": device_request(self.device),
+                "washout": int(washout),
+                "seed": None,
+                **{name: options[name] for name in DECIDING},
+            }
+            with KeptFit(self.journal, "PhysicalReservoir.fit", str(self.device)[:100], request) as kept:
+                yield kept.drawn_once("seed", self._drawn), kept
 
     def _reservoir(self, rows: Series, washout: int, seed: int) -> Reservoir:
         return RESERVOIRS[self.memory](self, rows, washout, seed)
@@ -193,8 +212,12 @@ class PhysicalReservoir(DeviceEstimator):
         if self.verbose:
             print(f"{what}: {session.forecast(rows)}")
 
+    def _fitted_model(self) -> EchoState | None:
+        return getattr(self, "model_", None)
+
     def _fitted_sessions(self) -> list[Session]:
-        return [self.model_.reservoir.session] if hasattr(self, "model_") else []
+        model = self._fitted_model()
+        return [] if model is None else [model.reservoir.session]
 
     # -- predicting ------------------------------------------------------------------------------------
 
@@ -245,11 +268,19 @@ class PhysicalReservoir(DeviceEstimator):
         return self.model_.rows_to_forecast(steps, None if series is None else self._known_series(series)[0])
 
     def score(self, series: ArrayLike, targets: ArrayLike, *, washout: int | None = None) -> float:
-        """R2 of the predictions after the washout, by default that of the fit; mean over the values of a step."""
+        """R2 of the predictions after the washout, by default that of the fit; mean over the values of a step.
+
+        Raises
+        ------
+        ConfigError
+            A washout that is no whole number of steps, or leaves none; before anything is measured.
+        """
         check_is_fitted(self)
+        skipped = self.model_.washout if washout is None else _as_washout(washout)
         rows, many = self._known_series(series)
         aims, _ = as_targets(targets, rows, many)
-        skipped = self.model_.washout if washout is None else washout
+        if skipped >= aims.shape[1]:
+            raise ConfigError(f"a washout of {skipped} leaves none of {aims.shape[1]} steps to score")
         found = self.model_.predict(rows)
         pair = (values[:, skipped:].reshape(-1, aims.shape[2]) for values in (aims, found))
         return float(r2_score(*pair))
@@ -324,6 +355,12 @@ class PhysicalReservoir(DeviceEstimator):
         if device is not None or model.device is None:
             model.device = echo_state.reservoir.session.device
         return model
+
+
+def _as_washout(washout: Any) -> int:
+    if not is_whole(0)(washout):
+        raise ConfigError(f"washout must be a whole number of steps from 0, not {washout!r:.100}")
+    return int(washout)
 
 
 def _physical(model: PhysicalReservoir, rows: Series, washout: int, seed: int) -> Reservoir:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -156,17 +157,26 @@ class EchoState:
         self.end: LoopState
 
     @own_torch_state()
-    def fit(self, sequences: Float64Array, targets: Float64Array | None = None) -> EchoState:
+    def fit(
+        self, sequences: Float64Array, targets: Float64Array | None = None, kept: KeptFit | None = None
+    ) -> EchoState:
         """Train on sequences (rows, steps, features) and targets (rows, steps, values).
 
         By default the targets are the sequences themselves one step later, for :meth:`forecast`.
+
+        Parameters
+        ----------
+        kept
+            The folder of this fit, where whoever calls has opened it, and will leave it; by default one is opened
+            in ``journal``.
 
         Raises
         ------
         ConfigError
             Shapes that do not fit each other or the device, or a washout that leaves nothing.
         DeviceError
-            If the device fails; the message names the folder that keeps what was measured.
+            If the device fails; the message names the folder that keeps what was measured. A fit that fails once
+            it measures leaves no readout, not that of an earlier fit.
         """
         sequences = as_sequences(sequences)
         # The next input is known for all steps but the last.
@@ -177,22 +187,32 @@ class EchoState:
                 f"sequences {sequences.shape} and targets {aims.shape} need the same rows and steps, and more "
                 f"steps than the washout of {self.washout}"
             )
-        session = self.reservoir.session
-        request = {
-            "sequences": digest_of_rows(sequences),
-            "device": device_request(session.device),
-            **self.reservoir.settings(),
-        }
-        if self._kept is not None:
-            self._kept.close()
-        with KeptFit(self.journal, "EchoState.fit", type(session.device).__name__, request) as kept:
-            kept.record([session])
+        self.close_kept()
+        folder: AbstractContextManager[KeptFit]
+        folder = self._new_folder(sequences) if kept is None else nullcontext(kept)
+        with folder as opened:
+            opened.record([self.reservoir.session])
             self._fit(sequences, aims)
-        self._kept = None if kept.temporary else kept
+        self._kept = None if opened.temporary else opened
         self.reservoir.finish()
         return self
 
+    def _new_folder(self, sequences: Float64Array) -> KeptFit:
+        device = self.reservoir.session.device
+        request = {
+            "sequences": digest_of_rows(sequences),
+            "device": device_request(device),
+            **self.reservoir.settings(),
+        }
+        return KeptFit(self.journal, "EchoState.fit", type(device).__name__, request)
+
+    def close_kept(self) -> None:
+        """Give the folder of the fit back, for another fit: what is measured later is not kept."""
+        if self._kept is not None:
+            self._kept.close()
+
     def _fit(self, sequences: Float64Array, targets: Float64Array) -> None:
+        self.readout = None  # from here on the reservoir answers otherwise
         with self.reservoir.session:
             self.reservoir.fit(sequences)
             states = self.reservoir.states(sequences, "train")

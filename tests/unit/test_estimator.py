@@ -7,6 +7,7 @@ import pickle
 import threading
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_iris
@@ -224,6 +225,23 @@ def test_a_fit_that_fails_leaves_an_unfitted_classifier_unfitted(failing):
         model.predict(blobs()[0])
     with pytest.raises(NotFittedError):
         _ = model.ledger_
+
+
+@pytest.mark.parametrize("kind", [hwloop.PhysicalClassifier, hwloop.PhysicalRegressor])
+def test_a_fit_of_other_columns_that_fails_leaves_the_fitted_one_able_to_predict(kind):
+    inputs, labels = blobs()
+    named = pd.DataFrame(inputs, columns=list("abcdef"))
+    model = kind(MyRig(), stages=1, width=6, trainer="readout", random_state=0).fit(named, labels)
+    found = model.predict(named)
+    for failing in ({"budget": 1}, {"trainer": "loca"}):
+        with pytest.raises(hwloop.HwloopError):
+            model.set_params(**failing).fit(inputs[:, :3], labels)
+        assert model.n_features_in_ == 6
+        np.testing.assert_array_equal(model.predict(named), found)
+    unfitted = clone(model)
+    with pytest.raises(hwloop.HwloopError):
+        unfitted.fit(inputs, labels)
+    assert not hasattr(unfitted, "n_features_in_")
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,13 @@ class Crystal(hwloop.Device):
         return inputs @ self.matrix
 
 
+class Numbered(Crystal):
+    """One that says who it is."""
+
+    def identify(self):
+        return "crystal 7"
+
+
 def physical(device=None, **options):
     return hwloop.PhysicalReservoir(device or Register(30), **{"window": 30, "random_state": 0} | options)
 
@@ -209,6 +216,31 @@ def test_what_cannot_be_is_said_in_words_before_the_first_row(options, fit, mess
         model.fit(**{"series": TWO_TONES} | fit)
     if isinstance(model.device, Register):
         assert model.device.rows == 0
+
+
+@pytest.mark.parametrize(
+    ("washout", "message"),
+    [(-5, "from 0, not -5"), (True, "not True"), (1.5, "not 1.5"), (400, "none of 400 steps")],
+)
+def test_a_score_has_steps_to_score(washout, message):
+    model = physical().fit(TWO_TONES[:30], washout=10)
+    measured = model.device.rows
+    with pytest.raises(hwloop.ConfigError, match=message):
+        model.score(TWO_TONES, TWO_TONES, washout=washout)
+    assert model.device.rows == measured
+
+
+@pytest.mark.parametrize("seed", [0, None])
+def test_a_finished_fit_is_found_again_by_the_same_object_and_by_another_one(tmp_path, seed):
+    model = digital(Numbered(), journal=tmp_path, random_state=seed).fit(TWO_TONES[:60], washout=10)
+    found, measured = model.predict(TWO_TONES[:60]), model.device.rows
+    assert measured > 0
+    for _ in range(2):
+        again = model.fit(TWO_TONES[:60], washout=10).predict(TWO_TONES[:60])
+        np.testing.assert_array_equal(again, found)
+        assert model.device.rows == measured
+        model = clone(model)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_clones_share_the_rig_and_every_option():

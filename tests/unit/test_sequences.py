@@ -176,3 +176,13 @@ def test_shapes_that_do_not_fit_are_refused_before_anything_is_measured():
         with pytest.raises(ConfigError):
             model.fit(np.zeros(shape), np.zeros(target))
     assert session.ledger.total == 0
+
+
+def test_a_fit_that_fails_leaves_no_readout_of_an_earlier_one():
+    session = hwloop.Session(Register(40, 3), budget=6)
+    tones = np.sin(0.3 * np.arange(40) + np.arange(4)[:, None])[:, :, None]
+    model = EchoState(PhysicalMemory(session), washout=5).fit(tones)
+    with pytest.raises(hwloop.BudgetExceeded):
+        model.fit(10 * tones + 3)
+    with pytest.raises(hwloop.ConfigError, match="not trained yet; call fit first"):
+        model.predict(tones)

@@ -40,7 +40,9 @@ def run(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help="classification, regression or sequence.", show_default="as it looks"),
+        typer.Option(
+            metavar="KIND", help="classification, regression, sequence, symbols.", show_default="as it looks"
+        ),
     ] = None,
     drop: Annotated[
         list[str] | None, typer.Option(help="Column to leave out; may be repeated.", metavar="NAME")

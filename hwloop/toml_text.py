@@ -176,4 +176,6 @@ def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         entries = (f"{_key(k)} = {_value(v)}" for k, v in value.items() if v is not None)
         return "{ " + ", ".join(entries) + " }"
+    if hasattr(value, "tolist") and not isinstance(plain := value.tolist(), type(value)):
+        return _value(plain)  # a number or an array of numpy's
     raise TypeError(f"TOML cannot hold a {type(value).__name__}")

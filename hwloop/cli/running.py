@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from hwloop.experiment.evidence import Evidence
 
 DEFAULT_EXPERIMENT = "digits-optical"
-Paths = Sequence[str | os.PathLike[str]]
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Texts = str | Sequence[str]
+Settings = Mapping[str, Any] | Sequence[str] | None
 
 
 class RunView:
@@ -106,14 +109,14 @@ def run(
     experiment: str | os.PathLike[str] = DEFAULT_EXPERIMENT,
     *,
     data: str | os.PathLike[str] | Mapping[str, Any] | None = None,
-    settings: Mapping[str, Any] | Sequence[str] = (),
+    settings: Settings = (),
     seeds: int | Sequence[int] | None = None,
     out: str | os.PathLike[str] | None = None,
     reuse: Paths = (),
     floors: bool | None = None,
     tensorboard: bool = False,
-    notes: Sequence[str] = (),
-    tags: Sequence[str] = (),
+    notes: Texts = (),
+    tags: Texts = (),
     listeners: Sequence[Listener] = (),
     show: bool | RunView = True,
 ) -> Evidence:
@@ -134,13 +137,13 @@ def run(
     out
         The run's folder, new or empty; by default ``runs/<time>-<name>``.
     reuse
-        Folders of earlier runs on the same device, whose rows are not measured again.
+        Folders of earlier runs on the same device, or one, whose rows are not measured again.
     floors
         Whether to score floors too; ``None`` for what the experiment says.
     tensorboard
         Write curves for TensorBoard into the run's folder.
     notes, tags
-        What should be remembered of the run, and words to find it by; they change nothing in it.
+        What should be remembered of the run, and words to find it by, one text or several; they change nothing.
     listeners
         Called with every :class:`hwloop.events.Event`, some on the device's thread.
     show
@@ -165,7 +168,7 @@ def run(
     """
     from hwloop.experiment.run_folder import run_in_free_folder
 
-    about = {name: list(texts) for name, texts in (("about.notes", notes), ("about.tags", tags)) if texts}
+    about = {name: _several(texts) for name, texts in (("about.notes", notes), ("about.tags", tags)) if texts}
     config = configured(experiment, settings, seeds, reuse, floors, tensorboard, data, about)
     view = show if isinstance(show, RunView) else _view() if show else RunView()
     with run_in_free_folder(config.name, None if out is None else Path(out)) as folder:
@@ -181,7 +184,7 @@ def run(
 
 def configured(
     experiment: str | os.PathLike[str],
-    settings: Mapping[str, Any] | Sequence[str] = (),
+    settings: Settings = (),
     seeds: int | Sequence[int] | None = None,
     reuse: Paths = (),
     floors: bool | None = None,
@@ -201,20 +204,42 @@ def configured(
     from hwloop.runs.layout import require_run
     from hwloop.toml_text import setting_text
 
-    if isinstance(settings, str):
-        raise ConfigError(f"settings are a mapping, or a list of texts; not the text {settings!r}")
-    given = [setting_text(*entry) for entry in settings.items()] if isinstance(settings, Mapping) else settings
-    options = [] if seeds is None else [setting_text("seeds", seeds if isinstance(seeds, int) else list(seeds))]
+    given = _setting_texts(settings)
+    if not isinstance(seeds, Integral | Iterable | None):
+        raise ConfigError(f"seeds are a whole number, how many, or a list of whole numbers; not {seeds!r:.100}")
+    counted = list(seeds) if isinstance(seeds, Iterable) else seeds
+    options = [] if counted is None else [setting_text("seeds", counted)]
     options += [setting_text(*entry) for entry in about.items()]
     options += ["run.tensorboard=true"] if tensorboard else []
     options += [f"evidence.floors={str(floors).lower()}"] if floors is not None else []
-    options += [setting_text("reuse.runs", [str(Path(run).absolute()) for run in reuse])] if reuse else []
+    earlier_runs = [str(Path(run).absolute()) for run in _several(reuse)]
+    options += [setting_text("reuse.runs", earlier_runs)] if earlier_runs else []
+    if not isinstance(data, str | os.PathLike | Mapping | None):
+        raise ConfigError(f"data is a file, module:function, or the entries of [dataset]; not {data!r:.100}")
     own = [] if data is None else data_settings({"file": data} if not isinstance(data, Mapping) else data)
     config = load_experiment(experiment_file(os.fspath(experiment)), [*own, *given, *options])
     check_names(config)
     for earlier in config.reuse.runs:
         require_run(Path(earlier))
     return config
+
+
+def _several(given: Any) -> list[Any]:
+    """A list of what was given alone, or as several."""
+    return [given] if isinstance(given, str | os.PathLike) else list(given)
+
+
+def _setting_texts(settings: Settings) -> list[str]:
+    from hwloop.errors import ConfigError
+    from hwloop.toml_text import setting_text
+
+    if isinstance(settings, Mapping):
+        return [setting_text(*entry) for entry in settings.items()]
+    several = [] if settings is None else settings
+    if isinstance(several, str) or not isinstance(several, Iterable):
+        what = "the text " if isinstance(several, str) else ""
+        raise ConfigError(f"settings are a mapping, or a list of texts; not {what}{settings!r:.100}")
+    return list(several)
 
 
 def data_settings(said: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -56,6 +59,20 @@ def test_settings_are_a_mapping_or_text_as_the_command_takes_it(small):
     assert configured(small, seeds=[7, 9]).seeds == [7, 9]
 
 
+def test_numbers_of_numpy_and_no_settings_are_taken():
+    plain = configured("digits-optical", {"device.settings.n_outputs": 50, "network.width": 3}, seeds=[2, 3])
+    given = {"device.settings.n_outputs": np.int64(50), "network.width": np.array(3)}
+    assert configured("digits-optical", given, seeds=np.arange(2, 4)) == plain
+    assert configured("digits-optical", None, seeds=np.int64(2)) == configured("digits-optical", seeds=2)
+
+
+def test_one_note_and_one_tag_are_one(small):
+    stopped = mock.patch("hwloop.cli.running.configured", side_effect=ConfigError("seen"))
+    with stopped as seen, pytest.raises(ConfigError, match="seen"):
+        hwloop.run(small, notes="my note", tags="demo")
+    assert seen.call_args.args[-1] == {"about.notes": ["my note"], "about.tags": ["demo"]}
+
+
 @pytest.mark.parametrize("value", [True, 3, -0.1, 1e300, "text", 'quo"te\n=', "0.5", [1, 2], {"name": "local"}])
 def test_a_setting_goes_through_its_text_unchanged(value):
     assert parse_setting(setting_text("a.b", value)) == (("a", "b"), value)
@@ -69,6 +86,10 @@ def test_a_setting_goes_through_its_text_unchanged(value):
         ({"settings": "network.width=3"}, "not the text"),
         ({"reuse": ["nowhere"]}, "nowhere"),
         ({"seeds": 0}, "seeds"),
+        ({"seeds": 1.0}, "seeds are a whole number, how many, or a list of whole numbers; not 1.0"),
+        ({"settings": 3}, "settings are a mapping, or a list of texts; not 3"),
+        ({"data": 3}, "data is a file, module:function, or the entries of .dataset.; not 3"),
+        ({"reuse": "nowhere"}, "/nowhere"),
     ],
 )
 def test_a_mistake_is_one_line_before_anything_is_made(small, given, said):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
@@ -416,18 +416,27 @@ def load_experiment(path: str | Path, settings: Iterable[str] = ()) -> Experimen
         changed["dataset"].pop("data_sha256", None)  # and other data
     _find_files(changed, Path())
     _note_module_folders(changed)
-    return validated(changed, f"{path} with {', '.join(settings)}" if settings else str(path))
+    return validated(changed, str(path), settings)
 
 
-def validated(table: Mapping[str, Any], where: str) -> ExperimentConfig:
-    """The configuration that a table holds; ``where`` starts the message of the :class:`ConfigError`."""
+def validated(table: Mapping[str, Any], where: str, settings: Sequence[str] = ()) -> ExperimentConfig:
+    """The configuration that a table holds; ``where`` starts the message of the :class:`ConfigError`.
+
+    Of ``settings`` that are in the table already, the message names those of the entries that are wrong.
+    """
     try:
         config = ExperimentConfig.model_validate(dict(table))
         for folder in config.run.module_folders or ():
             find_modules_in(Path(folder))
         return config
     except ValidationError as error:
-        lines = [_explain(problem, table) for problem in error.errors(include_url=False)]
+        problems = error.errors(include_url=False)
+        lines = [_explain(problem, table) for problem in problems]
+        wrong = {str(problem["loc"][0]) for problem in problems[:SHOWN_ERRORS] if problem["loc"]}
+        blamed = [setting for setting in settings if parse_setting(setting)[0][0] in wrong]
+        # What is wrong with the whole names no entry: any of the settings may be at fault.
+        blamed = blamed or list(settings)
+        where = f"{where} with {', '.join(blamed)}" if blamed else where
         more = f" (and {len(lines) - SHOWN_ERRORS} more)" if len(lines) > SHOWN_ERRORS else ""
         raise ConfigError(f"{where}: {'; '.join(lines[:SHOWN_ERRORS])}{more}") from error
 

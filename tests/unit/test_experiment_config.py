@@ -186,3 +186,5 @@ def test_what_is_written_as_toml_reads_back_the_same(table):
 def test_a_mistake_in_a_setting_is_said_beside_the_setting():
     with pytest.raises(ConfigError, match=r"digits-optical\.toml with network\.widht=3: unknown key"):
         load_experiment(experiment_file("digits-optical"), ["network.widht=3"])
+    with pytest.raises(ConfigError, match=r"digits-optical\.toml with seeds=0: seeds: the number of seeds"):
+        load_experiment(experiment_file("digits-optical"), ['dataset={ file = "long.csv" }', "seeds=0", "name=x"])

@@ -90,7 +90,7 @@ def _layout(path: Path) -> _Layout:
     """Look at every line: which separator, which names, and whether all have as many values."""
     with path.open(newline="", encoding="utf-8-sig") as stream:
         head = list(islice(stream, LINES_LOOKED_AT))
-        separator = _separator(head)
+        separator = _separator(head, path)
         stream.seek(0)
         table = csv.reader(_lines_of_text(stream, path), delimiter=separator, strict=True, skipinitialspace=True)
         names: list[str] | None = None
@@ -131,8 +131,15 @@ def _rows_of(head: Sequence[str], separator: str) -> Iterator[list[str]]:
     return (row for row in csv.reader(head, delimiter=separator, skipinitialspace=True) if row)
 
 
-def _separator(head: Sequence[str]) -> str:
-    """What cuts the first lines into the most values, as many in each."""
+def _separator(head: Sequence[str], path: Path) -> str:
+    """What cuts every one of the first lines into as many values; else what cuts most of them into the most.
+
+    Raises
+    ------
+    DatasetError
+        Two separators do so: one of them may be a decimal comma.
+    """
+    alike: dict[str, int] = {}
     best, most = ",", 1
     for separator in SEPARATORS:
         try:
@@ -141,9 +148,17 @@ def _separator(head: Sequence[str]) -> str:
             continue
         widths = Counter(map(len, rows))
         width, count = widths.most_common(1)[0] if widths else (0, 0)
+        if width > 1 and len(rows) > 1 and count == len(rows):
+            alike[separator] = width
         if width > most and 2 * count > len(rows):
             best, most = separator, width
-    return best
+    if len(alike) > 1:
+        found = " and ".join(f"{SEPARATORS[each]} into {width}" for each, width in alike.items())
+        raise DatasetError(
+            f"{path}: all its first lines are cut alike by {found} values; write decimals with points, and texts "
+            "that hold a separator in quotes"
+        )
+    return next(iter(alike), best)
 
 
 def _header(fields: Sequence[str], below: Sequence[Sequence[str]], path: Path) -> list[str] | None:

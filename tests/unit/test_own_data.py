@@ -307,6 +307,14 @@ def test_texts_that_are_no_categories_name_the_option_that_leaves_them_out(tmp_p
         ("a,b,kind\n1,2,x\0\n", "cannot be read"),
         (b"a,b,kind\n1,2,\xe4\n", "cannot be read as text in UTF-8 (byte 0xe4)"),
         ("a,b,kind\n1,2,x\n".encode("utf-16"), "cannot be read as text in UTF-8 (byte 0xff)"),
+        (
+            b"Laenge, cm;Breite, cm;Klasse\n0,3;-0,5;gut\n",
+            "cut alike by commas into 3 and semicolons into 3 values",
+        ),
+        (
+            b"a;b;class\n" + b"0,3;-0,5;gut\n0,1;2,5;bad\n" * 6,
+            "column 'a' holds numbers with a decimal comma, such as '0,3'",
+        ),
     ],
 )
 def test_a_file_that_is_no_table_is_one_clear_line(tmp_path, content, message):

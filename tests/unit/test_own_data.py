@@ -313,7 +313,7 @@ def test_texts_that_are_no_categories_name_the_option_that_leaves_them_out(tmp_p
         ),
         (
             b"a;b;class\n" + b"0,3;-0,5;gut\n0,1;2,5;bad\n" * 6,
-            "column 'a' holds numbers with a decimal comma, such as '0,3'",
+            "column 'a' holds numbers with a decimal comma, such as '0,1'",
         ),
     ],
 )

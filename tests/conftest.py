@@ -176,3 +176,12 @@ def reseal():
         beside.write_text(json.dumps(described))
 
     return sealed_again
+
+
+@pytest.fixture
+def devices_closed():
+    """A layer keeps its device open for the next batch; a later test may look for what is open."""
+    yield
+    from hwloop.shutdown import OPEN_DEVICES
+
+    OPEN_DEVICES.close_at_exit()

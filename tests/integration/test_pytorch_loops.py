@@ -15,6 +15,8 @@ from torch import nn
 from hwloop.errors import HwloopWarning
 from hwloop.nn import FeedbackGradient, PhysicalLayer, TwinGradient
 
+pytestmark = pytest.mark.usefixtures("devices_closed")
+
 PAGE = Path(__file__).parents[2] / "docs" / "pytorch.md"
 
 

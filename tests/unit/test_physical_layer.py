@@ -22,6 +22,8 @@ from hwloop.errors import (
 from hwloop.nn import STANDARDISATIONS, LayerGradient, PerturbationGradient, PhysicalLayer, TwinGradient
 from hwloop.simulators.relu_layer import ReluLayer
 
+pytestmark = pytest.mark.usefixtures("devices_closed")
+
 
 class Quadratic(hwloop.Device):
     """A rig without derivative or noise; its limits lie on one side of zero."""

@@ -16,6 +16,8 @@ from hwloop.nn import FeedbackGradient, PerturbationGradient, PhysicalLayer, Twi
 from hwloop.simulators.optical_fibre import OpticalFibre
 from hwloop.simulators.relu_layer import ReluLayer
 
+pytestmark = pytest.mark.usefixtures("devices_closed")
+
 ROWS, IN, OUT = 6, 5, 8
 RANGE = (-4.0, 4.0)
 

@@ -28,9 +28,15 @@ QUICKER = {
         "trainer.settings.epochs=2",
     ],
     "vowels-acoustic": ["trainer.settings.epochs=20"],
+    # Readouts in closed form have neither epochs nor losses.
+    "diabetes-optical": ["device.settings.n_outputs=60"],
+    "narma10-delay-loop": ["device.settings.n_nodes=40"],
+    "mackey-glass-delay-loop": ["device.settings.n_nodes=40"],
+    "channel-equalisation-delay-loop": ["device.settings.n_nodes=20"],
 }
 USUALLY = ["seeds=1", "trainer.settings.epochs=2"]
-MEASURED = ("scores", "losses", "validation_accuracies", "confusion", "rows", "recalled", "floor_rows")
+CLOSED_FORM = ("readout", "reservoir")
+MEASURED = ("scores", "losses", "rows", "recalled", "floor_rows")
 
 
 def names():
@@ -40,7 +46,10 @@ def names():
 
 
 def results(seeds: tuple[SeedResult, ...]):
-    return [{name: seed.as_dict()[name] for name in MEASURED} for seed in seeds]
+    """With the validation scores and the details, under the names that the task gives them."""
+    found = [seed.as_dict() for seed in seeds]
+    names = {*MEASURED, *seeds[0].details, seeds[0].kind.validation_key}
+    return [{name: entries[name] for name in names} for entries in found]
 
 
 @pytest.fixture
@@ -71,7 +80,10 @@ def test_a_replay_is_the_same_to_the_last_bit_without_a_device(tmp_path, no_devi
 
     assert replay.differences == ()
     assert results(replay.evidence.seeds) == results(recorded.seeds)
-    assert all(any(seed.losses) for seed in recorded.seeds)  # rules of output errors learn in all stages together
+    closed = config.trainer.name in CLOSED_FORM
+    assert all(
+        any(seed.losses) != closed for seed in recorded.seeds
+    )  # rules of output errors learn in all stages together
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 

@@ -200,7 +200,7 @@ def test_predictions_that_fail_go_on_at_their_row(tmp_path, monkeypatch):
         tmp_path / "measured",
     )
     measured.unlink()
-    assert "at least 1,208," in predicted(tmp_path / "run", file, "--budget", "1207", code=2).stderr
+    assert "at least 1,208 rows," in predicted(tmp_path / "run", file, "--budget", "1207", code=2).stderr
     assert not measured.exists()
     (tmp_path / "fails").write_text("700")
     failed = predicted(tmp_path / "run", file, code=3)

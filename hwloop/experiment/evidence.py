@@ -128,7 +128,8 @@ class Evidence:
         """By how much the network's test score is better than a method's, paired, with its 95 % interval.
 
         Seeds that split one set anew share rows, which widens the interval (:func:`t_interval`). Where seeds share
-        the test rows, or there is one seed, the interval that these rows alone leave stands beside.
+        the test rows, all gave the same, or there is one seed, the interval that these rows alone leave stands
+        beside.
         """
         network, other = self.score(results.NETWORK), self.score(method) if method else None
         if not network or not other or method is None:
@@ -137,7 +138,7 @@ class Evidence:
         found = paired_difference(*pair, overlap=self.overlap)
         errors = [seed.scores[method].figures.get(DIFFERENCE_ERROR) for seed in self.seeds]
         known = [error for error in errors if error is not None]
-        if len(known) < len(errors) or not self._rows_tell:
+        if len(known) < len(errors) or not self._rows_tell(found):
             return replace(found, shared=self._one_test_part)
         return replace(found, rows=normal_interval(found.mean, float(np.mean(known))))
 
@@ -148,10 +149,9 @@ class Evidence:
             return 0.0
         return float(np.mean([seed.n_test / seed.n_train for seed in self.seeds]))
 
-    @property
-    def _rows_tell(self) -> bool:
+    def _rows_tell(self, found: Interval) -> bool:
         """Whether the spread over seeds does not hold what other test rows would change."""
-        return self.overlap == 0.0 or len(self.seeds) == 1
+        return self.overlap == 0.0 or len(self.seeds) == 1 or found.has_no_width
 
     @property
     def _one_test_part(self) -> bool:
@@ -163,9 +163,9 @@ class Evidence:
         """How well the network's test score is known."""
         scores = [seed.scores[results.NETWORK] for seed in self.seeds]
         found = t_interval([score[self.metric.key] for score in scores], overlap=self.overlap)
+        if not self._rows_tell(found):
+            return self._within_reach(found)
         found = self._within_reach(found)
-        if not self._rows_tell:
-            return found
         if self.metric.is_share:
             return replace(found, rows=binomial_interval(found.mean, self.seeds[0].n_test))
         errors = [score.figures[ROWS_ERROR] for score in scores if ROWS_ERROR in score.figures]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hwloop.tasks import Metric
 
 CONFIDENCE = 0.95
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,10 @@ class Summary:
 class Interval:
     """A mean with its confidence interval over seeds; its ends are ``None`` where one value cannot tell.
 
-    ``rows`` is the interval that the number of test rows alone leaves, where all seeds share them; ``None`` where
-    it is not known, or the seeds have test rows of their own. ``shared`` says that several seeds share them while
-    it is not known: then the ends tell what the seeds change, and nothing of what other test rows would.
+    ``rows`` is the interval that the number of test rows alone leaves, where all seeds share them or gave the
+    same; ``None`` where it is not known, or the seeds have test rows of their own. ``shared`` says that several
+    seeds share them while it is not known: then the ends tell what the seeds change, and nothing of what other
+    test rows would.
     """
 
     mean: float
@@ -62,6 +64,13 @@ class Interval:
     high: float | None
     rows: tuple[float, float] | None = None
     shared: bool = False
+
+    @property
+    def has_no_width(self) -> bool:
+        """Whether all seeds gave the same, but for rounding: few test rows do so by chance."""
+        if self.low is None or self.high is None:
+            return False
+        return self.high - self.low <= ROUNDING * max(abs(self.low), abs(self.high))
 
     def as_dict(self) -> dict[str, Any]:
         """``mean``, ``low`` and ``high`` as plain numbers; ``test_rows`` with a low and a high, or ``None``."""

@@ -161,6 +161,16 @@ def test_where_seeds_share_the_test_rows_these_have_an_interval_of_their_own():
     assert evidence(*(replace(seed, own_test_rows=False) for seed in seeds)).physics_adds.rows is None
 
 
+def test_seeds_that_give_the_same_prove_nothing_and_the_test_rows_say_how_little_is_known():
+    same = [with_random_features(seed_result(k, 0.98, 0.1, 0.9), 0.96, difference_error=0.02) for k in range(2)]
+    found = evidence(*same)
+    assert found.physics_adds.low == pytest.approx(found.physics_adds.high)
+    assert found.physics_adds.rows == pytest.approx((0.02 - 1.959964 * 0.02, 0.02 + 1.959964 * 0.02))
+    assert found.score_interval.rows == pytest.approx((0.8950, 0.9965), abs=1e-3)  # 49 of 50
+    spread = [with_random_features(seed_result(k, 0.98, 0.1, 0.9), 0.95 + k / 100) for k in range(2)]
+    assert evidence(*spread).physics_adds.rows is None
+
+
 def test_where_nobody_knows_what_other_test_rows_would_change_there_is_no_winner():
     seeds = [seed_result(number, 0.99 + number / 1000, 0.1, 0.95) for number in range(3)]
     assert evidence(*seeds).as_json()["verdict"]["floor"]["winner"] == "network"

@@ -21,6 +21,9 @@ from hwloop.experiments.own_data.raw import RawTable, listed
 if TYPE_CHECKING:
     import pandas as pd
 
+# 31.12.2024 or 12/31/2024, with a time behind it or not; in which order, nobody can tell. Two digits are no year:
+# 10-20-30 may be a code.
+DAY_MONTH_YEAR = re.compile(r"[0-9]{1,2}([./-])[0-9]{1,2}\1[0-9]{4}([ T,].*[0-9].*)?", re.ASCII)
 THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]+)?", re.ASCII)
 MOST_CATEGORIES = 100  # of a text column
 MOSTLY = 0.9  # a column of so many numbers is one of numbers, whatever the others are
@@ -213,6 +216,8 @@ def _are_dates(categories: Sequence[str]) -> bool:
 
     if not categories or not all(any(map(str.isdigit, text)) and len(text) >= 8 for text in categories):
         return False
+    if all(map(DAY_MONTH_YEAR.fullmatch, categories)):
+        return True
     found = pd.to_datetime(list(categories[:MOST_CATEGORIES]), errors="coerce", format="ISO8601", utc=True)
     return bool(found.notna().all())
 

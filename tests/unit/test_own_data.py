@@ -276,6 +276,8 @@ def test_classes_are_told_apart_to_the_last_digit_and_forms_of_one_are_said(tmp_
             "column 'a' holds 'n.d.' in line 13, where nearly all others are numbers",
         ),
         ({"a": ["2024-01-01", "2024-02-02"] * 6}, {}, "column 'a' holds dates, such as '2024-01-01'"),
+        ({"a": ["01.12.2024", "31.01.2024"] * 6}, {}, "column 'a' holds dates, such as '01.12.2024'"),
+        ({"a": ["12/31/2024 10:15", "1/2/2024 8:05"] * 6}, {}, "column 'a' holds dates, such as '1/2/2024 8:05'"),
         ({"a": [1.0] * ROWS, "b": [2] * ROWS}, {}, "none of its columns varies"),
     ],
 )

@@ -19,7 +19,7 @@ from table import print_table
 from torch.nn import functional
 
 import hwloop
-from hwloop.adapt.local_heads import RecursiveHeads, RecursiveLeastSquares, fine_tune, with_constant
+from hwloop.adapt.local_heads import RecursiveLeastSquares, fine_tune, with_constant
 from hwloop.experiments.dataset import split
 from hwloop.layers import Stage
 from hwloop.registry import DATASETS
@@ -80,7 +80,7 @@ class Recursive(Learner):
         self.recursion = RecursiveLeastSquares(torch.zeros(stage.n_features + 1, CLASSES), strength=10.0)
 
     def learn(self, features: torch.Tensor, labels: torch.Tensor) -> None:
-        self.recursion.update(with_constant(features), RecursiveHeads().targets(labels, CLASSES))
+        self.recursion.update(with_constant(features), Classification(CLASSES).head_targets(labels, 0.1))
 
     def scores(self, features: torch.Tensor) -> torch.Tensor:
         return with_constant(features).to(torch.float64) @ self.recursion.weights

@@ -55,6 +55,14 @@ class WriterLock:
             ) from error
         _HELD.add(self)
 
+    @property
+    def in_place(self) -> bool:
+        """Whether the folder is still where it was when it was locked: somebody may have moved or removed it."""
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self._file))
+        except OSError:
+            return False
+
     def release(self) -> None:
         """Let others write; safe to call twice."""
         if self._file >= 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Mapping
@@ -60,9 +61,8 @@ class RecordingFolder:
         self._journals: dict[str, DiskJournal] = {}
         self.set_aside: Path | None = None
         wanted = json.loads(json.dumps(dict(request)))
-        if path.exists() and not self._can_be_taken_up(wanted):
-            self.set_aside = _next_free(path)
-            path.rename(self.set_aside)
+        if path.exists():
+            self._set_aside_unless_taken_up(wanted)
         try:
             make_folder(path)
             refuse_links(path)
@@ -70,21 +70,38 @@ class RecordingFolder:
         except OSError as error:
             raise ConfigError(f"{path} cannot be made ({error.strerror}); choose another place") from error
         try:
+            if not self._lock.in_place:
+                raise FileNotFoundError(errno.ENOENT, "it was moved away just now")
             atomic_write(path / REQUEST, json.dumps(wanted, indent=2, sort_keys=True) + "\n")
             self._write_state(RUNNING)
         except OSError as error:
             self._lock.release()
             raise ConfigError(f"{path} cannot be written ({error.strerror}); choose another place") from error
 
-    def _can_be_taken_up(self, wanted: Mapping[str, Any]) -> bool:
-        """Whether the folder holds the same request, unfinished where that matters."""
+    def _set_aside_unless_taken_up(self, wanted: Mapping[str, Any]) -> None:
         if not self.path.is_dir() or self.path.is_symlink():
             raise ConfigError(f"{self.path} is no folder; it would keep what is measured. Move it away")
-        if {each.name for each in self.path.iterdir()} <= BEGUN:
-            return True  # new, or killed before it had said what it was to hold
-        if not (self.path / REQUEST).is_file():
-            raise ConfigError(f"{self.path} is to keep what is measured, but holds something else; move it away")
-        WriterLock(self.path).release()  # refused while another process writes it
+        try:
+            if {each.name for each in self.path.iterdir()} <= BEGUN:
+                return  # new, or killed before it had said what it was to hold
+            if not (self.path / REQUEST).is_file():
+                raise ConfigError(
+                    f"{self.path} is to keep what is measured, but holds something else; move it away"
+                )
+            lock = WriterLock(self.path)  # refused while another process writes it
+            try:
+                # Under the lock, and only what was locked: meanwhile another fit may have put a new folder there.
+                held = lock.in_place and (self.path / REQUEST).is_file()
+                if held and not self._is_same_request(wanted):
+                    self.set_aside = _next_free(self.path)
+                    self.path.rename(self.set_aside)
+            finally:
+                lock.release()
+        except OSError as error:
+            raise ConfigError(f"{self.path} cannot be read ({error.strerror}); choose another place") from error
+
+    def _is_same_request(self, wanted: Mapping[str, Any]) -> bool:
+        """Whether the folder holds the same request, unfinished where that matters."""
         try:
             unfinished = self._finished_too or read_state(self.path).state != FINISHED
             return unfinished and read_object(self.path / REQUEST) == wanted
@@ -96,6 +113,11 @@ class RecordingFolder:
         if name not in self._journals:
             self._journals[name] = DiskJournal(self.path / JOURNAL / name)
         return self._journals[name]
+
+    @property
+    def in_place(self) -> bool:
+        """Whether what this object writes is still what its path names."""
+        return self._lock.in_place
 
     @property
     def rows(self) -> int:

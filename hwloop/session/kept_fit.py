@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 import tempfile
+import uuid
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -77,7 +78,7 @@ class KeptFit:
         for number in range(1, MOST_AT_ONCE):
             tried = path if number == 1 else path.with_name(f"{path.name}.{number}")
             try:
-                return RecordingFolder(tried, what, device, wanted, finished_too=not self.temporary)
+                return _opened_in_place(tried, what, device, wanted, finished_too=not self.temporary)
             except JournalError:
                 if number + 1 == MOST_AT_ONCE:
                     raise
@@ -133,12 +134,14 @@ class KeptFit:
             for session in self._sessions:
                 session.remember_recorded()
             if self.temporary:
-                self.close()
-                removed = self.path.with_name(f"{self.path.name}-removed-{os.getpid()}")
+                self._let_sessions_go()
+                removed = self.path.with_name(f"{self.path.name}-removed-{uuid.uuid4().hex}")
                 with suppress(OSError):
-                    # Whole or not at all: what is half removed could not be gone on from.
+                    # Whole or not at all: what is half removed could not be gone on from. Before the lock is
+                    # released: afterwards it may be another fit's.
                     self.path.rename(removed)
-                    shutil.rmtree(removed, ignore_errors=True)
+                self.close()
+                shutil.rmtree(removed, ignore_errors=True)
             else:
                 self._folder.finish()
             return
@@ -157,6 +160,23 @@ class KeptFit:
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         """Copy to nothing: there is one writer."""
         return _nothing, ()
+
+
+def _opened_in_place(
+    path: Path, what: str, device: str, wanted: Mapping[str, Any], finished_too: bool
+) -> RecordingFolder:
+    """Open the folder; anew if another fit that succeeded has removed it meanwhile."""
+    for _ in range(MOST_AT_ONCE):
+        try:
+            folder = RecordingFolder(path, what, device, wanted, finished_too)
+        except (ConfigError, JournalError) as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            continue
+        if folder.in_place:
+            return folder
+        _release(folder)
+    raise ConfigError(f'{path} is removed again and again by others; name another place: journal="folder"')
 
 
 def digest_of_rows(values: NDArray[Any]) -> str:

@@ -7,6 +7,7 @@ import multiprocessing
 import re
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -344,3 +345,17 @@ def test_a_fit_that_ends_between_two_files_can_be_taken_up(temporary_files):
     (folder / "state.json").unlink()
     assert {each.name for each in folder.iterdir()} <= {"lock", "lock.guard"}
     KeptFit(path, "fit", "rig", {"rows": 1}).close()
+
+
+def _fit_and_remove(times: int) -> None:
+    for _ in range(times):
+        with KeptFit(None, "a fit", "rig", {"data": 1}) as kept:
+            kept.drawn_once("seed", lambda: 1)
+            assert kept.path.is_dir()
+
+
+def test_fits_of_the_same_data_side_by_side_do_not_remove_what_another_writes(temporary_files):
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(_fit_and_remove, 12) for _ in range(4)]:
+            done.result()
+    assert not list(temporary_files.glob("hwloop-fits-*/*"))

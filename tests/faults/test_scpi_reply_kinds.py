@@ -257,7 +257,8 @@ class Instrument:
             reply = damage + reply[1:]
         reply = ahead + reply
         if fault == "cut":
-            yield Unended([reply[: len(reply) // 2]])
+            # Without the newline that it may end with: a block of no stated length would be whole there.
+            yield Unended([reply[: len(reply) // 2].rstrip(b"\n")])
             return
         whole = reply + end
         if fault == "split":

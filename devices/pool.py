@@ -64,6 +64,7 @@ class Pool(Device):
     path_settings: ClassVar = frozenset({"devices"})
     self_described: ClassVar = frozenset({"devices"})
     handling = RowHandling(deals_out=True)
+    hands_tuning_on = True
 
     def __init__(self, devices: Sequence[Device | str | Mapping[str, Any]]) -> None:
         if isinstance(devices, str) or not len(devices):
@@ -171,6 +172,14 @@ class Pool(Device):
             self._measuring = False
         self._rows += len(inputs)
         return np.concatenate(answers)
+
+    def _tune(self, values: Float64Array) -> None:
+        """All members, at the same time."""
+        self._measuring = True
+        try:
+            self._all([member.begin(partial(member.device.tune, values)) for member in self._members])
+        finally:
+            self._measuring = False
 
     def _all(self, futures: Sequence[Future[T]]) -> list[T]:
         """What the members answer, in their order, when the last is ready; names the first that failed."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hwloop.adapt import Adapter, Anchors
     from hwloop.checkpoint import load_network, save_network
     from hwloop.cli.running import run
-    from hwloop.device import Device, DeviceSpec, DeviceWrapper, RowHandling
+    from hwloop.device import Device, DeviceSpec, DeviceWrapper, RowHandling, Tunable
     from hwloop.devices.averaged import Averaged
     from hwloop.devices.calibrated import Calibrated
     from hwloop.devices.drifting import Drifting
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         JournalError,
         LimitError,
         StimulusError,
+        TuningError,
     )
     from hwloop.estimator import PhysicalClassifier, PhysicalRegressor, PhysicalReservoir
     from hwloop.experiments.dataset import Dataset
@@ -62,7 +63,7 @@ _HOMES = {
     "adapt": ("Adapter", "Anchors"),
     "checkpoint": ("load_network", "save_network"),
     "cli.running": ("run",),
-    "device": ("Device", "DeviceSpec", "DeviceWrapper", "RowHandling"),
+    "device": ("Device", "DeviceSpec", "DeviceWrapper", "RowHandling", "Tunable"),
     "devices.averaged": ("Averaged",),
     "devices.calibrated": ("Calibrated",),
     "devices.drifting": ("Drifting",),
@@ -90,6 +91,7 @@ _HOMES = {
         "JournalError",
         "LimitError",
         "StimulusError",
+        "TuningError",
     ),
     "experiments.dataset": ("Dataset",),
     "estimator": ("PhysicalClassifier", "PhysicalRegressor", "PhysicalReservoir"),

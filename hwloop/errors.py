@@ -21,8 +21,12 @@ class StimulusError(HwloopError, ValueError):
     """A stimulus has the wrong shape or type, or is not finite; nothing has reached the device."""
 
 
+class TuningError(StimulusError):
+    """A tuning has the wrong names or shape, is not finite or lies between two steps; nothing was set."""
+
+
 class LimitError(HwloopError, ValueError):
-    """A stimulus lies outside the device's physical limits; nothing has reached the device."""
+    """A stimulus or a tuning lies outside the device's physical limits; nothing has reached the device."""
 
 
 class DeviceError(HwloopError):

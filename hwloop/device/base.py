@@ -15,18 +15,20 @@ import numpy as np
 
 from hwloop.device.checks import checked_stimuli, copy_readings
 from hwloop.device.description import ConstructorArguments, DeviceDescription, constructor_arguments
-from hwloop.device.hold import LiveSettings, asking, called, closing, guard, look_between_calls, opening
+from hwloop.device.hold import Hold, LiveSettings, asking, called, closing, guard, look_between_calls, opening
 from hwloop.device.plain_value import UNDESCRIBED, qualified
 from hwloop.device.spec import DeviceSpec, Float64Array, RowHandling
-from hwloop.errors import DeviceDisconnected, DeviceError, DeviceTimeout, HwloopError
+from hwloop.device.tuning import Tuned, assert_again, checked_tuning, kind_of, same_tuning, set_tuning
+from hwloop.errors import DeviceError, HwloopError
 from hwloop.events import Event, Listener
 
 
 class Device(ABC):
     """A physical system, or a simulation of one.
 
-    A driver supplies ``spec`` and :meth:`_measure`, nothing else. ``measure`` is final: it is the only road
-    to the hardware, and it checks every stimulus before and every response after.
+    A driver supplies ``spec`` and :meth:`_measure`, nothing else; with ``spec.tunables``, :meth:`_tune` too.
+    ``measure`` and ``tune`` are final: they are the only roads to the hardware, and check every stimulus and every
+    tuning before, and every response after.
     """
 
     spec: DeviceSpec
@@ -76,6 +78,9 @@ class Device(ABC):
 
     A copy of any other device, of an estimator or session that holds one too, holds the same object.
     """
+    hands_tuning_on: ClassVar[bool] = False
+    """Its tunables are those of the devices inside, which it tunes in :meth:`_tune`, all alike: as wrappers do."""
+    _tuned: Tuned | None = None
     _listener: Listener | None = None
     _built_from_arguments: ConstructorArguments | None = None
     _bases_built_from: Mapping[str, ConstructorArguments] = {}
@@ -104,10 +109,11 @@ class Device(ABC):
             cls.__init__ = _noting_base(cls, cls.__dict__["__init__"])  # type: ignore[method-assign]
         if "continue_from" in cls.__dict__:  # rows are counted on from there
             cls.continue_from = _counting_on(cls.__dict__["continue_from"])  # type: ignore[method-assign]
-        if cls.measure is not Device.measure:
-            raise TypeError(
-                f"{cls.__name__} overrides measure(), which holds the safety checks; write _measure() instead"
-            )
+        for name in ("measure", "tune"):
+            if getattr(cls, name) is not getattr(Device, name):
+                raise TypeError(
+                    f"{cls.__name__} overrides {name}(), which holds the safety checks; write _{name}() instead"
+                )
 
     @opening
     def open(self) -> None:
@@ -315,6 +321,8 @@ class Device(ABC):
         step = min(spec.max_rows or max(rows, 1), self.rows_together or max(rows, 1))
         with called(self, inside) as hold:
             hold.check_spec(self, spec)
+            if spec.tunables:
+                self._make_sure_of_tuning(hold)
             doubtful, hold.doubtful = hold.doubtful, True
             for start in range(0, rows, step):
                 part = slice(start, start + step)
@@ -331,6 +339,74 @@ class Device(ABC):
                 hold.recognise(self)
             hold.doubtful = False
         return responses
+
+    def _make_sure_of_tuning(self, hold: Hold) -> None:
+        """Before rows: a failed call or write may have left other values than those that are said to be set."""
+        if not self.hands_tuning_on:
+            if self._tuned is not None and (hold.doubtful or not self._tuned.is_sure):
+                assert_again(self, hold)
+        elif np.isnan(self.tuning).any():
+            raise DeviceError(
+                f"the devices inside of {type(self).__name__} are tuned differently, since a write to one of them "
+                "failed; tune it again before the next row"
+            )
+
+    @property
+    def tuning(self) -> Float64Array:
+        """What is set now, shape (n_tunables,), read-only; ``spec.tunable_rest`` after opening.
+
+        Not-a-number where the devices inside of this one differ, after a write to one of them has failed.
+        """
+        if self.hands_tuning_on:
+            every = [device.tuning for device in self.devices_inside]
+            if all(same_tuning(each, every[0]) for each in every):
+                return every[0]
+            return np.full(self.spec.n_tunables, np.nan)
+        view = (self.spec.tunable_rest if self._tuned is None else self._tuned.set_to).view()
+        view.flags.writeable = False
+        return view
+
+    @final
+    def tune(self, values: Any) -> None:
+        """Set the tunables; they stay until they are set again, or the device is closed.
+
+        Parameters
+        ----------
+        values
+            A mapping of names to values, where the other names keep theirs, or a flat array of shape
+            (n_tunables,), in the order of ``spec.tunables``. Nothing is rounded or clipped here
+            (:meth:`hwloop.DeviceSpec.nearest_tuning` does). What is set already is not written again.
+
+        Raises
+        ------
+        TuningError, LimitError
+            Before anything reaches the hardware.
+        DeviceTimeout, DeviceDisconnected, DeviceError
+            When a write fails; what was set before is then written again before the next row. Also, before
+            anything reaches it, where a session has it, or this process was forked since it was opened.
+        DeviceChanged
+            ``spec`` is another than when the device was opened.
+        """
+        spec, inside, name = self.spec, self.devices_inside, type(self).__name__
+        with called(self, inside) as hold:
+            target = checked_tuning(values, spec, self.tuning, name)
+            hold.check_spec(self, spec)
+            if self.hands_tuning_on:
+                self._tune(target)
+            elif spec.tunables:
+                set_tuning(self, hold, target)
+
+    def _tune(self, values: Float64Array) -> None:
+        """Write a tuning of shape (n_tunables,), already checked, and at most ``max_change`` from the last.
+
+        A driver whose spec has tunables defines it: when it returns, the hardware has the values; what they need
+        to settle is waited for outside. Simulated physics may leave it away, and reads ``self.tuning``.
+        """
+        if self.spec.tunables and not (type(self).simulated and not self.devices_inside):
+            raise DeviceError(
+                f"{type(self).__name__} has tunables, but no _tune() that sets them; nothing was set. Write it, "
+                "or, if it hands them on to the devices inside, say so: hands_tuning_on = True"
+            )
 
     def __repr__(self) -> str:
         """What it is, without asking the hardware."""
@@ -388,11 +464,7 @@ def is_simulated(device: Device) -> bool:
 
 def _driver_error(name: str, error: Exception, rows: int, is_open: bool) -> DeviceError:
     """What becomes of an error that a driver's library raises."""
-    kind: type[DeviceError] = DeviceError
-    if isinstance(error, TimeoutError):
-        kind = DeviceTimeout
-    elif isinstance(error, ConnectionError | EOFError):
-        kind = DeviceDisconnected
+    kind = kind_of(error)
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if not is_open:
         return kind(

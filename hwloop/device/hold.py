@@ -15,15 +15,17 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
 from hwloop.device.plain_value import PlainValues, undescribed
-from hwloop.device.spec import DeviceSpec
-from hwloop.errors import BadReading, DeviceChanged, DeviceError
+from hwloop.device.spec import DeviceSpec, Float64Array
+from hwloop.device.tuning import Tuned, after_open, bring_to_rest
+from hwloop.errors import BadReading, DeviceChanged, DeviceError, HwloopError
 
 T = TypeVar("T")
+LAST_CALL_SECONDS = 0.25  # what a call in flight gets to end, so that tunables can be brought to rest behind it
 
 
 class HeldDevice(Protocol):
@@ -31,6 +33,15 @@ class HeldDevice(Protocol):
 
     _live_settings: Any
     _built_from_arguments: Any
+    _tuned: Tuned | None
+    hands_tuning_on: ClassVar[bool]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it is arithmetic alone."""
+        ...
+
+    def _tune(self, values: Float64Array) -> None: ...
 
     @property
     def spec(self) -> DeviceSpec:
@@ -92,6 +103,10 @@ class Hold:
         Settings that were others when the device, or one inside of it, was built; as of its last call.
     doubtful
         A call has failed since then, and the driver may have connected to something else.
+    closings
+        How often it was closed: whoever is writing tunables meanwhile stops.
+    given_up
+        It was closed while another thread was in a call of it, which may still be under way.
     """
 
     def __init__(self, device: HeldDevice) -> None:
@@ -104,7 +119,8 @@ class Hold:
         self.spec: DeviceSpec | None = None
         self.asking_seconds = math.inf  # what identify() took last
         self.settings_changed: dict[str, Any] = {}
-        self.doubtful = False
+        self.doubtful = self.given_up = False
+        self.closings = 0
         self.opening: int | None = None  # the thread that is in its open()
 
     def _lost(self, _: object) -> None:
@@ -333,6 +349,7 @@ def opened(device: HeldDevice, open_it: Callable[[], None]) -> None:
     with hold.lock:
         hold.admit(device)
         hold.opening, hold.process = threading.get_ident(), os.getpid()
+        is_lost, hold.given_up = hold.doubtful, False
         try:
             with changing_itself(device, device.devices_inside) as every:
                 hold.settings_changed = _settings_changed(every)
@@ -340,6 +357,21 @@ def opened(device: HeldDevice, open_it: Callable[[], None]) -> None:
         finally:
             hold.opening = None
         hold.recognise(device)
+        if device.spec.tunables and not device.hands_tuning_on:
+            _bring_up(device, hold, is_lost)
+
+
+def _bring_up(device: HeldDevice, hold: Hold, is_lost: bool) -> None:
+    """Set the tunables of a device that was just opened; one where that fails is closed."""
+    try:
+        with changing_itself(device, device.devices_inside):
+            after_open(device, hold, is_lost, bool(_this_thread.calls))
+    except BaseException as error:
+        try:
+            device.close()
+        except Exception as second:
+            error.add_note(f"It could not be closed either ({second}); check it by hand")
+        raise
 
 
 def closed(device: HeldDevice, close_it: Callable[[], None]) -> None:
@@ -352,23 +384,41 @@ def closed(device: HeldDevice, close_it: Callable[[], None]) -> None:
         return
     if None not in (hold.holder, _this_thread.holder) and hold.holder is not _this_thread.holder:
         return
-    _give_up_call(device, hold)
+    has_tunables = bool(device.spec.tunables)
+    _give_up_call(device, hold, LAST_CALL_SECONDS if has_tunables else 0.0)
+    failure: HwloopError | None = None
     try:
         with changing_itself(device, device.devices_inside):
+            if has_tunables and not device.hands_tuning_on:
+                failure = _bring_down(device, hold)
             close_it()
+    except BaseException as error:
+        if failure is not None:
+            error.add_note(f"Before, its tunables could not be brought to rest ({failure})")
+        raise
     finally:
         if not _this_thread.calls:  # else it is opened again for the rows of the same call
             hold.forget()
+    if failure is not None:
+        raise DeviceError(
+            f"the tunables of {type(device).__name__} could not be brought to rest before it was closed "
+            f"({failure}); check it by hand"
+        ) from failure
 
 
-def _give_up_call(device: HeldDevice, hold: Hold) -> None:
-    """Give up a call of another thread, which may never end: no one waits for it any more."""
-    if hold.lock.acquire(blocking=False):
+def _bring_down(device: HeldDevice, hold: Hold) -> HwloopError | None:
+    with hold.lock:
+        return bring_to_rest(device, hold, not hold.given_up, bool(_this_thread.calls))
+
+
+def _give_up_call(device: HeldDevice, hold: Hold, seconds: float) -> None:
+    """Give up a call of another thread, which may never end: no one waits for it after so many seconds."""
+    if hold.lock.acquire(timeout=seconds):
         hold.lock.release()
         return
-    hold.lock = threading.RLock()
+    hold.lock, hold.given_up = threading.RLock(), True
     for inside in device.devices_inside:  # what brings it to its safe state may have to call them
-        _give_up_call(inside, hold_of(inside))
+        _give_up_call(inside, hold_of(inside), 0.0)
 
 
 def refuse_fork(process: int | None, what: str) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
-Float64Array = NDArray[np.float64]
+from hwloop.device.tunables import Float64Array as Float64Array
+from hwloop.device.tunables import Tunable, checked_tunables, flat, flat_values, slices, writes_between
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,8 @@ class DeviceSpec:
         on the one that the output of its own number reads. A unit of any input pushes equally hard, all outputs
         read at one gain, and what a push at one place does at another, the same push there does here
         (reciprocity), as where the physics settles in a minimum of an energy.
+    tunables
+        Parameters inside the device that are set and then stay, see :meth:`hwloop.Device.tune`; ``()`` for none.
     """
 
     n_inputs: int
@@ -47,6 +50,7 @@ class DeviceSpec:
     row_seconds: float | None = None
     deterministic: bool = False
     n_nudges: int = 0
+    tunables: tuple[Tunable, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("n_inputs", "n_outputs", "max_rows"):
@@ -63,6 +67,7 @@ class DeviceSpec:
         if not np.all(np.asarray(self.input_low) < np.asarray(self.input_high)):
             raise ValueError("DeviceSpec.input_low must lie below input_high on every channel")
         self._check_nudges()
+        object.__setattr__(self, "tunables", checked_tunables(self.tunables))
 
     def _check_nudges(self) -> None:
         nudges, allowed = self.n_nudges, (0, self.n_outputs)
@@ -109,11 +114,75 @@ class DeviceSpec:
         """Inputs that take data: all but the nudges."""
         return self.n_inputs - self.n_nudges
 
+    @cached_property
+    def n_tunables(self) -> int:
+        """Values that can be tuned: the sum of the tunables' counts."""
+        return sum(each.count for each in self.tunables)
+
+    @cached_property
+    def tunable_low(self) -> Float64Array:
+        """Lower limit of every value that can be tuned, shape (n_tunables,), in the order of ``tunables``."""
+        return flat(self.tunables, "low")
+
+    @cached_property
+    def tunable_high(self) -> Float64Array:
+        """Upper limit of every value that can be tuned, shape (n_tunables,)."""
+        return flat(self.tunables, "high")
+
+    @cached_property
+    def tunable_rest(self) -> Float64Array:
+        """The tuning of a device that has just been opened, and of one that is closed, shape (n_tunables,)."""
+        return flat(self.tunables, "rest")
+
+    def flat_tuning(self, values: Any, others: Any = None) -> Float64Array:
+        """The values as a flat copy, shape (n_tunables,).
+
+        Parameters
+        ----------
+        values
+            A mapping of names to values, or a flat array.
+        others
+            Flat array of what a mapping leaves out; ``None`` for the values at rest.
+
+        Raises
+        ------
+        TuningError
+            Unknown names, wrong shapes, or no finite real numbers. Limits and steps are not looked at.
+        """
+        return flat_values(self.tunables, values, self.tunable_rest if others is None else others)
+
+    def named_tuning(self, values: Any) -> dict[str, Float64Array]:
+        """The values by name, each of shape (count,); ``values`` as :meth:`flat_tuning` takes them."""
+        every = self.flat_tuning(values)
+        return {each.name: every[place].copy() for each, place in slices(self.tunables)}
+
+    def nearest_tuning(self, values: Any) -> Float64Array:
+        """The nearest tuning that can be set, shape (n_tunables,): clipped to the limits, rounded to the steps.
+
+        For trainers, whose steps lead anywhere; :meth:`hwloop.Device.tune` itself never moves a value.
+        """
+        every = self.flat_tuning(values)
+        for each, place in slices(self.tunables):
+            every[place] = each.nearest(every[place])
+        return every
+
+    def writes_between(self, start: Any, end: Any) -> int:
+        """Writes that lead from one tuning to another: 0 where they are equal, several where it is walked."""
+        return writes_between(self.tunables, self.flat_tuning(start), self.flat_tuning(end))
+
     def as_dict(self) -> dict[str, Any]:
-        """The spec as plain numbers, lists and text, for JSON and TOML; ``n_nudges`` only where there are some."""
+        """The spec as plain numbers, lists and text, for JSON and TOML.
+
+        ``n_nudges`` and ``tunables`` stand in it only where there are some.
+        """
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        if not self.n_nudges:  # a device that has none is described as it was before there were any
+        # A device that has none is described as it was before there were any.
+        if not self.n_nudges:
             del values["n_nudges"]
+        if self.tunables:
+            values["tunables"] = [each.as_dict() for each in self.tunables]
+        else:
+            del values["tunables"]
         return {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in values.items()}
 
     def differences(self, other: DeviceSpec) -> list[str]:
@@ -150,6 +219,21 @@ class Differentiable(Protocol):
         """Derivative of a loss by the stimuli (rows, n_inputs), from that by the responses (rows, n_outputs).
 
         It is that of the noiseless response; converters count as the lines that they approximate.
+        """
+        ...
+
+
+@runtime_checkable
+class TunableDifferentiable(Protocol):
+    """What a simulated device may offer beside :class:`Differentiable`: exact gradients of its tunables.
+
+    A yardstick, as that is: no trainer needs it but those that say that they use a model.
+    """
+
+    def pull_back_tuning(self, stimuli: Float64Array, gradients: Float64Array) -> Float64Array:
+        """Derivative of a loss by the tuning (n_tunables,), under the tuning that is set.
+
+        ``stimuli`` has shape (rows, n_inputs), ``gradients`` is that by the responses (rows, n_outputs).
         """
         ...
 

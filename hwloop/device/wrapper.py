@@ -121,7 +121,11 @@ class DeviceWrapper(Device):
     A wrapper says in ``handling`` what becomes of rows on their way to the device inside. One that does not can
     only stand outside of those that promise something of these rows, such as
     :class:`hwloop.devices.slew_limited.SlewLimited`.
+
+    Tunables are those of the device inside, and handed on to its ``tune``, never its ``_tune``.
     """
+
+    hands_tuning_on = True
 
     def __init__(self, device: Device) -> None:
         self.device = device
@@ -143,6 +147,9 @@ class DeviceWrapper(Device):
 
     def versions(self) -> dict[str, str]:
         return self.device.versions()
+
+    def _tune(self, values: Float64Array) -> None:
+        self.device.tune(values)
 
     def continue_from(self, rows: int) -> None:
         """Passed on; a wrapper that changes the number of rows overrides this."""

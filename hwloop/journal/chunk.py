@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hwloop.device.spec import Float64Array
 from hwloop.errors import JournalError
 from hwloop.journal import frame
-from hwloop.journal.frame import ROWS, Prefix, RecordError, TornRecordError
+from hwloop.journal.frame import ROWS, Prefix, RecordError, TornRecordError, tuning_in
 
 CACHE_BYTES = 16 << 20
 MAX_OPEN_FILES = 8
@@ -28,6 +28,7 @@ _CANDIDATE_COST = 1024  # what looking at a marker that begins no record counts 
 
 Numbers = NDArray[np.int64]
 Arrays = tuple[Float64Array, Float64Array]  # stimuli and responses of a record
+Stored = tuple[Float64Array, Float64Array, Float64Array | None]  # and the tuning under which it was measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +247,7 @@ class StoredRecords:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._files: dict[int, ChunkFile] = {}
-        self._cache: OrderedDict[tuple[int, int], Arrays] = OrderedDict()
+        self._cache: OrderedDict[tuple[int, int], Stored] = OrderedDict()
         self._cached_bytes = 0
 
     def read(self, chunk: int, offset: int) -> tuple[dict[str, Any], dict[str, Float64Array]]:
@@ -271,12 +272,19 @@ class StoredRecords:
 
     def arrays(self, chunk: int, offset: int) -> Arrays:
         """Stimuli and responses of the record of rows at a place; raises as :meth:`read`."""
+        return self._stored(chunk, offset)[:2]
+
+    def tuning(self, chunk: int, offset: int) -> Float64Array | None:
+        """The tuning of the record of rows at a place, shape (n_tunables,); raises as :meth:`read`."""
+        return self._stored(chunk, offset)[2]
+
+    def _stored(self, chunk: int, offset: int) -> Stored:
         place = (chunk, offset)
         if place in self._cache:
             self._cache.move_to_end(place)
             return self._cache[place]
         _, read = self.read(chunk, offset)
-        arrays = (read["stimuli"], read["responses"])
+        arrays = (read["stimuli"], read["responses"], tuning_in(read))
         self._cache[place] = arrays
         self._cached_bytes += _bytes(arrays)
         while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
@@ -289,8 +297,8 @@ class StoredRecords:
             self._files.popitem()[1].close()
 
 
-def _bytes(arrays: Arrays) -> int:
-    return arrays[0].nbytes + arrays[1].nbytes
+def _bytes(arrays: Stored) -> int:
+    return sum(array.nbytes for array in arrays if array is not None)
 
 
 def gather(

@@ -55,6 +55,7 @@ class Catalogue:
         self._chunks, self._offsets = array("i"), array("q")
         self._started, self._durations = array("d"), array("d")
         self._devices, self._device_names = array("i"), dict[str, int]()
+        self._writes, self._write_seconds = array("q"), array("d")
         self._note_chunks, self._note_offsets, self._note_shown = array("i"), array("q"), array("b")
         self._stored = StoredRecords(folder)
 
@@ -83,6 +84,8 @@ class Catalogue:
         self._offsets.append(located.offset)
         self._started.append(header["started_seconds"])
         self._durations.append(header["duration_seconds"])
+        self._writes.append(header.get("writes", 0))
+        self._write_seconds.append(header.get("write_seconds", 0.0))
         self._devices.append(self._device_names.setdefault(header["device"], len(self._device_names)))
         self._enter_state(header)
 
@@ -90,7 +93,7 @@ class Catalogue:
         """Forget every record that begins there or behind, also one of which only a part was noted."""
         notes: tuple[array[int], ...] = (self._note_chunks, self._note_offsets, self._note_shown)
         rows: tuple[array[Any], ...] = (self._chunks, self._offsets, self._first_rows, self._counts)
-        rows += (self._started, self._durations, self._devices)
+        rows += (self._started, self._durations, self._devices, self._writes, self._write_seconds)
         for columns in (notes, rows):
             length = min(map(len, columns))
             while length and (columns[0][length - 1], columns[1][length - 1]) >= (chunk, offset):
@@ -147,6 +150,19 @@ class Catalogue:
         shares = np.array(self._durations)[entries] / np.array(self._counts)[entries]
         return float(shares.sum())
 
+    def measured_under(self, numbers: Numbers, tuning: Float64Array | None) -> NDArray[np.bool_]:
+        """Which rows were measured under a tuning."""
+        entries, which = np.unique(self._entries(numbers), return_inverse=True)
+        found = (self._stored.tuning(self._chunks[entry], self._offsets[entry]) for entry in entries)
+        same = [own is tuning if own is None or tuning is None else np.array_equal(own, tuning) for own in found]
+        return np.array(same, dtype=bool)[which]
+
+    def writes(self, first: int, rows: int) -> tuple[int, float]:
+        """Writes of tunables before records that begin with one of consecutive rows, and their seconds."""
+        entries = np.unique(self._entries(np.arange(first, first + rows)))
+        begun = [int(entry) for entry in entries if self._first_rows[entry] >= first]
+        return sum(self._writes[entry] for entry in begun), sum(self._write_seconds[entry] for entry in begun)
+
     def devices(self, first: int, rows: int) -> set[str]:
         """Fingerprints of the devices that answered consecutive rows."""
         names = list(self._device_names)
@@ -166,6 +182,9 @@ class Catalogue:
             stimuli=arrays["stimuli"],
             responses=arrays["responses"],
             progress=header.get("progress", {}),
+            tuning=frame.tuning_in(arrays),
+            writes=header.get("writes", 0),
+            write_seconds=header.get("write_seconds", 0.0),
         )
 
     @property
@@ -272,6 +291,14 @@ class FolderJournal(Journal):
     def duration_seconds(self, first: int, rows: int) -> float:
         with self._mutex:
             return self._catalogue.duration_seconds(first, rows)
+
+    def measured_under(self, numbers: Numbers, tuning: Float64Array | None) -> NDArray[np.bool_]:
+        with self._mutex:
+            return self._catalogue.measured_under(numbers, tuning)
+
+    def writes(self, first: int, rows: int) -> tuple[int, float]:
+        with self._mutex:
+            return self._catalogue.writes(first, rows)
 
     def records(self) -> Iterator[Record]:
         for entry in range(self._catalogue.records_of_rows):
@@ -435,7 +462,7 @@ class DiskJournal(FolderJournal):
                 f"{record.first_row}; let one session write one journal"
             )
         header = rows_header(record)
-        self._write(header, frame.encode(header, {"stimuli": record.stimuli, "responses": record.responses}))
+        self._write(header, frame.encode(header, frame.rows_arrays(record)))
 
     def note(self, note: Note) -> None:
         header = note_header(note)

@@ -11,6 +11,9 @@ Layout, little-endian::
     header    JSON, UTF-8
     body      the arrays named in the header, one after the other, little-endian, C order
 
+A record of rows holds the arrays ``stimuli`` and ``responses``; on a device with tunables ``tuning`` as well, one
+row of the values under which all of its rows were measured.
+
 Three checksums: the lengths are trusted only after their own, so that a flipped bit in one is no torn tail, and
 a damaged body does not hide where the next record begins.
 """
@@ -206,8 +209,21 @@ def rows_header(record: Record) -> dict[str, Any]:
     }
     if record.progress:
         header["progress"] = record.progress
-    _check_header(header, (record.stimuli.shape, record.responses.shape))
+    if record.writes:
+        header["writes"], header["write_seconds"] = record.writes, record.write_seconds
+    _check_header(header, tuple(array.shape for array in rows_arrays(record).values()))
     return header
+
+
+def rows_arrays(record: Record) -> dict[str, NDArray[np.float64]]:
+    """The arrays of a record of rows, by name."""
+    arrays = {"stimuli": record.stimuli, "responses": record.responses}
+    return arrays if record.tuning is None else arrays | {"tuning": np.atleast_2d(record.tuning)}
+
+
+def tuning_in(arrays: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64] | None:
+    """The tuning, shape (n_tunables,), among the arrays of a record of rows; ``None`` if there is none."""
+    return arrays["tuning"][0] if "tuning" in arrays else None
 
 
 def note_header(note: Note) -> dict[str, Any]:
@@ -221,9 +237,11 @@ def note_header(note: Note) -> dict[str, Any]:
 
 def _check_announced(header: Mapping[str, Any]) -> None:
     """Check a header that was read, with the arrays that it announces."""
-    expected = ["stimuli", "responses"] if header.get("kind") == ROWS else []
     names = [described["name"] for described in header["arrays"]]
-    _require(names == expected, f"it announces the arrays {names}")
+    expected = (
+        [["stimuli", "responses"], ["stimuli", "responses", "tuning"]] if header.get("kind") == ROWS else [[]]
+    )
+    _require(names in expected, f"it announces the arrays {names}")
     _check_header(header, tuple(tuple(described["shape"]) for described in header["arrays"]))
 
 
@@ -242,7 +260,11 @@ def _check_header(header: Mapping[str, Any], shapes: tuple[tuple[int, ...], ...]
     _require(type(rows) is int and 1 <= rows <= MAX_ROW, f"it has {rows!r} rows")
     _require(_is_time(duration) and float(str(duration)) >= 0, "its duration is no time")
     _require(isinstance(header.get("progress", {}), dict), "its progress is no table")
-    (stimuli, responses) = shapes
+    writes, seconds = header.get("writes", 0), header.get("write_seconds", 0.0)
+    _require(type(writes) is int and 0 <= writes <= MAX_ROW, f"it has {writes!r} writes")
+    _require(_is_time(seconds) and float(str(seconds)) >= 0, "the time of its writes is no time")
+    stimuli, responses, *tuned = shapes
+    _require(all(len(shape) == 2 and shape[0] == 1 <= shape[1] for shape in tuned), f"its tuning is of {tuned}")
     sound = len(stimuli) == len(responses) == 2 and stimuli[0] == responses[0] == rows
     _require(sound and stimuli[1] >= 1 and responses[1] >= 1, f"its {rows} rows are arrays of {shapes}")
 

@@ -113,6 +113,13 @@ class InMemoryJournal(Journal):
         found = (self._locate(number)[0] for number in range(first, first + rows))
         return sum(record.duration_seconds / len(record.stimuli) for record in found)
 
+    def measured_under(self, numbers: NDArray[np.int64], tuning: Float64Array | None) -> NDArray[np.bool_]:
+        return np.array([_is_under(self._locate(int(number))[0], tuning) for number in numbers], dtype=bool)
+
+    def writes(self, first: int, rows: int) -> tuple[int, float]:
+        found = {id(record): record for record, at in map(self._locate, range(first, first + rows)) if at == 0}
+        return sum(each.writes for each in found.values()), sum(each.write_seconds for each in found.values())
+
     def records(self) -> Iterator[Record]:
         return iter(tuple(self._records))
 
@@ -131,5 +138,11 @@ class InMemoryJournal(Journal):
         return self._records[place], number - self._first_rows[place]
 
 
+def _is_under(record: Record, tuning: Float64Array | None) -> bool:
+    if record.tuning is None or tuning is None:
+        return record.tuning is tuning
+    return record.tuning is tuning or np.array_equal(record.tuning, tuning)
+
+
 def _bytes(record: Record) -> int:
-    return record.stimuli.nbytes + record.responses.nbytes
+    return record.stimuli.nbytes + record.responses.nbytes + (0 if record.tuning is None else record.tuning.nbytes)

@@ -40,6 +40,10 @@ class Record:
     progress
         How far the device had come behind these rows, by path: what changed since the record before.
         :meth:`hwloop.Device.resume` takes all of it.
+    tuning
+        What the device's tunables were set to, shape (n_tunables,), float64; ``None`` where it has none.
+    writes, write_seconds
+        Writes of tunables since the record before, and how long they took.
     """
 
     purpose: str
@@ -51,6 +55,9 @@ class Record:
     responses: Float64Array
     step: str = ""
     progress: dict[str, Any] = field(default_factory=dict)
+    tuning: Float64Array | None = None
+    writes: int = 0
+    write_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,14 @@ class Journal(ABC):
     @abstractmethod
     def duration_seconds(self, first: int, rows: int) -> float:
         """Device time of consecutive rows."""
+
+    def measured_under(self, numbers: NDArray[np.int64], tuning: Float64Array | None) -> NDArray[np.bool_]:
+        """Which readable rows were measured under a tuning, shape (n_tunables,); ``None`` on a device without."""
+        return np.full(len(numbers), tuning is None)
+
+    def writes(self, first: int, rows: int) -> tuple[int, float]:
+        """Writes of tunables before records that begin with one of so many consecutive rows, and their seconds."""
+        return 0, 0.0
 
     @abstractmethod
     def records(self) -> Iterator[Record]:

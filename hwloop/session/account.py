@@ -16,13 +16,16 @@ PURPOSES = (*RUN_PURPOSES, "adapt")
 class Ledger:
     """Rows measured, recalled from memory or reused from earlier runs, and device seconds, by purpose.
 
-    ``ledger["train"]`` is the number of rows measured for training.
+    ``ledger["train"]`` is the number of rows measured for training. ``writes`` counts the writes of tunables that
+    the rows of a purpose needed, and ``write_seconds`` their time.
     """
 
     rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PURPOSES, 0))
     recalled: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PURPOSES, 0))
     reused: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PURPOSES, 0))
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PURPOSES, 0.0))
+    writes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PURPOSES, 0))
+    write_seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PURPOSES, 0.0))
     # Busy and wall time of the measuring phases that are over; a phase spans from the first row of a job that
     # asks for a duty cycle to the last.
     _phase_busy_seconds: float = 0.0
@@ -57,6 +60,21 @@ class Ledger:
         """Enter rows that the device answered."""
         self.rows[purpose] += rows
         self.seconds[purpose] += seconds
+
+    @property
+    def total_writes(self) -> int:
+        """Writes of tunables for any purpose."""
+        return sum(self.writes.values())
+
+    @property
+    def seconds_a_write(self) -> float | None:
+        """Mean time of a write as measured so far; ``None`` before the first."""
+        return sum(self.write_seconds.values()) / self.total_writes if self.total_writes else None
+
+    def count_writes(self, purpose: str, writes: int, seconds: float) -> None:
+        """Enter writes of tunables."""
+        self.writes[purpose] += writes
+        self.write_seconds[purpose] += seconds
 
     def count_recalled(self, purpose: str, rows: int) -> None:
         """Enter rows that were known already and not measured again."""
@@ -94,13 +112,16 @@ class MeasuringPhase:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Rows still to be measured, and the time in seconds that the device needs for them, if it is known."""
+    """Rows still to be measured, the device's time in seconds, if it is known, and writes of tunables."""
 
     rows: int
     seconds: float | None = None
+    writes: int = 0
 
     def __str__(self) -> str:
         rows = f"{self.rows:,} row{'' if self.rows == 1 else 's'}"
+        if self.writes:
+            rows += f" and {self.writes:,} write{'' if self.writes == 1 else 's'}"
         return rows if self.seconds is None else f"{rows}, about {readable_time(self.seconds)}"
 
 
@@ -116,18 +137,21 @@ def readable_time(seconds: float) -> str:
 
 @dataclass
 class Budget:
-    """Rows that may be measured over all purposes; ``rows`` is ``None`` for no limit.
+    """Rows that may be measured and writes of tunables that may be made, over all purposes; ``None``: no limit.
 
     Raises
     ------
     ConfigError
-        ``rows`` is no whole number of at least 0.
+        ``rows`` or ``writes`` is no whole number of at least 0.
     """
 
     rows: int | None
     ledger: Ledger
+    writes: int | None = None
 
     def __post_init__(self) -> None:
+        if self.writes is not None and not (is_whole(self.writes) and self.writes >= 0):
+            raise ConfigError(f"the budget of writes must be a whole number of writes, not {self.writes!r}")
         if self.rows is not None and not (is_whole(self.rows) and self.rows >= 0):
             raise ConfigError(f"the budget must be a whole number of rows, not {self.rows!r}")
 
@@ -135,6 +159,11 @@ class Budget:
     def left(self) -> int | None:
         """Rows that it still covers."""
         return None if self.rows is None else self.rows - self.ledger.total
+
+    @property
+    def writes_left(self) -> int | None:
+        """Writes that it still covers."""
+        return None if self.writes is None else self.writes - self.ledger.total_writes
 
     def require(self, forecast: Forecast) -> None:
         """Refuse a plan that it does not cover.
@@ -149,6 +178,12 @@ class Budget:
                 f"this needs {forecast}, but the budget of {self.rows:,} rows leaves {left:,}; "
                 f"give a budget of at least {self.ledger.total + forecast.rows:,} rows, or ask for fewer"
             )
+        writes = self.writes_left
+        if writes is not None and forecast.writes > writes:
+            raise BudgetExceeded(
+                f"this needs {forecast}, but the budget of {self.writes:,} writes of tunables leaves {writes:,}; "
+                f"give one of at least {self.ledger.total_writes + forecast.writes:,} writes, or ask for fewer"
+            )
 
     def check(self, rows: int) -> None:
         """Refuse rows that are about to be measured and that it does not cover.
@@ -162,6 +197,21 @@ class Budget:
             raise BudgetExceeded(
                 f"{rows:,} rows were about to be measured, but the budget of {self.rows:,} rows leaves "
                 f"{left:,}; what was measured so far is kept. Give a larger budget to go on"
+            )
+
+    def check_writes(self, writes: int) -> None:
+        """Refuse writes of tunables that are about to be made and that it does not cover.
+
+        Raises
+        ------
+        BudgetExceeded
+        """
+        left = self.writes_left
+        if left is not None and writes > left:
+            raise BudgetExceeded(
+                f"{writes:,} write{'' if writes == 1 else 's'} of tunables were about to be made, but the "
+                f"budget of {self.writes:,} writes leaves {left:,}; what was measured so far is kept. Give a "
+                "larger one to go on"
             )
 
 
@@ -185,6 +235,8 @@ class Place:
         Fingerprint of the device that answered them.
     measured, recalled, reused
         Rows by purpose, as its ledger counts them.
+    writes
+        Writes of tunables by purpose.
     """
 
     rows: int
@@ -192,15 +244,18 @@ class Place:
     measured: Mapping[str, int]
     recalled: Mapping[str, int]
     reused: Mapping[str, int]
+    writes: Mapping[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Plain JSON values; writes only where there were some."""
+        writes = {"writes": dict(self.writes)} if any(self.writes.values()) else {}
         return {
             "rows": self.rows,
             "settings": self.settings,
             "measured": dict(self.measured),
             "recalled": dict(self.recalled),
             "reused": dict(self.reused),
+            **writes,
         }
 
     @classmethod
@@ -211,5 +266,6 @@ class Place:
         ------
         KeyError, TypeError, ValueError
         """
-        counts = [{str(k): int(v) for k, v in found[name].items()} for name in ("measured", "recalled", "reused")]
+        named = (found["measured"], found["recalled"], found["reused"], found.get("writes", {}))
+        counts = [{str(k): int(v) for k, v in each.items()} for each in named]
         return cls(int(found["rows"]), str(found["settings"]), *counts)

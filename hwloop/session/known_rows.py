@@ -102,6 +102,15 @@ def row_keys(stimuli: Float64Array) -> Keys:
     return np.asarray(sums, dtype=np.uint64)
 
 
+def keys_under(keys: Keys, tuning: Float64Array | None) -> Keys:
+    """The keys of rows that are measured under a tuning, shape (n_tunables,); ``None`` leaves them as they are."""
+    if tuning is None:
+        return keys
+    found = keys ^ row_keys(tuning[None])
+    found[found == _EMPTY] = 1
+    return found
+
+
 def _factors(channels: int) -> Keys:
     """One odd, irregular number a channel (splitmix64's finaliser: Steele, Lea and Flood, OOPSLA 2014)."""
     z = np.arange(1, channels + 1, dtype=np.uint64) * np.uint64(_MIX)
@@ -233,7 +242,9 @@ class RowMemory:
     def __len__(self) -> int:
         return len(self._index)
 
-    def recall(self, stimuli: Float64Array, keys: Keys) -> tuple[NDArray[np.bool_], Float64Array | None]:
+    def recall(
+        self, stimuli: Float64Array, keys: Keys, tuning: Float64Array | None = None
+    ) -> tuple[NDArray[np.bool_], Float64Array | None]:
         """Which rows are known, and the responses to those, in order; ``None`` if none is.
 
         Parameters
@@ -241,7 +252,9 @@ class RowMemory:
         stimuli
             Shape (rows, n_inputs).
         keys
-            Their :func:`hwloop.session.known_rows.row_keys`.
+            Their :func:`hwloop.session.known_rows.row_keys`, :func:`keys_under` the tuning.
+        tuning
+            Under which they are asked for, shape (n_tunables,); ``None`` on a device without tunables.
         """
         numbers = self._index.find(keys)
         known = numbers != UNKNOWN
@@ -252,6 +265,8 @@ class RowMemory:
             known &= self.journal.rows - 1 - numbers <= self.freshness.rows
         if np.isfinite(self.freshness.seconds) and known.any():
             known[known] = self._ages.fresh(numbers[known], self.freshness.seconds)
+        if tuning is not None and known.any():
+            known[known] = self.journal.measured_under(numbers[known], tuning)
         if not known.any():
             return known, None
         recorded, responses = self.journal.read_rows(numbers[known])
@@ -297,14 +312,16 @@ class KnownRows:
         self.memory = memory
         self.earlier: RowMemory | None = None
 
-    def recall(self, stimuli: Float64Array, keys: Keys) -> tuple[Recalled, Recalled]:
-        """What this session has measured, and what only earlier runs have."""
+    def recall(
+        self, stimuli: Float64Array, keys: Keys, tuning: Float64Array | None = None
+    ) -> tuple[Recalled, Recalled]:
+        """What this session has measured under a tuning, and what only earlier runs have."""
         unknown = np.arange(len(stimuli))
-        own = _recalled(self.memory, stimuli, keys, unknown)
+        own = _recalled(self.memory, stimuli, keys, unknown, tuning)
         if self.earlier is None or len(own.rows) == len(stimuli):
             return own, Recalled(unknown[:0], own.responses[:0])
         unknown = np.setdiff1d(unknown, own.rows, assume_unique=True)
-        return own, _recalled(self.earlier, stimuli[unknown], keys[unknown], unknown)
+        return own, _recalled(self.earlier, stimuli[unknown], keys[unknown], unknown, tuning)
 
     def forget(self) -> None:
         """Nothing that was measured so far stands for the device any more."""
@@ -313,8 +330,10 @@ class KnownRows:
             self.earlier.forget()
 
 
-def _recalled(memory: RowMemory, stimuli: Float64Array, keys: Keys, rows: NDArray[np.int64]) -> Recalled:
-    known, responses = memory.recall(stimuli, keys)
+def _recalled(
+    memory: RowMemory, stimuli: Float64Array, keys: Keys, rows: NDArray[np.int64], tuning: Float64Array | None
+) -> Recalled:
+    known, responses = memory.recall(stimuli, keys, tuning)
     if responses is None:
         return Recalled(rows[:0], np.empty((0, 0)))
     return Recalled(rows[known], responses)

@@ -19,7 +19,7 @@ from hwloop.device.spec import Float64Array
 from hwloop.errors import DeviceError, JournalError
 from hwloop.events import Event, ReferenceMeasured, RowsMeasured
 from hwloop.session.account import Budget, MeasuringPhase, Place
-from hwloop.session.known_rows import CLOCK, Keys, KnownRows, Recalled, row_keys
+from hwloop.session.known_rows import CLOCK, Keys, KnownRows, Recalled, keys_under, row_keys
 from hwloop.session.recorder import Answer, Recorder
 
 if TYPE_CHECKING:
@@ -126,7 +126,11 @@ class Monitor:
         What it found so far.
     device
         What the device says of itself; empty before it is open.
+    tuning
+        What its own rows are measured under, shape (n_tunables,); ``None`` on a device without tunables.
     """
+
+    tuning: Float64Array | None = None
 
     def __init__(self, device: str = "") -> None:
         self.curve: list[ReferenceMeasured] = []
@@ -224,7 +228,7 @@ class RowMeasurer:
     def place(self) -> Place:
         """Where the session stands; no job may be under way."""
         ledger = self._recorder.ledger
-        counts = (dict(ledger.rows), dict(ledger.recalled), dict(ledger.reused))
+        counts = (dict(ledger.rows), dict(ledger.recalled), dict(ledger.reused), dict(ledger.writes))
         return Place(self._recorder.position, self._recorder.settings, *counts)
 
     def skip_to(self, place: Place) -> None:
@@ -243,8 +247,9 @@ class RowMeasurer:
             left = place.rows - self._recorder.position
             if left <= 0:
                 break
-            stimuli, purpose, first = self._recorder.skip_to(int(min(left, self._monitor.rows_until_due)))
-            self._known.memory.remember(row_keys(stimuli), first)
+            limit = int(min(left, self._monitor.rows_until_due))
+            stimuli, tuning, purpose, first = self._recorder.skip_to(limit)
+            self._known.memory.remember(keys_under(row_keys(stimuli), tuning), first)
             self._monitor.count(len(stimuli))
             self._emit(RowsMeasured(purpose, rows=len(stimuli)))
         ledger = self._recorder.ledger
@@ -256,17 +261,22 @@ class RowMeasurer:
         ledger.recalled.update(place.recalled)
         ledger.reused.update(place.reused)
 
-    def measure(self, stimuli: Float64Array, purpose: str, fresh: bool, into: Measurement) -> None:
+    def measure(
+        self, stimuli: Float64Array, tuning: Float64Array | None, purpose: str, fresh: bool, into: Measurement
+    ) -> None:
         """Fill a measurement in: from memory what is known, the rest from the device, block by block.
 
+        ``tuning`` is what the rows are measured under, shape (n_tunables,); ``None`` on a device without tunables.
         Never raises: a failure is the measurement's.
         """
         try:
-            keys = row_keys(stimuli)
+            keys = keys_under(row_keys(stimuli), tuning)
             if fresh or purpose in ALWAYS_MEASURED:
                 unmeasured = UnmeasuredRows.all_of(stimuli)
             else:
-                unmeasured = self._fill_in(*self._known.recall(stimuli, keys), stimuli, keys, purpose, into)
+                unmeasured = self._fill_in(
+                    *self._known.recall(stimuli, keys, tuning), stimuli, keys, purpose, into
+                )
             self._require(len(unmeasured))
             done = 0
             while done < len(unmeasured):
@@ -275,7 +285,7 @@ class RowMeasurer:
                 self._watch(len(unmeasured) - done)
                 step = int(min(rows_a_call(self._recorder.device.spec), self._monitor.rows_until_due))
                 begin = time.clock_gettime(CLOCK)
-                answer = self._answer(stimuli[unmeasured.block(done, step)], purpose)
+                answer = self._answer(stimuli[unmeasured.block(done, step)], purpose, tuning)
                 rows = len(answer.responses)
                 moment = None if answer.busy is None else begin
                 self._known.memory.remember(keys[unmeasured.block(done, rows)], answer.first_row, moment)
@@ -288,11 +298,13 @@ class RowMeasurer:
         except BaseException as failure:
             into.fail(failure)
 
-    def _answer(self, block: Float64Array, purpose: str) -> Answer:
+    def _answer(self, block: Float64Array, purpose: str, tuning: Float64Array | None) -> Answer:
         """The device's answer to the first rows of a block, accounted for."""
         if self.stopping:
             raise DeviceError("the session was closed while rows were still to be measured")
-        answer = self._recorder.answer(block, purpose)
+        if self._budget.writes is not None:
+            self._budget.check_writes(self._recorder.writes_to(tuning))
+        answer = self._recorder.answer(block, purpose, tuning)
         phase = self.phase  # another thread may end it meanwhile
         if phase is not None and answer.busy is not None:
             phase.extend(*answer.busy)
@@ -332,7 +344,7 @@ class RowMeasurer:
     def _reference_answer(self, stimuli: Float64Array) -> Answer:
         block = stimuli[: rows_a_call(self._recorder.device.spec)]
         self._budget.check(len(block))
-        answer = self._answer(block, "reference")
+        answer = self._answer(block, "reference", self._monitor.tuning)
         self._emit(RowsMeasured("reference", rows=len(answer.responses)))
         return answer
 

@@ -6,13 +6,14 @@ import contextlib
 import time
 import weakref
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from hwloop.device import Device
 from hwloop.device.spec import Float64Array
+from hwloop.device.tuning import same_tuning
 from hwloop.errors import DeviceError, HwloopError, JournalError
 from hwloop.events import Event, MayStand
 from hwloop.journal import Journal, Note, Record
@@ -55,6 +56,11 @@ class Recorder:
         self._record: Record | None = None
         self._continued = False
         self._progress = ProgressKeeper(device, journal)
+        self._tuning = device.spec.tunable_rest if device.spec.tunables else None  # of the row behind
+        self._reopened = (
+            True  # since then: the device stands at rest, and is tuned again, which counts for nothing
+        )
+        self._writes, self._write_seconds = 0, 0.0  # made, and in no record yet
         self._halted = False  # a plain attribute: one thread sets it, once
 
     def halt(self) -> None:
@@ -84,6 +90,21 @@ class Recorder:
         """Answer first, in order, what the journal has come to hold since this session was made."""
         self._recorded_before = self.journal.rows
 
+    def reopened(self) -> None:
+        """The device was opened: it stands at rest, whatever the row behind was measured under."""
+        self._reopened = True
+
+    def writes_to(self, tuning: Float64Array | None) -> int:
+        """Writes that a tuning needs, behind the rows so far."""
+        if tuning is None or self._tuning is None:
+            return 0
+        now = self._tuning
+        if not (self._reopened or self.is_replaying):
+            now = self.device.tuning  # another session on the same device may have moved it
+            if np.isnan(now).any():
+                now = self._tuning
+        return 0 if same_tuning(now, tuning) else self.device.spec.writes_between(now, tuning)
+
     def end_replay(self) -> range:
         """Stop replaying; gives the rows of the journal that were not asked for."""
         left = range(self._position, max(self._position, self._recorded_before))
@@ -94,8 +115,14 @@ class Recorder:
         """The stimulus that an earlier run asked for next, shape (n_inputs,); ``None`` where its journal ends."""
         return self.journal.read_rows(np.array([self._position]))[0][0] if self.is_replaying else None
 
-    def answer(self, stimuli: Float64Array, purpose: str) -> Answer:
+    def answer(self, stimuli: Float64Array, purpose: str, tuning: Float64Array | None = None) -> Answer:
         """Answer the first rows of a block: all of them, or those that the journal still holds.
+
+        Parameters
+        ----------
+        tuning
+            Under which they are measured, shape (n_tunables,); it is written first unless it is set.
+            ``None`` on a device without tunables.
 
         Raises
         ------
@@ -106,11 +133,12 @@ class Recorder:
         """
         if self._halted:
             raise self._was_halted()
-        answer = self._replayed(stimuli, purpose) if self.is_replaying else self._measured(stimuli, purpose)
+        answered = self._replayed if self.is_replaying else self._measured
+        answer = answered(stimuli, purpose, tuning)
         self._position += len(answer.responses)
         return answer
 
-    def _replayed(self, stimuli: Float64Array, purpose: str) -> Answer:
+    def _replayed(self, stimuli: Float64Array, purpose: str, tuning: Float64Array | None) -> Answer:
         first = self._position
         rows = min(len(stimuli), self._recorded_before - first)
         recorded, responses = self.journal.read_rows(np.arange(first, first + rows))
@@ -120,15 +148,24 @@ class Recorder:
                 "then. Its configuration, data or the versions in environment.json have changed; go back to "
                 "those, or start a new run with --reuse"
             )
+        if tuning is not None and not self.journal.measured_under(np.arange(first, first + rows), tuning).all():
+            raise JournalError(
+                f"the run has left its recorded path at row {first}: it asks for another tuning than it did then. "
+                "Its configuration, data or the versions in environment.json have changed; go back to those, or "
+                "start a new run with --reuse"
+            )
         self.ledger.count_measured(purpose, rows, self.journal.duration_seconds(first, rows))
+        if tuning is not None:
+            self.ledger.count_writes(purpose, *self.journal.writes(first, rows))
+            self._tuning = tuning
         return Answer(responses, first, busy=None)
 
-    def skip_to(self, limit: int) -> tuple[Float64Array, str, int]:
+    def skip_to(self, limit: int) -> tuple[Float64Array, Float64Array | None, str, int]:
         """Go past the next recorded rows of one call, ``limit`` at most; nobody asks for them again.
 
         Returns
         -------
-        Their stimuli, what they were measured for, and the number of the first.
+        Their stimuli and tuning, what they were measured for, and the number of the first.
 
         Raises
         ------
@@ -141,8 +178,12 @@ class Recorder:
         self.ledger.count_measured(
             record.purpose, len(stimuli), self.journal.duration_seconds(first, len(stimuli))
         )
+        if record.tuning is not None:
+            self._tuning = record.tuning
+            if first == record.first_row:
+                self.ledger.count_writes(record.purpose, record.writes, record.write_seconds)
         self._position += len(stimuli)
-        return stimuli, record.purpose, first
+        return stimuli, record.tuning, record.purpose, first
 
     def _record_at(self, row: int) -> Record:
         self._records = self.journal.records() if self._records is None else self._records
@@ -156,13 +197,14 @@ class Recorder:
             )
         return self._record
 
-    def _measured(self, stimuli: Float64Array, purpose: str) -> Answer:
+    def _measured(self, stimuli: Float64Array, purpose: str, tuning: Float64Array | None) -> Answer:
         if not self._continued:
             self._progress.check()
             self._progress.resume(self._position)
             self._continued = True
-        started, begin = time.time(), time.perf_counter()
         try:
+            self._tune(tuning, purpose)
+            started, begin = time.time(), time.perf_counter()
             responses = self.device.measure(stimuli)
         except DeviceError:
             self.unit.is_in_doubt = True
@@ -176,12 +218,28 @@ class Recorder:
         self.ledger.count_measured(purpose, len(stimuli), end - begin)  # spent, even if the journal fails
         first = self._position
         changed = self._progress.changed(first + len(stimuli))
-        self.journal.append(
-            Record(purpose, self.settings, first, started, end - begin, stimuli, responses, self.step, changed)
+        record = Record(
+            purpose, self.settings, first, started, end - begin, stimuli, responses, self.step, changed
         )
+        if tuning is not None:
+            record = replace(record, tuning=tuning, writes=self._writes, write_seconds=self._write_seconds)
+        self.journal.append(record)
+        self._writes, self._write_seconds = 0, 0.0
         if changed:
             self._progress.recorded(changed)
         return Answer(responses, first, busy=(begin, end))
+
+    def _tune(self, tuning: Float64Array | None, purpose: str) -> None:
+        """Write the tuning that the next rows are measured under, unless it is set, and count the writes."""
+        if tuning is None:
+            return
+        writes, begin = self.writes_to(tuning), time.perf_counter()
+        if not same_tuning(self.device.tuning, tuning):
+            self.device.tune(tuning)
+        seconds = time.perf_counter() - begin if writes else 0.0
+        self._tuning, self._reopened = tuning, False
+        self.ledger.count_writes(purpose, writes, seconds)
+        self._writes, self._write_seconds = self._writes + writes, self._write_seconds + seconds
 
     def _was_halted(self) -> DeviceError:
         return DeviceError(

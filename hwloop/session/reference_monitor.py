@@ -49,6 +49,9 @@ class ReferenceMonitor(Monitor):
         self.reference = reference
         self.name = self.device
         self._policy = POLICIES[reference.on_drift]
+        if recorder.device.spec.tunables:
+            # Always the same tuning, or a change of it would be taken for drift.
+            self.tuning = recorder.device.spec.tunable_rest
         self._stimuli = reference_stimuli(recorder.device.spec, reference.stimuli, reference.seed)
         self._recorder = recorder
         self._forget = forget

@@ -14,7 +14,7 @@ from hwloop.errors import ConfigError, JournalError
 from hwloop.journal import Journal, Note
 from hwloop.journal.record import DEVICE
 from hwloop.session.device_state import unvouched_rows
-from hwloop.session.known_rows import Freshness, RowMemory, row_keys
+from hwloop.session.known_rows import Freshness, RowMemory, keys_under, row_keys
 from hwloop.session.recorder import Recorder
 
 SHOWN_DIFFERENCES = 5
@@ -247,7 +247,7 @@ def earlier_rows(
         if any(record.first_row in rows for rows in unvouched):
             continue
         if record.device in own:
-            memory.remember(row_keys(record.stimuli), record.first_row)
+            memory.remember(keys_under(row_keys(record.stimuli), record.tuning), record.first_row)
         else:
             others[record.device] += len(record.stimuli)
     return EarlierRows(memory, own, "" if len(memory) else _differences(device, named, others))

@@ -11,20 +11,19 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from hwloop.deadline import Deadline
 from hwloop.device import Device, DeviceDescription
 from hwloop.device.checks import checked_stimuli
 from hwloop.device.hold import changing_itself, refuse_fork
 from hwloop.device.spec import Float64Array
-from hwloop.errors import ConfigError, HwloopError, HwloopWarning
+from hwloop.device.tuning import checked_tuning
+from hwloop.errors import ConfigError, HwloopError, HwloopWarning, TuningError
 from hwloop.events import DeviceDoubted, EarlierRowsFound, Event, Listener, ReferenceMeasured
 from hwloop.journal import InMemoryJournal, Journal, Note
 from hwloop.registry import nearest
 from hwloop.session.account import PURPOSES, Budget, Forecast, Ledger, MeasuringPhase, Place
 from hwloop.session.device_state import unvouched_rows
-from hwloop.session.known_rows import Freshness, KnownRows, RowMemory, row_keys
+from hwloop.session.known_rows import Freshness, KnownRows, RowMemory, keys_under, row_keys
 from hwloop.session.measurement import Measurement, Monitor, RowMeasurer
 from hwloop.session.owner import DeviceOwner, User
 from hwloop.session.recorder import Recorder, WeakSessionListener
@@ -40,8 +39,6 @@ from hwloop.shutdown import abort
 
 if TYPE_CHECKING:
     from hwloop.reference import Fingerprint, Reference
-
-ROWS_REMEMBERED_AT_ONCE = 4096
 
 
 class Session:
@@ -72,6 +69,8 @@ class Session:
     earlier
         Journal of earlier runs, only read: what was measured there on this device, under the same settings, is
         not measured again.
+    write_budget
+        Writes of the device's tunables that this session may make, over all purposes; ``None`` for no limit.
 
     Attributes
     ----------
@@ -95,13 +94,15 @@ class Session:
         reference: Reference | None = None,
         listeners: Sequence[Listener] = (),
         earlier: Journal | None = None,
+        write_budget: int | None = None,
     ) -> None:
         self.device = device
         self.journal = InMemoryJournal() if journal is None else journal
         self.reference = reference
         self.listeners = list(listeners)
         self.ledger = Ledger()
-        self._budget = Budget(budget, self.ledger)
+        self._budget = Budget(budget, self.ledger, write_budget)
+        self._tuning: Float64Array | None = device.spec.tunable_rest if device.spec.tunables else None
         self._rows_counted_on = 0
         self.memory = RowMemory(self.journal, freshness)
         self.earlier = earlier
@@ -170,6 +171,7 @@ class Session:
         device = CurrentDevice.of(self.device, identity)
         recorded = recorded_device(self._recorder, device)
         self._recorder.unit.opened(identity, device.description, owner)
+        self._recorder.reopened()
         self._monitor.device = identity
         decided = None if recorded is None else recorded.earlier_fingerprints
         found = None
@@ -276,7 +278,9 @@ class Session:
 
     # -- measuring -------------------------------------------------------------------------------------
 
-    def measure(self, stimuli: Any, purpose: str = "train", fresh: bool = False) -> Float64Array:
+    def measure(
+        self, stimuli: Any, purpose: str = "train", fresh: bool = False, tuning: Any = None
+    ) -> Float64Array:
         """Measure, or recall, the response to each stimulus.
 
         Parameters
@@ -288,6 +292,10 @@ class Session:
             ``adapt``. The last four are always measured, never recalled.
         fresh
             Measure even what is remembered, as ``online`` schedules do on a drifting device.
+        tuning
+            What the device's tunables are set to for these rows, as :meth:`hwloop.Device.tune` takes it; it is
+            written only if another one is set. ``None`` for what :meth:`tune` said last, at first the rest. Rows
+            are remembered by stimulus and tuning.
 
         Returns
         -------
@@ -295,40 +303,66 @@ class Session:
 
         Raises
         ------
-        StimulusError, LimitError
+        StimulusError, TuningError, LimitError
             Before anything is measured.
         BudgetExceeded
-            Before the first row that the budget does not cover is measured.
+            Before the first row, or the first write, that the budget does not cover.
         DeviceError
             When the device fails; what it answered until then is recorded and remembered.
         """
-        checked = self._checked(stimuli, purpose)
-        with self, self._submitted(checked, purpose, fresh) as measurement:
+        checked, under = self._checked(stimuli, purpose), self._tuning_for(tuning)
+        with self, self._submitted(checked, under, purpose, fresh) as measurement:
             return measurement.taken()
 
-    def submit(self, stimuli: Any, purpose: str = "train", fresh: bool = False) -> Measurement:
+    def submit(self, stimuli: Any, purpose: str = "train", fresh: bool = False, tuning: Any = None) -> Measurement:
         """Begin to measure and return at once; takes what :meth:`measure` takes.
 
         Jobs run in the order in which they were submitted, while the caller computes. As a context manager the
         measurement stops at the end of its ``with`` block, whatever ends it. Submit inside ``with session:``;
         otherwise the device stays open until :meth:`close`.
         """
-        checked = self._checked(stimuli, purpose)
+        checked, under = self._checked(stimuli, purpose), self._tuning_for(tuning)
         with self._lock:
             if self._owner is None:
                 self.open()
-            return self._submitted(checked, purpose, fresh)
+            return self._submitted(checked, under, purpose, fresh)
+
+    def tune(self, values: Any) -> None:
+        """Say what rows are measured under from now on that are submitted without a tuning of their own.
+
+        Nothing is written before the first of them. ``values`` is what :meth:`hwloop.Device.tune` takes.
+
+        Raises
+        ------
+        TuningError, LimitError
+        """
+        self._tuning = self._tuning_for(values)
+
+    @property
+    def tuning(self) -> Float64Array | None:
+        """What :meth:`tune` said last, shape (n_tunables,), read-only; ``None`` on a device without tunables."""
+        return self._tuning
+
+    def _tuning_for(self, values: Any) -> Float64Array | None:
+        if values is None:
+            return self._tuning
+        spec, name = self.device.spec, type(self.device).__name__
+        if self._tuning is None:
+            raise TuningError(f"{name} has no tunables, so it cannot be tuned; leave tuning=None")
+        return checked_tuning(values, spec, self._tuning, name)
 
     def _checked(self, stimuli: Any, purpose: str) -> Float64Array:
         if purpose not in PURPOSES:
             raise ConfigError(f"unknown purpose {purpose!r}: {nearest(purpose, PURPOSES)}")
         return checked_stimuli(stimuli, self.device.spec, type(self.device).__name__)
 
-    def _submitted(self, stimuli: Float64Array, purpose: str, fresh: bool) -> Measurement:
+    def _submitted(
+        self, stimuli: Float64Array, tuning: Float64Array | None, purpose: str, fresh: bool
+    ) -> Measurement:
         with self._lock:
             owner = self._opened()
             measurement = Measurement(len(stimuli), self.device.spec.n_outputs)
-            owner.submit(self._user, self._measurer.measure, stimuli, purpose, fresh, measurement)
+            owner.submit(self._user, self._measurer.measure, stimuli, tuning, purpose, fresh, measurement)
             return measurement
 
     def _emit(self, event: Event) -> None:
@@ -415,9 +449,12 @@ class Session:
     def remember_recorded(self) -> None:
         """Remember the journal's rows that were not asked for, so that they are found in any order."""
         left = self._recorder.end_replay()
-        for start in range(left.start, left.stop, ROWS_REMEMBERED_AT_ONCE):
-            numbers = np.arange(start, min(start + ROWS_REMEMBERED_AT_ONCE, left.stop))
-            self.memory.remember(row_keys(self.journal.read_rows(numbers)[0]), start)
+        for record in self.journal.records():
+            behind = left.start - record.first_row  # rows of it that were asked for
+            if behind < len(record.stimuli):
+                stimuli = record.stimuli[max(behind, 0) :]
+                keys = keys_under(row_keys(stimuli), record.tuning)
+                self.memory.remember(keys, record.first_row + max(behind, 0))
 
     # -- watching the device ---------------------------------------------------------------------------
 
@@ -461,15 +498,29 @@ class Session:
         """Rows that the budget still covers; ``None`` without a budget."""
         return self._budget.left
 
-    def forecast(self, rows: int) -> Forecast:
-        """What ``rows`` rows will cost on this device, by its spec or by what was measured so far."""
+    @property
+    def write_budget(self) -> int | None:
+        """Writes of tunables that may be made over all purposes; ``None`` for no limit."""
+        return self._budget.writes
+
+    @property
+    def writes_left(self) -> int | None:
+        """Writes that the budget still covers; ``None`` without a budget of writes."""
+        return self._budget.writes_left
+
+    def forecast(self, rows: int, writes: int = 0) -> Forecast:
+        """What rows and writes of tunables will cost, by the device's spec or by what was measured so far."""
         pace = self.device.spec.row_seconds
         if pace is None:
             pace = self.ledger.row_seconds
-        return Forecast(rows, None if pace is None else rows * pace)
+        seconds = None if pace is None else rows * pace
+        if writes and seconds is not None:
+            settling = max((each.settling_seconds for each in self.device.spec.tunables), default=0.0)
+            seconds += writes * (self.ledger.seconds_a_write or settling)
+        return Forecast(rows, seconds, writes)
 
-    def require(self, rows: int) -> None:
-        """Refuse a plan that needs more rows than the budget leaves, before any of them is measured.
+    def require(self, rows: int, writes: int = 0) -> None:
+        """Refuse a plan that needs more rows, or writes, than the budget leaves, before any of them is measured.
 
         The reference rows that the plan brings with it count.
 
@@ -478,7 +529,7 @@ class Session:
         BudgetExceeded
         """
         new_rows = max(0, rows - self._rows_counted_on)
-        self._budget.require(self.forecast(self._measurer.with_reference(new_rows)))
+        self._budget.require(self.forecast(self._measurer.with_reference(new_rows), writes))
 
     @contextmanager
     def counting_on_memory(self, rows: int) -> Iterator[None]:

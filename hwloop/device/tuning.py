@@ -1,0 +1,205 @@
+"""Writes a device's tunables: from where they stand to where they should, in steps that they bear, and to rest."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from hwloop.device import tunables
+from hwloop.device.spec import DeviceSpec, Float64Array
+from hwloop.errors import DeviceDisconnected, DeviceError, DeviceTimeout, HwloopError
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """What the tunables of a device are set to; it is replaced, never changed, so that copies may share it.
+
+    Attributes
+    ----------
+    set_to
+        What rows are measured under, shape (n_tunables,).
+    at
+        What was written last: on the way between two tunings, or at rest while the device is closed.
+    is_sure
+        That write succeeded, and the device has not been lost since.
+    is_open
+        They were brought to rest when the device was opened, and are again before it is closed.
+    """
+
+    set_to: Float64Array
+    at: Float64Array
+    is_sure: bool = True
+    is_open: bool = False
+
+
+class TunedDevice(Protocol):
+    """What is asked of a device here; see :class:`hwloop.Device`."""
+
+    _tuned: Tuned | None
+
+    @property
+    def spec(self) -> DeviceSpec:
+        """What it promises."""
+        ...
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it is arithmetic alone, which needs no time to settle."""
+        ...
+
+    def _tune(self, values: Float64Array) -> None: ...
+
+
+class Closings(Protocol):
+    """Counts how often a device was closed; see :class:`hwloop.device.hold.Hold`."""
+
+    closings: int
+
+
+def state_of(device: TunedDevice) -> Tuned:
+    """What its tunables are set to; at rest before anybody set them."""
+    if device._tuned is not None:
+        return device._tuned
+    rest = device.spec.tunable_rest
+    return Tuned(rest, rest)
+
+
+def set_tuning(device: TunedDevice, closings: Closings, target: Float64Array) -> None:
+    """Write a tuning that was checked, unless it is set already.
+
+    Raises
+    ------
+    DeviceError
+        A write failed: what was set before stays what it should be, and is written again before the next row.
+    """
+    state = state_of(device)
+    if not state.is_sure:
+        _write(device, closings, state.at)  # no farther from wherever it stands than one write may lead
+    _walk(device, closings, target)
+    object.__setattr__(device, "_tuned", replace(state_of(device), set_to=target))
+
+
+def assert_again(device: TunedDevice, closings: Closings) -> None:
+    """Write once more what is set: the device may have lost it, as with its power, or a write has failed."""
+    state = device._tuned
+    if state is None:
+        return
+    _write(device, closings, state.at)
+    _walk(device, closings, state.set_to)
+
+
+def after_open(device: TunedDevice, closings: Closings, is_lost: bool, in_call: bool) -> None:
+    """Bring the tunables of a device to rest that was opened; within a call, then to what they were set to.
+
+    Parameters
+    ----------
+    is_lost
+        A call has failed since it was opened before.
+    in_call
+        It is opened again in the course of a call, whose rows are measured under what was set.
+    """
+    state = state_of(device)
+    if state.is_open and state.is_sure and not is_lost:
+        return
+    rest = device.spec.tunable_rest
+    wanted = state.set_to if in_call else rest
+    object.__setattr__(device, "_tuned", Tuned(wanted, state.at if state.is_open else rest, False, True))
+    assert_again(device, closings)
+
+
+def bring_to_rest(device: TunedDevice, closings: Closings, is_free: bool, in_call: bool) -> HwloopError | None:
+    """Bring the tunables to rest before the device is closed; gives what went wrong, if something did.
+
+    Parameters
+    ----------
+    is_free
+        No other thread is in a call of it. Otherwise the driver's ``close`` alone, which is made for that, brings
+        it to its safe state.
+    in_call
+        It is opened again for the rows of the same call.
+    """
+    state = device._tuned
+    if state is None or not state.is_open:
+        return None
+    failure: HwloopError | None = None
+    rest = device.spec.tunable_rest
+    if is_free:
+        try:
+            if not state.is_sure:
+                _write(device, closings, state.at)
+            _walk(device, closings, rest)
+        except HwloopError as error:
+            failure = error
+    closings.closings += 1
+    is_there = is_free and failure is None
+    object.__setattr__(device, "_tuned", Tuned(state.set_to if in_call else rest, rest, is_there))
+    return failure
+
+
+def _walk(device: TunedDevice, closings: Closings, target: Float64Array) -> None:
+    for values in tunables.walk(device.spec.tunables, state_of(device).at, target):
+        _write(device, closings, values)
+
+
+def _write(device: TunedDevice, closings: Closings, values: Float64Array) -> None:
+    """One write of the driver, and the time to settle."""
+    before, closed = state_of(device), closings.closings
+    object.__setattr__(device, "_tuned", replace(before, is_sure=False))
+    try:
+        device._tune(values.copy())
+    except HwloopError:
+        raise
+    except Exception as error:
+        raise _driver_error(type(device).__name__, error) from error
+    if not device.simulated:
+        known = before.at if before.is_sure else None
+        _wait(tunables.settling_seconds(device.spec.tunables, known, values))
+    if closings.closings != closed:
+        raise DeviceDisconnected(f"{type(device).__name__} was closed by its owner while it was being tuned")
+    values.flags.writeable = False
+    object.__setattr__(device, "_tuned", replace(before, at=values, is_sure=True))
+
+
+def _wait(seconds: float) -> None:
+    if seconds > 0:
+        time.sleep(seconds)
+
+
+def _driver_error(name: str, error: Exception) -> DeviceError:
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return kind_of(error)(
+        f"{name} failed while it was tuned ({what}); check that it is open, and its connection, then run again"
+    )
+
+
+def kind_of(error: Exception) -> type[DeviceError]:
+    """What becomes of an error that a driver's library raises."""
+    if isinstance(error, TimeoutError):
+        return DeviceTimeout
+    return DeviceDisconnected if isinstance(error, ConnectionError | EOFError) else DeviceError
+
+
+def checked_tuning(values: Any, spec: DeviceSpec, now: Float64Array, device: str) -> Float64Array:
+    """A flat private copy of a tuning, shape (n_tunables,), within limits and on steps.
+
+    Parameters
+    ----------
+    now
+        What the names that a mapping leaves out keep.
+
+    Raises
+    ------
+    TuningError, LimitError
+    """
+    flat = spec.flat_tuning(values, now)
+    tunables.refuse_out_of_limits(spec.tunables, flat, device)
+    flat.flags.writeable = False
+    return flat
+
+
+def same_tuning(one: Float64Array, other: Float64Array) -> bool:
+    """Whether two tunings are equal to the last bit; one of unknown values equals none."""
+    return one is other or np.array_equal(one, other)

@@ -1,0 +1,128 @@
+"""Rows are measured under a tuning: remembered, counted, recorded, resumed, reused by stimulus and tuning."""
+
+import numpy as np
+import pytest
+from tuned_devices import OTHER, TunedLayer, TunedRig
+
+from hwloop import BudgetExceeded, JournalError, LimitError, Reference, Session, TuningError
+from hwloop.journal import DiskJournal, InMemoryJournal, ReadOnlyJournal
+from hwloop.session.account import Place
+
+X = np.random.default_rng(0).uniform(-1, 1, (6, 4))
+WALKED = {"phases": [1.0, -1.0, 1.0]}  # two writes from rest, and from OTHER
+SET = np.array([0.5, -0.5, 0.25, 1, 0, 1, 1])
+
+
+def walk(session):
+    """Rows under three tunings, some of them known; gives all answers."""
+    answers = [session.measure(X), session.measure(X, tuning=OTHER), session.measure(X[:3])]
+    session.tune(WALKED)
+    answers += [session.measure(X[:2]), session.measure(X, "evaluate"), session.measure(X[:2], tuning=OTHER)]
+    answers += [session.measure(X[:1], "repeat")]
+    return answers
+
+
+def test_rows_are_remembered_by_stimulus_and_tuning():
+    device = TunedLayer(noise=0.1)
+    with Session(device) as session:
+        first, other, again, walked, both, known, repeated = walk(session)
+        np.testing.assert_array_equal(first[:3], again)
+        np.testing.assert_array_equal(walked, both[:2])
+        np.testing.assert_array_equal(known, other[:2])
+        assert len(np.unique(np.concatenate([first, other, both, repeated]), axis=0)) == 19
+        assert session.ledger.rows == {
+            **dict.fromkeys(session.ledger.rows, 0),
+            "train": 14,
+            "evaluate": 4,
+            "repeat": 1,
+        }
+        assert session.ledger.writes["train"] == session.ledger.total_writes == 1 + 2
+        assert "2 writes" in str(session.forecast(3, writes=2))
+
+
+def test_what_cannot_be_set_is_refused_before_a_row():
+    with Session(TunedLayer()) as session:
+        with pytest.raises(LimitError, match="'phases', value 0"):
+            session.measure(X, tuning={"phases": [9, 0, 0]})
+        with pytest.raises(TuningError, match="'phase'"):
+            session.tune({"phase": 0})
+        assert session.ledger.total == 0
+
+
+def test_the_budget_holds_writes_too():
+    with Session(TunedLayer(), write_budget=1) as session:
+        session.measure(X, tuning=OTHER)
+        with pytest.raises(BudgetExceeded, match=r"2 writes of tunables .* budget of 1 writes leaves 0"):
+            session.measure(X, tuning=WALKED)
+        with pytest.raises(BudgetExceeded, match=r"needs 5 rows and 3 writes, .*but the budget of 1 writes"):
+            session.require(5, writes=3)
+        assert (session.ledger.total, session.writes_left) == (6, 0)
+
+
+@pytest.mark.parametrize("stop", range(0, 20, 3))
+def test_a_run_that_was_stopped_takes_the_same_path(tmp_path, stop):
+    with Session(TunedLayer(noise=0.1), journal=InMemoryJournal()) as session:
+        expected, whole = walk(session), session.ledger
+    journal = DiskJournal(tmp_path / "journal")
+    with pytest.raises(BudgetExceeded), Session(TunedLayer(noise=0.1), journal=journal, budget=stop) as session:
+        walk(session)
+    journal.close()
+    journal = DiskJournal(tmp_path / "journal")
+    with Session(TunedLayer(noise=0.1), journal=journal) as session:
+        for answer, given in zip(walk(session), expected, strict=True):
+            np.testing.assert_array_equal(answer, given)
+        assert session.ledger.rows == whole.rows
+        assert session.ledger.writes == whole.writes
+        place = session.place()
+    journal.close()
+    assert Place.from_dict(place.as_dict()) == place
+    recorded = ReadOnlyJournal(tmp_path / "journal")
+    assert sum(record.writes for record in recorded.records()) == whole.total_writes
+    with Session(TunedLayer(noise=0.1), journal=DiskJournal(tmp_path / "journal")) as session:
+        session.skip_to(place)
+        assert session.ledger.writes == whole.writes
+        np.testing.assert_array_equal(session.measure(X, tuning=OTHER), expected[1])
+        session.journal.close()
+    with Session(TunedLayer(noise=0.1), earlier=recorded) as session:
+        np.testing.assert_array_equal(session.measure(X, tuning=OTHER), expected[1])
+        assert (session.ledger.total, session.ledger.total_writes) == (0, 0)
+
+
+def test_another_tuning_than_recorded_is_another_path(tmp_path):
+    with Session(TunedLayer(), journal=DiskJournal(tmp_path)) as session:
+        session.measure(X, tuning=OTHER)
+    session.journal.close()
+    with Session(TunedLayer(), journal=DiskJournal(tmp_path)) as session:
+        with pytest.raises(JournalError, match="left its recorded path at row 0: it asks for another tuning"):
+            session.measure(X, tuning=WALKED)
+        session.journal.close()
+
+
+def test_a_device_that_is_closed_between_jobs_is_tuned_again_and_that_counts_once():
+    rig = TunedRig()
+    session = Session(rig)
+    session.tune(OTHER)
+    session.measure(X[:2])
+    session.measure(X[2:4])
+    assert rig.writes == 2 * [[0.0] * 7, SET.tolist(), [0.0] * 7]
+    assert session.ledger.total_writes == 1
+
+
+def test_sessions_on_one_device_pay_for_their_own_writes():
+    rig = TunedRig()
+    with Session(rig) as one, Session(rig) as other:
+        for part in (slice(0, 2), slice(2, 4)):
+            one.measure(X[part], tuning=OTHER)
+            other.measure(X[part])
+        assert one.ledger.total_writes == other.ledger.total_writes + 1 == 2
+
+
+def test_reference_stimuli_are_measured_at_rest():
+    device = TunedLayer()
+    with Session(device, reference=Reference(every_rows=8, passes=4)) as session:
+        for tuning in (OTHER, WALKED, OTHER):
+            session.measure(X, "repeat", tuning=tuning)
+        session.measure_reference()
+        assert len(session.drift_curve) > 2
+        assert all(point.drift == 0 for point in session.drift_curve)
+        assert session.ledger.writes["reference"] > 0

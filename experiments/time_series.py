@@ -1,4 +1,4 @@
-"""Time series: generated ones as datasets, and the columns of a file cut into sequences."""
+"""Generated time series, and as datasets."""
 
 from __future__ import annotations
 
@@ -10,38 +10,58 @@ from numpy.typing import NDArray
 from hwloop.device.spec import Float64Array
 from hwloop.errors import DatasetError
 from hwloop.experiments.dataset import Dataset
-from hwloop.registry import nearest
 from hwloop.tasks import SequenceOfSymbols, SequenceOfValues
 from hwloop.tasks.sequence import normalised_mse
 
-NARMA_ORDER = 10
-RUNAWAY = 2.0  # with ten values like this the next one is above it whatever the input
+RUNAWAY = 2.0  # with ten values like this the next one of order ten is above it whatever the input
 SETTLING = 100  # steps of a series that are dropped: it has forgotten how it began
 MACKEY_GLASS_STEP = 0.1  # of the integrator, in units of the series' time
 
 
-def narma10(sequences: int, steps: int, seed: int = 0) -> tuple[Float64Array, Float64Array]:
-    """Inputs u and targets y, each (sequences, steps, 1), of the tenth-order nonlinear moving average.
+def narma(order: int, sequences: int, steps: int, seed: int = 0) -> tuple[Float64Array, Float64Array]:
+    """Inputs u and targets y, each (sequences, steps, 1), of the nonlinear moving average of an order n.
 
-    y(t+1) = 0.3 y(t) + 0.05 y(t) sum_{i=0..9} y(t-i) + 1.5 u(t-9) u(t) + 0.1, u uniform in [0, 0.5]; the target of
-    step t is y(t+1). A sequence whose y runs away, which happens, is drawn again. Source: Atiya and Parlos, IEEE
-    Trans. Neural Netw. 11, 697 (2000).
+    y(t+1) = 0.3 y(t) + 0.05 y(t) sum_{i=0..n-1} y(t-i) + 1.5 u(t-n+1) u(t) + 0.1, u uniform in [0, 0.5]; that of
+    order 2 is y(t+1) = 0.4 y(t) + 0.4 y(t) y(t-1) + 0.6 u(t)^3 + 0.1. The target of step t is y(t+1). A sequence
+    whose y runs away, which happens at order 10, is drawn again. Source: Atiya and Parlos, IEEE Trans. Neural
+    Netw. 11, 697 (2000); the range of u is theirs, and makes the task as hard as it is.
+
+    Parameters
+    ----------
+    order
+        2, 5 or 10.
+
+    Raises
+    ------
+    DatasetError
+        Another order, or no steps.
     """
     _require(sequences, steps)
+    if order not in (2, 5, 10):
+        raise DatasetError(f"a NARMA series has order 2, 5 or 10 here, not {order!r}")
     rng = np.random.default_rng(seed)
-    drawn = [_narma_sequence(rng, steps + SETTLING) for _ in range(sequences)]
+    drawn = [_narma_sequence(order, rng, steps + SETTLING) for _ in range(sequences)]
     return (
         np.stack([u[SETTLING:, None] for u, _ in drawn]),
         np.stack([y[SETTLING + 1 :, None] for _, y in drawn]),
     )
 
 
-def _narma_sequence(rng: np.random.Generator, steps: int) -> tuple[Float64Array, Float64Array]:
+def narma10(sequences: int, steps: int, seed: int = 0) -> tuple[Float64Array, Float64Array]:
+    """Inputs and targets of the tenth-order moving average: :func:`narma` of order 10."""
+    return narma(10, sequences, steps, seed)
+
+
+def _narma_sequence(order: int, rng: np.random.Generator, steps: int) -> tuple[Float64Array, Float64Array]:
     while True:
         u, y = rng.uniform(0.0, 0.5, steps), np.zeros(steps + 1)
-        for t in range(NARMA_ORDER - 1, steps):
-            recent = y[t - NARMA_ORDER + 1 : t + 1].sum()
-            y[t + 1] = min(0.3 * y[t] + 0.05 * y[t] * recent + 1.5 * u[t - 9] * u[t] + 0.1, 10.0)
+        for t in range(order - 1, steps):
+            if order == 2:
+                y[t + 1] = 0.4 * y[t] + 0.4 * y[t] * y[t - 1] + 0.6 * u[t] ** 3 + 0.1
+                continue
+            recent = y[t - order + 1 : t + 1].sum()
+            grown = 0.3 * y[t] + 0.05 * y[t] * recent + 1.5 * u[t - order + 1] * u[t] + 0.1
+            y[t + 1] = min(grown, 10.0)
         if y.max() < RUNAWAY:
             return u, y
 
@@ -58,13 +78,14 @@ def mackey_glass(sequences: int, steps: int, *, delay: float = 17.0, seed: int =
     x = np.empty((lag + 1 + (steps + 10 * SETTLING) * every, sequences))
     x[: lag + 1] = rng.uniform(0.5, 1.3, sequences)
     for k in range(lag, len(x) - 1):
-        before, after = _mackey_glass_flow(x[k - lag]), _mackey_glass_flow(x[k - lag + 1])
+        before, after = mackey_glass_flow(x[k - lag]), mackey_glass_flow(x[k - lag + 1])
         slope = before - 0.1 * x[k]
         x[k + 1] = x[k] + h / 2 * (slope + after - 0.1 * (x[k] + h * slope))
     return np.asarray(x[::every][-steps:].T[:, :, None])
 
 
-def _mackey_glass_flow(delayed: Float64Array) -> Float64Array:
+def mackey_glass_flow(delayed: Float64Array) -> Float64Array:
+    """What the delayed value adds to x': 0.2 x / (1 + x^10)."""
     return np.asarray(0.2 * delayed / (1 + delayed**10))
 
 
@@ -90,8 +111,34 @@ def narma10_sequences(sequences: int = 12, steps: int = 600, washout: int = 50, 
     seed
         Of the sequences; that of a run splits them.
     """
-    inputs, targets = narma10(sequences, steps, seed)
-    return _of_values("narma10", inputs, targets, washout, ("y(t+1)",), "tenth-order nonlinear moving average")
+    return _narma_dataset(10, "tenth-order nonlinear moving average", sequences, steps, washout, seed)
+
+
+def narma5_sequences(sequences: int = 12, steps: int = 600, washout: int = 50, seed: int = 0) -> Dataset:
+    """NARMA5: the same of order 5, 12 sequences of 600 steps.
+
+    Parameters
+    ----------
+    sequences, steps, washout, seed
+        See :func:`narma10_sequences`.
+    """
+    return _narma_dataset(5, "fifth-order nonlinear moving average", sequences, steps, washout, seed)
+
+
+def narma2_sequences(sequences: int = 12, steps: int = 600, washout: int = 50, seed: int = 0) -> Dataset:
+    """NARMA2: the same of order 2, whose input comes cubed; 12 sequences of 600 steps.
+
+    Parameters
+    ----------
+    sequences, steps, washout, seed
+        See :func:`narma10_sequences`.
+    """
+    return _narma_dataset(2, "second-order nonlinear moving average", sequences, steps, washout, seed)
+
+
+def _narma_dataset(order: int, what: str, sequences: int, steps: int, washout: int, seed: int) -> Dataset:
+    inputs, targets = narma(order, sequences, steps, seed)
+    return series_of_values(f"narma{order}", inputs, targets, washout, ("y(t+1)",), what)
 
 
 def mackey_glass_sequences(
@@ -119,7 +166,9 @@ def mackey_glass_sequences(
     series = mackey_glass(sequences, steps + max(horizons), delay=delay, seed=seed)
     targets = np.concatenate([series[:, each : each + steps] for each in horizons], axis=2)
     names = tuple(f"x(t+{each})" for each in horizons)
-    return _of_values("mackey-glass", series[:, :steps], targets, washout, names, f"Mackey-Glass, delay {delay:g}")
+    return series_of_values(
+        "mackey-glass", series[:, :steps], targets, washout, names, f"Mackey-Glass, delay {delay:g}"
+    )
 
 
 LEVELS = (-3.0, -1.0, 1.0, 3.0)
@@ -180,84 +229,31 @@ def channel_sequences(
     )
 
 
-def _of_values(
-    name: str, inputs: Float64Array, targets: Float64Array, washout: int, names: tuple[str, ...], what: str
+def series_of_values(
+    name: str,
+    inputs: Float64Array,
+    targets: Float64Array,
+    washout: int,
+    names: tuple[str, ...],
+    what: str,
+    in_time: bool = False,
 ) -> Dataset:
+    """Inputs and targets, each (sequences, steps, values), as a dataset of sequences.
+
+    Parameters
+    ----------
+    names
+        Of the values of a step.
+    what
+        What the series is, for the description.
+    in_time
+        Whether the sequences are stretches of one series, which are never shuffled.
+    """
     sequences, steps, _ = inputs.shape
     return Dataset(
         name,
         inputs.reshape(sequences, -1),
         targets.reshape(sequences, -1),
         description=f"{sequences} sequences of {steps:,} steps: {what}",
-        task=SequenceOfValues(steps, washout, names=names),
-    )
-
-
-def series_dataset(
-    name: str,
-    table: Float64Array,
-    columns: Sequence[str],
-    target: str | Sequence[str],
-    *,
-    horizon: int = 1,
-    steps: int = 200,
-    washout: int = 50,
-) -> Dataset:
-    """One series, cut into sequences that follow one another; it is split into contiguous stretches.
-
-    What is left of the series after the last whole sequence is not used. Every column is an input. With a
-    ``horizon`` of 0 the targets are not: they would be given away.
-
-    Parameters
-    ----------
-    name
-        Of the dataset.
-    table
-        Shape (times, columns), in the order of time, at equal distances.
-    columns
-        Their names.
-    target
-        The column, or columns, whose value ``horizon`` steps later is predicted at every step.
-    horizon
-        At least 0.
-    steps, washout
-        Of a sequence, and how many at its start are neither trained on nor scored: the device, which begins every
-        sequence at rest, still knows how it began.
-
-    Raises
-    ------
-    DatasetError
-        An unknown column, or a series that is too short for two sequences.
-    """
-    from hwloop.experiments.own_data.prepared import PreparedColumn, SeriesPreparation  # its package imports this
-
-    wanted = [target] if isinstance(target, str) else list(target)
-    for each in wanted:
-        if each not in columns:
-            raise DatasetError(f"{name}: unknown target {each!r}: {nearest(each, columns)}")
-    if horizon < 0:
-        raise DatasetError(f"{name}: the horizon must not be negative, not {horizon}")
-    places = [list(columns).index(each) for each in wanted]
-    used = [k for k in range(len(columns)) if horizon > 0 or k not in places]
-    if not used:
-        raise DatasetError(f"{name}: with a horizon of 0 nothing is left to predict {', '.join(wanted)} from")
-    count = (len(table) - horizon) // steps if steps > 0 else 0
-    if count < 2:
-        raise DatasetError(
-            f"{name}: {len(table)} times are too few for two sequences of {steps} steps with a horizon of "
-            f"{horizon}; take shorter sequences (steps)"
-        )
-    end = count * steps
-    names = tuple(f"{each}(t+{horizon})" if horizon else each for each in wanted)
-    return Dataset(
-        name,
-        table[:end, used].reshape(count, -1),
-        table[horizon : horizon + end, places].reshape(count, -1),
-        description=f"one series of {len(table):,} times, cut into {count} sequences of {steps:,} steps",
-        task=SequenceOfValues(steps, washout, in_time=True, names=names),
-        preparation=SeriesPreparation(
-            tuple(PreparedColumn(columns[k]) for k in used),
-            tuple(columns),
-            () if horizon > 0 else tuple(wanted),
-        ),
+        task=SequenceOfValues(steps, washout, in_time=in_time, names=names),
     )

@@ -19,8 +19,8 @@ from hwloop.experiments.own_data.columns import as_numbers, features_of, series_
 from hwloop.experiments.own_data.objects import raw_of_object
 from hwloop.experiments.own_data.raw import RawTable, listed
 from hwloop.experiments.own_data.readers import content_digest, read_raw
+from hwloop.experiments.own_data.series import series_dataset
 from hwloop.experiments.own_data.targets import target_of
-from hwloop.experiments.time_series import series_dataset
 from hwloop.registry import check_settings
 from hwloop.tasks import SequenceOfValues
 
@@ -56,7 +56,7 @@ def from_file(
     sha256, test_sha256
         Of the files as they were when the run was begun.
     settings
-        Of a series in time (task ``sequence``), see :func:`hwloop.experiments.time_series.series_dataset`.
+        Of a series in time (task ``sequence``), see :func:`hwloop.experiments.own_data.series.series_dataset`.
 
     Raises
     ------

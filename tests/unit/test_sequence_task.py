@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from hwloop.errors import DatasetError
 from hwloop.experiments.dataset import Dataset, split
+from hwloop.experiments.own_data.series import series_dataset
 from hwloop.experiments.time_series import (
     LEVELS,
     channel_sequences,
     mackey_glass_sequences,
     narma10_sequences,
     nonlinear_channel,
-    series_dataset,
 )
 from hwloop.tasks import SequenceOfSymbols, SequenceOfValues, kind_of
 from hwloop.tasks.sequence import normalised_mse, normalised_rmse, symbol_error_rate

@@ -33,6 +33,8 @@ QUICKER = {
     "narma10-delay-loop": ["device.settings.n_nodes=40"],
     "mackey-glass-delay-loop": ["device.settings.n_nodes=40"],
     "channel-equalisation-delay-loop": ["device.settings.n_nodes=20"],
+    "santa-fe-delay-loop": ["device.settings.n_nodes=40"],
+    "japanese-vowels-delay-loop": ["device.settings.n_nodes=10"],
 }
 USUALLY = ["seeds=1", "trainer.settings.epochs=2"]
 CLOSED_FORM = ("readout", "reservoir")

@@ -24,16 +24,19 @@ PAGE = Path(__file__).parents[2] / "docs" / "sequences.md"
 
 
 def of(steps, *more):
-    """Settings of a small run: six sequences and a few nodes."""
+    """Settings of a small run: short sequences, six of them, and a few nodes."""
     sizes = [f"dataset.settings.steps={steps}", f"device.settings.n_inputs={steps}"]
     sizes += [f"device.settings.sequence_length={steps}", "device.settings.n_nodes=12"]
-    return ["dataset.settings.sequences=6", *sizes, *more]
+    return [*sizes, *more]
 
 
 SMALL = {
-    "narma10-delay-loop": of(60, "dataset.settings.washout=10"),
-    "mackey-glass-delay-loop": of(60, "dataset.settings.washout=10", "dataset.settings.ahead=[1, 4]"),
-    "channel-equalisation-delay-loop": of(80),
+    "narma10-delay-loop": of(60, "dataset.settings.sequences=6", "dataset.settings.washout=10"),
+    "mackey-glass-delay-loop": of(
+        60, "dataset.settings.sequences=6", "dataset.settings.washout=10", "dataset.settings.ahead=[1, 4]"
+    ),
+    "channel-equalisation-delay-loop": of(80, "dataset.settings.sequences=6"),
+    "santa-fe-delay-loop": of(60, "dataset.settings.values=361", "dataset.settings.washout=10"),
 }
 
 

@@ -34,7 +34,13 @@ QUICKER = {
     "mackey-glass-delay-loop": ["device.settings.n_nodes=40"],
     "channel-equalisation-delay-loop": ["device.settings.n_nodes=20"],
     "santa-fe-delay-loop": ["device.settings.n_nodes=40"],
-    "japanese-vowels-delay-loop": ["device.settings.n_nodes=10"],
+    "japanese-vowels-delay-loop": [
+        "dataset.settings.steps=4",
+        "network.sequence_steps=4",
+        "device.settings.sequence_length=4",
+        "device.settings.n_inputs=48",
+        "device.settings.n_nodes=10",
+    ],
 }
 USUALLY = ["seeds=1", "trainer.settings.epochs=2"]
 CLOSED_FORM = ("readout", "reservoir")

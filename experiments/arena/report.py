@@ -170,6 +170,7 @@ def write_arena_report(standings: Standings, folder: Path) -> Path:
         standings.settings,
         columns=standings.columns,
         metric=standings.metric,
+        definitions=standings.kind.definitions_in_words(),
         lines=[entry_line(entry, standings) for entry in standings.ranking],
         references=reference_lines(standings),
         refused=standings.as_json()["refused"],

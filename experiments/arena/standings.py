@@ -160,6 +160,7 @@ class Standings:
                 }
                 for entry in self.ranking
             ],
+            **({"definitions": self.kind.definitions()} if self.kind.definitions() else {}),
             "references": {name: self.reference(name).as_dict() for name in self.reference_names},
             "refused": [
                 {"trainer": trainer, "budget": budget, "reason": reason}

@@ -174,6 +174,8 @@ def _show_standings(standings: Standings, console: Console) -> None:
     console.print(Text(experiment.name, style="bold"))
     console.print(Text(f"{dataset}, {device}, {len(experiment.seeds)} seeds, mean ± sd\n"))
     standings_table(standings).print(console)
+    if definitions := standings.kind.definitions_in_words():
+        console.print(definitions, highlight=False, soft_wrap=True)
     for line in standings.as_json()["refused"]:
         console.print(
             f"{line['trainer']} at {line['budget']:g}: {line['reason']}", highlight=False, soft_wrap=True

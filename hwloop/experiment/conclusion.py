@@ -184,6 +184,7 @@ def finished_result(
         folder.write_line({"event": "SeedResult", **result.as_dict()})
     rows = sum(result.rows.values()) + result.floor_rows
     main = result.kind.metrics[0]
-    score = result.scores[NETWORK][main.key]
-    emit(SeedTakenUp(result.seed, number + 1, n_seeds, rows, score, main.shown(score), main.key))
+    figures = result.scores[NETWORK].figures
+    shown = result.kind.in_short(figures)
+    emit(SeedTakenUp(result.seed, number + 1, n_seeds, rows, figures[main.key], shown, main.key))
     return result

@@ -274,6 +274,7 @@ class Evidence:
         """What follows from the table, a sentence each, as terminal and report say it."""
         lines = {line.key: line for line in self.lines()}
         found = [f"test {self.metric.title} of the network: {score_interval(self.metric, self.score_interval)}"]
+        found += filter(None, [self.kind.definitions_in_words()])
         best, linear = self.best_null, self.best_linear_null
         if best is not None:
             found.append(f"physics adds {difference(self.metric, self.physics_adds)} over {lines[best].name}")
@@ -325,6 +326,7 @@ class Evidence:
             "wall_seconds": self.wall_seconds,
             "run_dir": self.run_dir,
             "task": self.kind.kind,
+            **({"definitions": self.kind.definitions()} if self.kind.definitions() else {}),
             "test_score": {"name": self.metric.key, **(self._summary(results.NETWORK) or {})},
             "description": config.description,
             "derived_from": None if config.derived_from is None else config.derived_from.model_dump(),

@@ -63,6 +63,11 @@ def _render(
         network=results.NETWORK,
         uses_model=evidence.seeds[0].uses_model,
         metric=evidence.metric,
+        beside=[
+            column
+            for column, metric in zip(evidence.columns, evidence.kind.metrics, strict=False)
+            if metric.beside
+        ],
         columns=evidence.columns,
         parts=parts_line(evidence.config),
         changes=changes_line(evidence.config),

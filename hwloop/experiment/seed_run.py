@@ -237,7 +237,8 @@ class SeedRun:
 
     def _announce(self, method: str, score: Score) -> None:
         main = self.data.task.main
-        self.emit(MethodScored(self.data.seed, method, score[main.key], main.shown(score[main.key]), main.key))
+        shown = self.data.task.in_short(score.figures)
+        self.emit(MethodScored(self.data.seed, method, score[main.key], shown, main.key))
 
 
 def _sparsity(stage: StageHistory) -> results.StageSparsity | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hwloop.tasks import Classification, Metric, kind_of
+from hwloop.tasks import Classification, LearningTask, Metric, kind_of
 
 LISTED_LINES = 20
 MAX_BYTES = 64 << 20  # of a file read as a whole, and of a line
@@ -129,6 +129,8 @@ class MetricsSummary:
         Mean over the seeds that are finished, as the task has it; ``None`` before the first.
     metric
         What it is a score of.
+    text
+        The score as it is shown, with those that stand beside it.
     seeds_finished
         How many they are.
     is_final
@@ -138,6 +140,7 @@ class MetricsSummary:
     started_seconds: float | None = None
     test_score: float | None = None
     metric: Metric = Classification.metrics[0]
+    text: str = ""
     seeds_finished: int = 0
     is_final: bool = False
 
@@ -163,18 +166,31 @@ def summarise_metrics(path: Path) -> MetricsSummary:
     started = next((time for time in times if time is not None), None)
     seeds: dict[int, float] = {}
     final: float | None = None
-    metric = Classification.metrics[0]
+    kind: type[LearningTask] = Classification
+    beside: dict[int, dict[str, float]] = {}
     for entry in read_events(path, "SeedResult", "Evidence"):
         if entry["event"] == "Evidence":
-            final = _score(metric, entry, f"test_{metric.key}", "mean")
+            final = _score(kind.metrics[0], entry, f"test_{kind.metrics[0].key}", "mean")
             continue
         with suppress(ValueError):  # a task that this version does not know
-            metric = kind_of(entry).metrics[0]
-            score = _score(metric, entry, "scores", "network", metric.key)
+            kind = kind_of(entry)
+            found = {each.key: _score(each, entry, "scores", "network", each.key) for each in kind.metrics}
+            score = found[kind.metrics[0].key]
             if score is not None and isinstance(entry.get("seed"), int):
                 seeds[entry["seed"]] = score
+                beside[entry["seed"]] = {key: value for key, value in found.items() if value is not None}
     mean = sum(seeds.values()) / len(seeds) if seeds else None
-    return MetricsSummary(started, mean if final is None else final, metric, len(seeds), final is not None)
+    score = mean if final is None else final
+    text = "" if score is None else _text(kind, score, list(beside.values()))
+    return MetricsSummary(started, score, kind.metrics[0], text, len(seeds), final is not None)
+
+
+def _text(kind: type[LearningTask], score: float, seeds: list[dict[str, float]]) -> str:
+    """The main score, and the means of those that are shown beside it where every seed has them."""
+    main = kind.metrics[0]
+    every = set.intersection(*map(set, seeds)) if seeds else set()
+    means = {key: sum(seed[key] for seed in seeds) / len(seeds) for key in every}
+    return kind.in_short({**means, main.key: score})
 
 
 def read_events(metrics: Path, *kinds: str) -> Iterator[dict[str, Any]]:

@@ -137,8 +137,8 @@ def _scored(progress: MetricsSummary) -> dict[str, Any]:
     score, metric = progress.test_score, progress.metric
     if score is None:
         return {}
-    named = "" if metric.key == ACCURACY else f"{metric.title} "
-    found = {"test_score": score, "score_name": metric.key, "score_text": f"{named}{metric.shown(score)}"}
+    named = "" if metric.key == ACCURACY or progress.text.startswith(metric.title) else f"{metric.title} "
+    found = {"test_score": score, "score_name": metric.key, "score_text": f"{named}{progress.text}"}
     return found | ({"test_accuracy": score} if metric.key == ACCURACY else {})
 
 

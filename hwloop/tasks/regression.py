@@ -21,6 +21,7 @@ LARGEST = 1e150  # its square is a number
 SMALLEST = 1e-150  # and so is this one's
 MOST_STRATA = 10
 ROWS_A_STRATUM = 8
+KEPT_OF_TARGETS = ("nrmse", "r2", "mae")
 KEPT_ROWS = 1000  # test rows a seed of which a run's files keep true and predicted values
 # Strengths of the L2 penalty of the linear floor, the strongest first; inputs are standardised.
 STRENGTHS = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.1, 0.001)
@@ -39,6 +40,15 @@ def nrmse(targets: Values, predicted: Values) -> float:
     the mean of the test targets would score. Other definitions divide by the range or by the mean.
     """
     return float(np.mean(root_mean_square_error(targets, predicted) / _columns(targets).std(axis=0)))
+
+
+def nmse(targets: Values, predicted: Values) -> float:
+    """Mean squared error over the variance of the same targets, averaged over the targets: 1 - R2.
+
+    Of one target it is the square of the NRMSE; of several it is the mean of these squares.
+    """
+    ratio = root_mean_square_error(targets, predicted) / _columns(targets).std(axis=0)
+    return float(np.mean(np.square(ratio)))
 
 
 def nrmse_of_rows(targets: Values, predicted: Values) -> Values:
@@ -137,7 +147,25 @@ class Regression(LearningTask):
 
     kind: ClassVar[str] = "regression"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("nrmse", "NRMSE", nrmse, higher_is_better=False, of_rows=nrmse_of_rows, least=0.0),
+        Metric(
+            "nrmse",
+            "NRMSE",
+            nrmse,
+            higher_is_better=False,
+            of_rows=nrmse_of_rows,
+            least=0.0,
+            definition="root mean square error over standard deviation of the test targets, the mean if several",
+        ),
+        Metric(
+            "nmse",
+            "NMSE",
+            nmse,
+            decimals=4,
+            higher_is_better=False,
+            least=0.0,
+            definition="mean squared error over their variance, 1 - R2",
+            beside=True,
+        ),
         Metric("r2", "R2", r2, most=1.0),
         Metric("mae", "MAE", mean_absolute_error, higher_is_better=False, least=0.0),
     )
@@ -352,7 +380,8 @@ class Regression(LearningTask):
         score = nrmse(targets, predicted)
         if score < 1.0:
             return ""
-        return f"the validation rows are predicted no better than by their mean (NRMSE {score:.3g})"
+        found = f"NRMSE {score:.3g}, NMSE {nmse(targets, predicted):.3g}"
+        return f"the validation rows are predicted no better than by their mean ({found})"
 
     def sizes(self) -> dict[str, Any]:
         return self.as_dict()
@@ -362,13 +391,16 @@ class Regression(LearningTask):
         return cls.from_dict(found)
 
     def details(self, targets: NDArray[Any], predicted: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """True and predicted values of up to 1,000 test rows, (2, rows, n_targets); the scores of each target."""
+        """True and predicted values of up to 1,000 test rows, (2, rows, n_targets); the scores of each target.
+
+        Its NMSE is not among these, for it is 1 - R2; files of earlier versions have the same.
+        """
         rows = np.unique(np.linspace(0, len(targets) - 1, min(len(targets), KEPT_ROWS)).astype(np.int64))
         return {
             "predicted_values": np.stack([_columns(targets)[rows], _columns(predicted)[rows]]),
             "target_scores": np.array(
                 [
-                    [metric.of(*pair) for metric in self.metrics]
+                    [metric.of(*pair) for metric in self.metrics if metric.key in KEPT_OF_TARGETS]
                     for pair in zip(_columns(targets).T, _columns(predicted).T, strict=True)
                 ]
             ),
@@ -388,10 +420,11 @@ class Regression(LearningTask):
 
     def tabled(self, details: Mapping[str, NDArray[Any]]) -> list[list[str]]:
         """With several targets: the scores of each, by name."""
-        lines = [
-            [name, *(metric.shown(score) for metric, score in zip(self.metrics, scores, strict=True))]
-            for name, scores in zip(self.names_of_outputs, details["target_scores"], strict=True)
-        ]
+        lines = []
+        for name, kept in zip(self.names_of_outputs, details["target_scores"], strict=True):
+            figures = dict(zip(KEPT_OF_TARGETS, kept, strict=True))
+            figures["nmse"] = 1.0 - figures["r2"]
+            lines.append([name, *(metric.shown(figures[metric.key]) for metric in self.metrics)])
         return [["target", *(metric.title for metric in self.metrics)], *lines] if len(lines) > 1 else []
 
     def as_dict(self) -> dict[str, Any]:

@@ -250,8 +250,24 @@ class SequenceOfValues(SequenceTask):
 
     kind: ClassVar[str] = "sequence"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("nrmse", "NRMSE", normalised_rmse, higher_is_better=False, least=0.0),
-        Metric("nmse", "NMSE", normalised_mse, decimals=4, higher_is_better=False, least=0.0),
+        Metric(
+            "nrmse",
+            "NRMSE",
+            normalised_rmse,
+            higher_is_better=False,
+            least=0.0,
+            definition="root of the NMSE",
+        ),
+        Metric(
+            "nmse",
+            "NMSE",
+            normalised_mse,
+            decimals=4,
+            higher_is_better=False,
+            least=0.0,
+            definition="mean squared error over the variance of the test targets, the mean if a step has several",
+            beside=True,
+        ),
     )
 
     names: tuple[str, ...] = ("value",)

@@ -43,6 +43,10 @@ class Metric:
         their errors; its spread is what other test rows would change. ``None`` if there is none.
     is_share
         Whether the score is a share of the test rows, so that their number alone gives its binomial error.
+    definition
+        What it is of what, where its name alone leaves that open: shown below every table that has it.
+    beside
+        Whether it is shown, by its name, wherever the main score is, because the two are confused.
     """
 
     key: str
@@ -57,6 +61,8 @@ class Metric:
     of_rows: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]] | None = None
     is_share: bool = False
     least: float | None = None
+    definition: str = ""
+    beside: bool = False
 
     def shown(self, value: float) -> str:
         """``98.6 %``."""
@@ -413,6 +419,31 @@ class LearningTask(ABC):
     def score(self, targets: NDArray[Any], predicted: NDArray[Any]) -> float:
         """The main score."""
         return self.main.of(*self.scored(targets, predicted))
+
+    @classmethod
+    def in_short(cls, figures: Mapping[str, float]) -> str:
+        """Scores as they are shown where there is room for one: the main one, and those that belong beside it."""
+        main, *more = cls.metrics
+        beside = [metric for metric in more if metric.beside and metric.key in figures]
+        if not beside:
+            return main.shown(figures[main.key])
+        return ", ".join(f"{metric.title} {metric.shown(figures[metric.key])}" for metric in (main, *beside))
+
+    @classmethod
+    def definitions(cls) -> dict[str, str]:
+        """What scores are whose names leave it open, by their keys."""
+        return {metric.key: metric.definition for metric in cls.metrics if metric.definition}
+
+    @classmethod
+    def definitions_in_words(cls) -> str:
+        """The same as one line below a table; empty for none."""
+        named = [f"{metric.title}: {metric.definition}" for metric in cls.metrics if metric.definition]
+        return "; ".join(named)
+
+    def figures(self, targets: NDArray[Any], predicted: NDArray[Any]) -> dict[str, float]:
+        """Every score by its key."""
+        scored = self.scored(targets, predicted)
+        return {metric.key: metric.of(*scored) for metric in self.metrics}
 
     def merit(self, targets: NDArray[Any], predicted: NDArray[Any]) -> float:
         """The main score, its sign such that more is better: what settings are chosen by."""

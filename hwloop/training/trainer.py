@@ -353,4 +353,5 @@ def _score_validation(fit: Fit, validation: Validation) -> None:
         if readout is last and (doubt := fit.task.doubt(targets, predicted)):
             fit.notice(number, doubt)
         main = fit.task.main
-        fit.emit(ValidationScored(number, score, main.shown(score), main.key))
+        shown = fit.task.in_short(fit.task.figures(targets, predicted))
+        fit.emit(ValidationScored(number, score, shown, main.key))

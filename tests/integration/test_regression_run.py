@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from hwloop.experiment.config import load_experiment
 from hwloop.experiment.evidence import Evidence
 from hwloop.experiment.runner import replay_experiment, resume_experiment, run_experiment
 from hwloop.experiments.datasets import split
+from hwloop.runs.summary import summary_of
 from hwloop.tasks import Regression
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unpainted_figures")]
@@ -101,7 +103,12 @@ def test_report_runs_and_evidence_speak_of_values(lab):
     assert (lab / "whole" / "plots" / "predicted_values.png").is_file()
     result = next(iter(recorded_results(lab / "whole").values()))
     assert result["task"] == Regression.kind
-    assert set(result["scores"]["network"]) >= {"nrmse", "r2", "mae"}
+    assert set(result["scores"]["network"]) >= {"nrmse", "nmse", "r2", "mae"}
+    told = replay_experiment(lab / "whole", split).evidence.as_json()
+    assert told["nmse"]["network"]["mean"] < told["test_nrmse"]["mean"] < 1
+    assert told["definitions"].keys() == {"nrmse", "nmse"}
+    assert "NRMSE: " in html
+    assert re.fullmatch(r"NRMSE \d\.\d{3}, NMSE \d\.\d{4}", summary_of(lab / "whole").score_text)
     assert isinstance(replay_experiment(lab / "cut", split).evidence, Evidence)
 
 

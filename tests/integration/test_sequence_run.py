@@ -74,6 +74,8 @@ def test_a_run_says_both_errors_and_is_replayed_to_the_last_bit(finished, name):
     assert "Target and prediction" in page
     assert ("Wilson" in page) == ("symbol_error_rate" in keys)
     if "nrmse" in keys:
+        assert "NMSE: mean squared error over the variance" in page
+        assert evidence.as_json()["definitions"]["nrmse"] == "root of the NMSE"
         for scores in (seed.scores.values() for seed in evidence.seeds):
             assert all(each["nmse"] > 0 for each in scores)
         mean = evidence.seeds[0].scores["null_zeros"]

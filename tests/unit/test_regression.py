@@ -11,8 +11,8 @@ from hwloop.adapt import Adapter, Anchors, policy
 from hwloop.errors import ConfigError, DatasetError
 from hwloop.experiments.dataset import Dataset, split
 from hwloop.registry import ADAPTERS
-from hwloop.tasks import Regression, kind_of
-from hwloop.tasks.regression import mean_absolute_error, nrmse, r2
+from hwloop.tasks import Classification, Regression, SequenceOfValues, kind_of
+from hwloop.tasks.regression import mean_absolute_error, nmse, nrmse, r2
 
 
 def cone(samples=160, seed=0):
@@ -137,6 +137,29 @@ def test_scores_are_those_of_the_textbook():
     assert nrmse(targets, np.full(4, 2.5)) == 1.0
     pairs = np.stack([targets, 10 * targets], axis=1)
     assert nrmse(pairs, 1.1 * pairs) == pytest.approx(nrmse(targets, 1.1 * targets))
+    assert nmse(targets, predicted) == pytest.approx(nrmse(targets, predicted) ** 2)
+    uneven = np.stack([predicted, 10 * targets], axis=1)  # exact in one of two targets
+    assert nmse(pairs, uneven) == pytest.approx(1 - r2(pairs, uneven)) == pytest.approx(1.0 / 1.25 / 2)
+
+
+@pytest.mark.parametrize("task", [Regression, SequenceOfValues])
+def test_both_errors_stand_by_their_names_and_say_what_they_are(task):
+    assert task.in_short({"nrmse": 0.4, "nmse": 0.16, "mae": 3.0}) == "NRMSE 0.400, NMSE 0.1600"
+    assert task.in_short({"nrmse": 0.4}) == "0.400"  # of a run that an earlier version made
+    assert {"nrmse", "nmse"} <= task.definitions().keys()
+    assert all(f"{name}: " in task.definitions_in_words() for name in ("NRMSE", "NMSE"))
+    assert Classification.in_short({"accuracy": 0.5}) == "50.0 %"
+    assert Classification.definitions_in_words() == ""
+
+
+def test_a_table_of_targets_has_both_also_where_an_earlier_version_kept_one():
+    task = Regression(("height", "tilt"))
+    kept = {"target_scores": np.array([[0.5, 0.75, 3.0], [1.0, 0.0, 4.0]])}
+    assert task.tabled(kept) == [
+        ["target", "NRMSE", "NMSE", "R2", "MAE"],
+        ["height", "0.500", "0.2500", "0.750", "3.000"],
+        ["tilt", "1.000", "1.0000", "0.000", "4.000"],
+    ]
 
 
 def test_huber_is_the_squared_error_up_to_one_deviation_and_linear_beyond():

@@ -102,18 +102,22 @@ class FigureLine:
     unit: str = ""
 
 
-def described(name: str, estimate: Estimate) -> dict[str, object]:
+def described(
+    name: str, estimate: Estimate, groups: Mapping[str, Mapping[str, Figure]] = GROUPS
+) -> dict[str, object]:
     """A figure for JSON, with its title, its meaning and what its axes count."""
-    about = FIGURES[name]
+    about = next(figures[name] for figures in groups.values() if name in figures)
     axes = about.axes.split(",") if about.axes else []
     return {"title": about.title, "meaning": about.meaning, "axes": axes, **estimate.as_dict()}
 
 
-def figure_lines(figures: Mapping[str, Estimate]) -> list[FigureLine]:
+def figure_lines(
+    figures: Mapping[str, Estimate], groups: Mapping[str, Mapping[str, Figure]] = GROUPS
+) -> list[FigureLine]:
     """A line for every figure that was measured and has a group."""
     return [
-        _line(group, name, figures[name])
-        for group, names in GROUPS.items()
+        _line(group, name, names[name], figures[name])
+        for group, names in groups.items()
         for name in names
         if group and name in figures
     ]
@@ -141,8 +145,7 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
-def _line(group: str, name: str, estimate: Estimate) -> FigureLine:
-    about = FIGURES[name]
+def _line(group: str, name: str, about: Figure, estimate: Estimate) -> FigureLine:
     scale, unit = _scale(estimate, about.as_percent)
     value, low, high = (_off_diagonal(name, end) * scale for end in estimate.ends)
     known = np.flatnonzero(np.isfinite(value))

@@ -22,6 +22,7 @@ COMMANDS = {
     "drift": "drift_command",
     "check": "check_command",
     "calibrate": "calibrate_command",
+    "characterise": "characterise_command",
     "bench": "bench_command",
     "serve": "serve_command",
     "resume": "run_command",

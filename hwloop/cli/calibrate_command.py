@@ -14,12 +14,11 @@ from rich.text import Text
 
 from hwloop.cli.command import LAST_LINE, ProgressKept, json_option, reporting, set_option
 from hwloop.cli.console import FittedTable, Heading, new_console
-from hwloop.events import Event, RowsMeasured
+from hwloop.cli.rows_progress import RowsProgress
 
 if TYPE_CHECKING:
     from hwloop.calibration import Calibration, Plan
     from hwloop.cli.calibration_request import CalibrationRequest
-    from hwloop.runs.recording_folder import RecordingFolder
     from hwloop.session import Forecast
 
 
@@ -81,7 +80,7 @@ def _calibrate(request: CalibrationRequest, as_json: bool, kept: ProgressKept) -
     from hwloop.runs.recording_folder import RecordingFolder
 
     check_output(request)
-    table = device_table(request)
+    table = device_table(request.target, request.settings)
     device = open_as_asked(request.target, table)
     errors = new_console(stderr=True)
     sweep = SettlingOption.of(request, table, device)
@@ -96,7 +95,7 @@ def _calibrate(request: CalibrationRequest, as_json: bool, kept: ProgressKept) -
     what = f"calibration of {request.target}"
     with (
         RecordingFolder(rows_folder(request.out), what, str(table.get("device", request.target)), asked) as folder,
-        _RowsProgress(errors, kept, folder) as progress,
+        _CalibrationProgress(errors, kept, folder) as progress,
     ):
         found = None
         if sweep is not None:
@@ -132,43 +131,16 @@ def _calibrate(request: CalibrationRequest, as_json: bool, kept: ProgressKept) -
         print(json.dumps({**calibration.as_dict(), "files": {what: str(path) for what, path in files.items()}}))
 
 
-class _RowsProgress:
-    """Rows measured of those planned, on standard error; where that is no terminal the forecast alone."""
+class _CalibrationProgress(RowsProgress):
+    """Rows measured of those of the settling sweep, then of the calibration."""
 
-    def __init__(self, console: Console, kept: ProgressKept, folder: RecordingFolder) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        self._console, self._kept, self._folder = console, kept, folder
-        self._measured, self._before = 0, 0
-        self._bar = Progress(
-            TextColumn("calibrating"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f} rows"),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("", total=0, visible=False)  # until it is known how many rows
-
-    def __enter__(self) -> _RowsProgress:
-        if self._folder.set_aside is not None:
-            self._say(f"what an earlier calibration measured is kept in {self._folder.set_aside}")
-        self._bar.start()
-        return self
-
-    def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+    doing = "calibrating"
 
     def announce_sweep(self, setting: str, seconds: Sequence[float]) -> None:
         from hwloop.calibration.settling_sweep import ROWS_PER_VALUE
 
         rows = ROWS_PER_VALUE * len(seconds)
-        self._say(f"settling sweep: {rows:,} rows, {len(seconds)} values of {setting}")
-        self._bar.update(self._task, total=rows, visible=True)
-        self._before = rows
+        self.begin(rows, f"settling sweep: {rows:,} rows, {len(seconds)} values of {setting}")
 
     def announce(self, plan: Plan, forecast: Forecast) -> None:
         text = (
@@ -176,19 +148,7 @@ class _RowsProgress:
             f"{plan.main - plan.reference:,} of stimuli in random order, {plan.reference:,} of "
             "references between them)"
         )
-        self._say(text)
-        recorded = self._folder.journal("calibration").rows
-        if recorded:
-            self._say(f"goes on with {recorded:,} rows that were measured before it was interrupted")
-        self._bar.update(self._task, total=self._before + plan.rows, visible=True)
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, RowsMeasured):
-            self._measured += event.rows
-            self._kept.note = (
-                f"{self._measured:,} rows are kept in {self._folder.path}: the same command goes on with them"
-            )
-            self._bar.update(self._task, completed=self._measured)
+        self.begin(plan.rows, text, self.folder.journal("calibration").rows)
 
 
 def _show_calibration(calibration: Calibration, console: Console) -> None:

@@ -35,19 +35,16 @@ class CalibrationRequest:
     seed: int
 
 
-def device_table(request: CalibrationRequest) -> dict[str, Any]:
+def device_table(target: str, changed: Sequence[str]) -> dict[str, Any]:
     """The device file's table with the settings of the command, or one for a name."""
-    if request.target.endswith(".toml"):
-        table = read_toml(Path(request.target))
-    else:
-        table = {"device": request.target}
+    table: dict[str, Any] = read_toml(Path(target)) if target.endswith(".toml") else {"device": target}
     settings, name = table.get("settings", {}), table.get("device")
     if not isinstance(settings, dict):
-        raise ConfigError(f"{request.target}: [settings] must be a table")
+        raise ConfigError(f"{target}: [settings] must be a table")
     if isinstance(name, str):
-        settings = paths_beside(Path(request.target).parent, name, settings)
-    given = {}
-    for text in request.settings:
+        settings = paths_beside(Path(target).parent, name, settings)
+    given: dict[str, Any] = {}
+    for text in changed:
         path, value = parse_setting(text)
         if len(path) != 1:
             raise ConfigError(f"--set {text!r}: name a setting of the device, such as seed=1")
@@ -164,17 +161,22 @@ def check_output(request: CalibrationRequest) -> None:
         raise ConfigError(f"-o {out}: would replace what is to be calibrated; give another name")
     if request.report is not None and request.report.exists() and not request.report.is_dir():
         raise ConfigError(f"--report {request.report}: this is a file, not a folder")
-    _require_writable(out, "-o")
+    require_writable(out, "-o")
     if request.report is not None:
         try:
             request.report.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"--report {request.report} cannot be made ({error.strerror})") from error
-        _require_writable(request.report / "report.html", "--report")
+        require_writable(request.report / "report.html", "--report")
 
 
-def _require_writable(path: Path, option: str) -> None:
-    """Make a file beside it, as writing it whole will; what is there already stays as it is."""
+def require_writable(path: Path, option: str) -> None:
+    """Refuse a place before rows are spent: a file is made beside it, as writing it whole will make one.
+
+    Raises
+    ------
+    ConfigError
+    """
     probe = path.with_name(f"{path.name}.part")
     try:
         probe.open("wb").close()
@@ -200,7 +202,7 @@ def write_files(calibration: Calibration, table: dict[str, Any], request: Calibr
     document = _comment(calibration) + written
     _require_same_table(document, device_table, out)
     figures, page = out.with_suffix(".json"), out.with_suffix(".html")
-    kept = {f"kept from before ({path.suffix[1:]})": new for path in (out, figures) if (new := _keep_older(path))}
+    kept = {f"kept from before ({path.suffix[1:]})": new for path in (out, figures) if (new := keep_older(path))}
     atomic_write(out, document)
     atomic_write(figures, json.dumps(calibration.as_dict(), indent=1) + "\n")
     if request.report is None:
@@ -221,7 +223,7 @@ def _require_same_table(document: str, table: dict[str, Any], out: Path) -> None
         raise ConfigError(f"{out} would not give the same device back; please report it with the device file")
 
 
-def _keep_older(path: Path) -> Path | None:
+def keep_older(path: Path) -> Path | None:
     """Give an older file a number behind its name; ``None`` if there is none."""
     if not path.exists():
         return None

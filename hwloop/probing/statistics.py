@@ -72,6 +72,20 @@ class Estimate:
         return cls(value, low, high, unit)
 
     @classmethod
+    def within(
+        cls, value: ArrayLike, reach: ArrayLike, least: float = -np.inf, most: float = np.inf, unit: str = ""
+    ) -> Self:
+        """Known to within ``reach``; the interval ends where the figure's own limits are."""
+        centre, half = (np.asarray(each, dtype=np.float64) for each in (value, reach))
+        ends = np.clip(np.stack([centre - half, centre + half]), least, most)
+        return cls(centre, np.minimum(ends[0], centre), np.maximum(ends[1], centre), unit)
+
+    @classmethod
+    def exact(cls, value: float, unit: str = "") -> Self:
+        """A figure that is known."""
+        return cls.within(value, 0.0, unit=unit)
+
+    @classmethod
     def unknown(cls, shape: tuple[int, ...] = (), unit: str = "") -> Self:
         """A figure that could not be measured."""
         nothing = np.full(shape, np.nan)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hwloop.cli.arena_command import standings_table
-from hwloop.cli.calibrate_command import _RowsProgress, figures_table
+from hwloop.cli.calibrate_command import _CalibrationProgress, figures_table
 from hwloop.cli.check_command import promises_table
 from hwloop.cli.command import ProgressKept
 from hwloop.cli.console import FittedTable, Heading
@@ -202,7 +202,7 @@ def test_marks_in_a_cell_are_text():
 def test_the_bar_of_a_calibration_is_drawn_before_its_rows_are_known():
     out = io.StringIO()
     console = Console(file=out, width=60, force_terminal=True, color_system=None)
-    with _RowsProgress(console, ProgressKept(), SimpleNamespace(set_aside=None)) as progress:
+    with _CalibrationProgress(console, ProgressKept(), SimpleNamespace(set_aside=None)) as progress:
         progress._bar.refresh()
         progress.announce_sweep("guard_seconds", [0.1])
         progress._bar.refresh()

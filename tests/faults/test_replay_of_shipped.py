@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hwloop.errors import DatasetError
+from hwloop.experiment import digital
 from hwloop.experiment.config import check_names, load_experiment
 from hwloop.experiment.results import SeedResult
 from hwloop.experiment.runner import replay_experiment, run_experiment
 from hwloop.experiments.datasets import experiment_file, shipped_experiments, split
 from hwloop.registry import DEVICES
 
+TWO_SEEDS = "digits-optical"  # one is enough to show that seeds stay apart
 NEED_DATA = {"digits-fibre", "vowels-acoustic"}
 # Smaller where that makes another experiment of none: fewer seeds, outputs and epochs.
 QUICKER = {
-    "digits-acoustic": ["device.settings.n_microphones=2", "network.width=20", "trainer.settings.epochs=2"],
-    "digits-optical": ["device.settings.n_outputs=60", "trainer.settings.epochs=2"],
-    "mnist1d-optical": ["device.settings.n_outputs=60", "trainer.settings.epochs=2"],
-    "digits-fibre": ["trainer.settings.epochs=2"],
-    "digits-phyll": ["device.settings.n_outputs=60", "trainer.settings.epochs=2", "trainer.settings.min_steps=50"],
+    "digits-acoustic": ["device.settings.n_microphones=2", "network.width=20"],
+    "digits-optical": ["device.settings.n_outputs=60"],
+    "mnist1d-optical": ["device.settings.n_outputs=60"],
+    "digits-phyll": ["device.settings.n_outputs=60"],
     "digits-oscillators-eqprop": ["device.settings.n_oscillators=80", "trainer.settings.epochs=1"],
-    "digits-microwave": ["device.settings.n_frequencies=3", "network.width=20", "trainer.settings.epochs=2"],
+    "digits-microwave": ["device.settings.n_frequencies=3", "network.width=20"],
     # The twin, for where there is no Lava.
-    "digits-lava": [
-        "device.settings.engine=twin",
-        "device.settings.window_seconds=0.02",
-        "trainer.settings.epochs=2",
-    ],
-    "vowels-acoustic": ["trainer.settings.epochs=20"],
+    "digits-lava": ["device.settings.engine=twin", "device.settings.window_seconds=0.02"],
     # Readouts in closed form have neither epochs nor losses.
     "diabetes-optical": ["device.settings.n_outputs=60"],
     "narma10-delay-loop": ["device.settings.n_nodes=40"],
@@ -42,7 +40,10 @@ QUICKER = {
         "device.settings.n_nodes=10",
     ],
 }
-USUALLY = ["seeds=1", "trainer.settings.epochs=2"]
+SHORT = {
+    "local": ["trainer.settings.epochs=2", "trainer.settings.min_steps=50"],
+    "phyll": ["trainer.settings.epochs=2", "trainer.settings.min_steps=50"],
+}
 CLOSED_FORM = ("readout", "reservoir")
 MEASURED = ("scores", "losses", "rows", "recalled", "floor_rows")
 
@@ -61,6 +62,15 @@ def results(seeds: tuple[SeedResult, ...]):
 
 
 @pytest.fixture
+def short_yardsticks(monkeypatch):
+    """Floors that need no device: a few steps, a few rows."""
+    small = replace(digital.STRONG, epochs=1, min_steps=12)
+    monkeypatch.setattr(digital, "CANDIDATES", (small,))
+    monkeypatch.setattr(digital, "TUNED_ON", 100)
+    monkeypatch.setattr(digital, "FITTED_ON", 200)
+
+
+@pytest.fixture
 def no_device(monkeypatch):
     """From now on a device cannot even be made."""
 
@@ -74,8 +84,11 @@ def no_device(monkeypatch):
 
 
 @pytest.mark.parametrize("name", list(names()))
-def test_a_replay_is_the_same_to_the_last_bit_without_a_device(tmp_path, no_device, name):
-    config = load_experiment(experiment_file(name), ["seeds=2", *QUICKER.get(name, USUALLY)])
+def test_a_replay_is_the_same_to_the_last_bit_without_a_device(tmp_path, no_device, short_yardsticks, name):
+    seeds = f"seeds={1 + (name == TWO_SEEDS)}"
+    shipped = load_experiment(experiment_file(name))
+    short = [seeds, *SHORT.get(shipped.trainer.name, []), *QUICKER.get(name, [])]
+    config = load_experiment(experiment_file(name), short)
     check_names(config)
     try:
         recorded = run_experiment(config, split, out=tmp_path / "run")

@@ -133,6 +133,11 @@ class Faulty(DeviceWrapper):
         self.injected.append(InjectedFault(call, kind, len(inputs)))
         return self._faults[kind].answer(self._link, inputs, rng)
 
+    def _tune(self, values: Float64Array) -> None:
+        """Meets no fault of its own; a link that is broken brings no write either."""
+        self._link.require_whole()
+        self.device.tune(values)
+
     def _drawn_kind(self, number: float) -> str | None:
         """The kind whose share of [0, 1) holds the number; ``None`` beyond the last."""
         for kind, rate in self.plan.items():

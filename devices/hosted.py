@@ -15,6 +15,11 @@ def answer_seconds(base_seconds: float, rows: int, spec: DeviceSpec) -> float:
     return base_seconds + PACE_MARGIN * (rows * (spec.row_seconds or 0.0))
 
 
+def tuning_seconds(base_seconds: float, spec: DeviceSpec) -> float:
+    """How long one write of tunables may take: ``base_seconds``, and ten times what they need to settle."""
+    return base_seconds + PACE_MARGIN * max((each.settling_seconds for each in spec.tunables), default=0.0)
+
+
 def class_named(kinds: object, known: Mapping[str, type[HwloopError]]) -> type[HwloopError]:
     """The error's class for the names of classes that came over, most special first: the first that is known.
 

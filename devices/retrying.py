@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from hwloop.deadline import MONOTONIC, Clock, Deadline
 from hwloop.device import Device, DeviceWrapper, RowHandling
@@ -26,6 +26,7 @@ from hwloop.errors import (
 from hwloop.events import DeviceFault
 
 LONGEST_BACKOFF_SECONDS = 10.0
+T = TypeVar("T")
 KINDS = (DeviceTimeout, DeviceDisconnected, DeviceCrashed, ConformityError, BadReading)
 
 
@@ -159,6 +160,13 @@ class Retrying(DeviceWrapper):
     # -- measuring -------------------------------------------------------------------------------------
 
     def _measure(self, inputs: Float64Array) -> Float64Array:
+        return self._until_answered(lambda: self._attempt(inputs), len(inputs))
+
+    def _tune(self, values: Float64Array) -> None:
+        """A write that fails is made again on a fresh connection, from rest and what was set before."""
+        self._until_answered(lambda: self._attempt_to_tune(values), 0)
+
+    def _until_answered(self, attempt_it: Callable[[], T], rows: int) -> T:
         if self._link is _Link.CLOSED or self._released:
             raise DeviceError(f"{self._name} is closed, by its owner or after too many failures; open it first")
         deadline = Deadline.after(self.deadline_seconds, self.clock)
@@ -167,7 +175,7 @@ class Retrying(DeviceWrapper):
         while True:
             attempt += 1
             try:
-                return self._attempt(inputs)
+                return attempt_it()
             except DeviceChanged:  # no attempt mends that, and the next may find a third
                 self._drop_link()
                 raise
@@ -179,9 +187,9 @@ class Retrying(DeviceWrapper):
                 if reason:
                     seconds = self.clock.now() - began
                     history = f"{_count(attempt, 'attempt')} in {seconds:.1f} s, and {reason}"
-                    self._stop(error, len(inputs), history, closed)
+                    self._stop(error, rows, history, closed)
                 action = f"measured again on a fresh connection in {pause:g} s (attempt {attempt + 1})"
-                self._tell(error, len(inputs), f"{closed}; {action}")
+                self._tell(error, rows, f"{closed}; {action}")
                 self.clock.sleep(pause)
 
     def _attempt(self, inputs: Float64Array) -> Float64Array:
@@ -204,6 +212,15 @@ class Retrying(DeviceWrapper):
             wrong = BadReading(f"{kind} doubted answers that the device gave again and again")
             self._tell(wrong, len(inputs), f"answer kept; {kind} is not asked any more")
         return responses
+
+    def _attempt_to_tune(self, values: Float64Array) -> None:
+        self._refuse_if_released()
+        self._open_if_needed()
+        self._refuse_if_released()
+        self._link = _Link.DOUBTFUL
+        self.device.tune(values)
+        self._link = _Link.TRUSTED
+        self._failures = 0
 
     def _open_if_needed(self) -> None:
         if self._link is _Link.DOUBTFUL:
@@ -259,8 +276,9 @@ class Retrying(DeviceWrapper):
         self._link = _Link.CLOSED
         self._tell(error, rows, f"{closed}; gave up: {history}")
         kind = next((kind for kind in KINDS if isinstance(error, kind)), DeviceError)
+        what = f"did not answer {_count(rows, 'row')}" if rows else "could not be tuned"
         raise kind(
-            f"{self._name} did not answer {_count(rows, 'row')}: {history}. The last failure: {error}. "
+            f"{self._name} {what}: {history}. The last failure: {error}. "
             f"Now: {closed}. Check power, cables and settings; then open it again and go on"
         ) from error
 

@@ -60,10 +60,14 @@ class SimulatedLink:
         self._broken = error
         return error
 
-    def send(self, stimuli: Float64Array) -> None:
-        """Ask; the reply waits in the link."""
+    def require_whole(self) -> None:
+        """Raise the error that broke the link, if it is broken."""
         if self._broken is not None:
             raise type(self._broken)(str(self._broken))
+
+    def send(self, stimuli: Float64Array) -> None:
+        """Ask; the reply waits in the link."""
+        self.require_whole()
         self._unread.append(self._instrument(stimuli))
 
     def read(self) -> Float64Array:

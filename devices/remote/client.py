@@ -19,7 +19,7 @@ from hwloop.device import Device, DeviceDescription, DeviceSpec
 from hwloop.device.plain_value import UNDESCRIBED
 from hwloop.device.settings import real_number
 from hwloop.device.spec import Float64Array
-from hwloop.devices.hosted import answer_seconds
+from hwloop.devices.hosted import answer_seconds, tuning_seconds
 from hwloop.devices.remote.address import Address
 from hwloop.devices.remote.link import RemoteLink
 from hwloop.devices.remote.security import NONCE_BYTES, read_key
@@ -60,6 +60,7 @@ class RemoteDevice(Device):
         The address is none, or the key file cannot be used.
     """
 
+    settles_itself = True  # the server waits
     rests_when_left = True  # the server closes the device when its client is gone
     path_settings: ClassVar = frozenset({"key_file"})
     harmless_settings: ClassVar = {
@@ -276,6 +277,14 @@ class RemoteDevice(Device):
         self._rows, self._rows_told = self._rows + rows, False
         self._served = served if isinstance(served := header.get("progress"), dict) else None
         return outputs
+
+    def _tune(self, values: Float64Array) -> None:
+        link, description = self._link, self._description
+        if link is None or description is None:
+            raise DeviceDisconnected(f"there is no connection to the device at {self.address}; open it (again)")
+        seconds = tuning_seconds(self.deadline_seconds, description.spec)
+        with self._asking(link):
+            link.ask("tune", Deadline.after(seconds), arrays={"tuning": values})
 
     @contextlib.contextmanager
     def _asking(self, link: RemoteLink) -> Iterator[None]:

@@ -109,6 +109,7 @@ class Conversation:
             "open": self._open,
             "continue": self._continue,
             "measure": self._measure,
+            "tune": self._tune,
             "close": self._close,
             "release": self._release,
         }
@@ -152,6 +153,13 @@ class Conversation:
             raise ProtocolError("a request to measure brings one array, the inputs")
         outputs = self._held().measure(inputs)
         return {"op": "measured", **progress_header(self._held().progress())}, {"outputs": outputs}
+
+    def _tune(self, client: Client, header: Header, arrays: Arrays) -> Reply:
+        values: Any = arrays.get("tuning")
+        if values is None or len(arrays) != 1:
+            raise ProtocolError("a request to tune brings one array, the tuning")
+        self._held().tune(values)
+        return {"op": "tuned"}, {}
 
     def _close(self, client: Client, header: Header, arrays: Arrays) -> Reply:
         lease, self._lease = self._held(), None

@@ -259,6 +259,11 @@ class DeviceLease:
         self.rows += len(responses)
         return responses
 
+    def tune(self, values: Float64Array) -> None:
+        """Set the tunables, through all the checks of :meth:`hwloop.Device.tune`."""
+        device = self._present()
+        self._called("tuned", lambda: device.tune(values))
+
     def take_events(self) -> list[Event]:
         """What the device told since it was asked the last time."""
         told, self.events[:] = list(self.events), []

@@ -28,6 +28,7 @@ KINDS = {
     kind.__name__: kind
     for kind in (
         errors.StimulusError,
+        errors.TuningError,
         errors.LimitError,
         errors.DeviceError,
         errors.DeviceTimeout,
@@ -41,6 +42,7 @@ KINDS = {
 }
 LIMITS = ("input_low", "input_high")
 DEVICE = "device"
+TUNABLES = "tunables"
 SPEC_FIELDS = frozenset(DeviceSpec.__dataclass_fields__)
 
 
@@ -63,11 +65,19 @@ class Description:
         return cls(device.spec, identity, device.describe(identity))
 
     def frame(self) -> tuple[Header, Arrays]:
-        """Header and arrays; limits of many channels are arrays."""
+        """Header and arrays; limits of many channels are arrays, tunables their text in JSON.
+
+        Tunables stand in the header too, where there are some: a client that does not know them refuses it.
+        """
         spec = {name: getattr(self.spec, name) for name in SPEC_FIELDS}
-        limits = {name: spec.pop(name) for name in LIMITS if isinstance(spec[name], np.ndarray)}
-        device = {} if self.device is None else {DEVICE: self.device.as_bytes()}
-        return {"spec": spec, "identity": self.identity}, {**limits, **device}
+        arrays = {name: spec.pop(name) for name in LIMITS if isinstance(spec[name], np.ndarray)}
+        if tunables := spec.pop(TUNABLES):
+            spec[TUNABLES] = len(tunables)
+            text = json.dumps([each.as_dict() for each in tunables])
+            arrays[TUNABLES] = np.frombuffer(text.encode(), dtype=np.uint8)
+        if self.device is not None:
+            arrays[DEVICE] = self.device.as_bytes()
+        return {"spec": spec, "identity": self.identity}, arrays
 
     @property
     def rows_a_frame(self) -> int:
@@ -79,7 +89,8 @@ class Description:
     @property
     def longest_request(self) -> int:
         """Bytes of the longest frame of stimuli."""
-        return min(LONGEST_FRAME, HEADER_BYTES + 8 * self.rows_a_frame * self.spec.n_inputs)
+        values = max(self.rows_a_frame * self.spec.n_inputs, self.spec.n_tunables)
+        return min(LONGEST_FRAME, HEADER_BYTES + 8 * values)
 
     def longest_reply(self, rows: int) -> int:
         """Bytes of the longest frame that answers so many rows, with what the device tells besides."""
@@ -103,13 +114,24 @@ def described(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> Descripti
     try:
         if not all(isinstance(text, str) and len(text) <= LONGEST_TEXT for text in texts):
             raise ValueError("a text is none, or too long")
-        found = DeviceSpec(**{**spec, **limits})
+        spec = {**spec, **limits, TUNABLES: _tunables_in(spec, arrays)}
+        found = DeviceSpec(**spec)
         if max(found.n_inputs, found.n_outputs) > LONGEST_FRAME // 16 or type(found.deterministic) is not bool:
             raise ValueError("it has too many channels, or does not say whether it is deterministic")
         device = arrays.get(DEVICE)
         return Description(found, identity, None if device is None else DeviceDescription.from_bytes(device))
     except (ConfigError, TypeError, ValueError, OverflowError) as error:
         raise DeviceError(f"the server describes a device that cannot be ({error})") from error
+
+
+def _tunables_in(spec: Mapping[str, Any], arrays: Mapping[str, Any]) -> list[Any]:
+    """The tunables of a description, as plain tables."""
+    count = spec.get(TUNABLES, 0)
+    text = arrays[TUNABLES].tobytes().decode() if TUNABLES in arrays else "[]"
+    tunables = json.loads(text)
+    if not isinstance(tunables, list) or len(tunables) != count:
+        raise ValueError(f"it announces {count!r} tunables, and describes others")
+    return tunables
 
 
 def error_header(error: BaseException) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from hwloop.device import Device, DeviceDescription, DeviceSpec, RowHandling
 from hwloop.device.spec import Float64Array
-from hwloop.devices.hosted import answer_seconds
+from hwloop.devices.hosted import answer_seconds, tuning_seconds
 from hwloop.devices.worker.process import WorkerProcess
 from hwloop.devices.worker.target import Target, python_of
 from hwloop.devices.worker.worker import Worker
@@ -21,7 +21,8 @@ class WorkerDevice(Device):
     """A device of your own or a vendor's behind a worker: another process, and another Python if it needs one.
 
     What is served is a :class:`hwloop.Device`, or any object with a ``spec`` (a dictionary will do, with the
-    fields of :class:`hwloop.DeviceSpec`) and ``measure(inputs)``; ``open``, ``close``, ``identify`` and
+    fields of :class:`hwloop.DeviceSpec`) and ``measure(inputs)``, and ``tune(values)`` if it has tunables, which
+    returns when they have settled; ``open``, ``close``, ``identify`` and
     ``continue_from`` are called if it has them. It is built, opened, asked and closed on its process's main
     thread. Limits are checked here, and there once more.
 
@@ -57,6 +58,7 @@ class WorkerDevice(Device):
     """
 
     handling = RowHandling(adds_rows=True, reopens=True)
+    settles_itself = True  # the object waits
     rests_when_left = True  # the worker closes what it serves when this process dies
     path_settings: ClassVar = frozenset({"target", "python", "path"})
     self_described: ClassVar = frozenset({"python"})
@@ -175,6 +177,12 @@ class WorkerDevice(Device):
             raise BadReading(f"{self.target.name}: measure() returned {reply['value']!r}, no array")
         return arrays["outputs"]
 
+    def _tune(self, values: Float64Array) -> None:
+        if not self._wanted_open:
+            raise DeviceDisconnected(f"{self.target.name} is closed; open it first")
+        seconds = tuning_seconds(self.target.deadline_seconds, self.spec)
+        self._worker.ask("tune", arrays={"values": values}, deadline_seconds=seconds)
+
     # -- every process alike ---------------------------------------------------------------------------
 
     def _prepare(self, process: WorkerProcess) -> None:
@@ -201,8 +209,18 @@ class WorkerDevice(Device):
         self._identity = self._answers = found
         described = process.call("description", deadline_seconds=seconds)[1].get("outputs")
         self._served = None if described is None else DeviceDescription.from_bytes(described)
+        self._tune_again(process)
         if self._rows:
             process.call("continue_from", {"arguments": {"rows": self._rows}, "optional": True})
+
+    def _tune_again(self, process: WorkerProcess) -> None:
+        """Write what the process before it was tuned to last; what is served stands at rest."""
+        spec = self.spec
+        if self._tuned is None or not self._tuned.is_open:
+            return
+        for values in spec.all_tunables.walk(spec.tunable_rest, self._tuned.at):
+            seconds = tuning_seconds(self.target.start_seconds, spec)
+            process.call("tune", arrays={"values": values}, deadline_seconds=seconds)
 
     def _spec_of(self, process: WorkerProcess) -> DeviceSpec:
         stated = process.call("spec", deadline_seconds=self.target.start_seconds)[0]["value"]

@@ -45,6 +45,7 @@ DTYPES = frozenset(("<f8", "<f4", "<i8", "<i4", "<i2", "|i1", "<u8", "<u4", "<u2
 LAYOUT = ("names", "shapes", "dtypes", "memory")
 SPEC = ["n_inputs", "n_outputs", "input_low", "input_high", "input_unit", "output_unit"]
 SPEC += ["max_rows", "row_seconds", "deterministic", "n_nudges"]
+TUNABLES = "tunables"
 LONGEST_TEXT = 20_000  # characters of a traceback
 WATCH_SECONDS = 0.1
 CLOSING_SECONDS = 0.6  # after the trainer's death, for the device to reach its safe state
@@ -304,6 +305,8 @@ def _spec(served: Any) -> dict[str, Any] | None:
     if spec is None or isinstance(spec, dict):
         return spec
     fields = {name: getattr(spec, name) for name in SPEC if hasattr(spec, name)}
+    if getattr(spec, TUNABLES, ()):
+        fields[TUNABLES] = [each if isinstance(each, dict) else each.as_dict() for each in spec.tunables]
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields.items()}
 
 

@@ -80,6 +80,8 @@ class Device(ABC):
     """
     hands_tuning_on: ClassVar[bool] = False
     """Its tunables are those of the devices inside, which it tunes in :meth:`_tune`, all alike: as wrappers do."""
+    settles_itself: ClassVar[bool] = False
+    """:meth:`_tune` returns when the values have settled, as where a device in another process waits for that."""
     _tuned: Tuned | None = None
     _listener: Listener | None = None
     _built_from_arguments: ConstructorArguments | None = None

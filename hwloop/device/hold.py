@@ -35,6 +35,7 @@ class HeldDevice(Protocol):
     _built_from_arguments: Any
     _tuned: Tuned | None
     hands_tuning_on: ClassVar[bool]
+    settles_itself: ClassVar[bool]
 
     @property
     def simulated(self) -> bool:
@@ -384,12 +385,11 @@ def closed(device: HeldDevice, close_it: Callable[[], None]) -> None:
         return
     if None not in (hold.holder, _this_thread.holder) and hold.holder is not _this_thread.holder:
         return
-    has_tunables = bool(device.spec.tunables)
-    _give_up_call(device, hold, LAST_CALL_SECONDS if has_tunables else 0.0)
+    _give_up_call(device, hold, LAST_CALL_SECONDS if _is_tuned(device) else 0.0)
     failure: HwloopError | None = None
     try:
         with changing_itself(device, device.devices_inside):
-            if has_tunables and not device.hands_tuning_on:
+            if device._tuned is not None:
                 failure = _bring_down(device, hold)
             close_it()
     except BaseException as error:
@@ -404,6 +404,12 @@ def closed(device: HeldDevice, close_it: Callable[[], None]) -> None:
             f"the tunables of {type(device).__name__} could not be brought to rest before it was closed "
             f"({failure}); check it by hand"
         ) from failure
+
+
+def _is_tuned(device: HeldDevice) -> bool:
+    """Whether there are tunables to bring to rest; it is not asked for its spec, which may be far away."""
+    every = (device, *_all_inside(device.devices_inside, (device,)))
+    return any(each._tuned is not None and each._tuned.is_open for each in every)
 
 
 def _bring_down(device: HeldDevice, hold: Hold) -> HwloopError | None:
@@ -614,7 +620,7 @@ def passing(method: Method) -> Method:
 
 
 IN_PASSING = (
-    *("unit", "versions", "described_settings", "position", "pull_back"),
+    *("unit", "versions", "described_settings", "position", "pull_back", "pull_back_tuning"),
     *("progress", "resume", "continue_from", "stood"),
 )
 GUARDS: dict[str, Callable[[Method], Method]] = {

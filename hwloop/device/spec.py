@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from hwloop.device.tunables import Float64Array as Float64Array
-from hwloop.device.tunables import Tunable, checked_tunables, flat, flat_values, slices, writes_between
+from hwloop.device.tunables import Tunable, Tunables
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +49,7 @@ class DeviceSpec:
     row_seconds: float | None = None
     deterministic: bool = False
     n_nudges: int = 0
-    tunables: tuple[Tunable, ...] = ()
+    tunables: tuple[Tunable, ...] = Tunables()
 
     def __post_init__(self) -> None:
         for name in ("n_inputs", "n_outputs", "max_rows"):
@@ -67,7 +66,7 @@ class DeviceSpec:
         if not np.all(np.asarray(self.input_low) < np.asarray(self.input_high)):
             raise ValueError("DeviceSpec.input_low must lie below input_high on every channel")
         self._check_nudges()
-        object.__setattr__(self, "tunables", checked_tunables(self.tunables))
+        object.__setattr__(self, "tunables", Tunables(self.tunables))
 
     def _check_nudges(self) -> None:
         nudges, allowed = self.n_nudges, (0, self.n_outputs)
@@ -114,25 +113,31 @@ class DeviceSpec:
         """Inputs that take data: all but the nudges."""
         return self.n_inputs - self.n_nudges
 
-    @cached_property
+    @property
+    def all_tunables(self) -> Tunables:
+        """The tunables together, whose limits, steps and rest are flat arrays."""
+        assert isinstance(self.tunables, Tunables)
+        return self.tunables
+
+    @property
     def n_tunables(self) -> int:
         """Values that can be tuned: the sum of the tunables' counts."""
-        return sum(each.count for each in self.tunables)
+        return self.all_tunables.n_values
 
-    @cached_property
+    @property
     def tunable_low(self) -> Float64Array:
         """Lower limit of every value that can be tuned, shape (n_tunables,), in the order of ``tunables``."""
-        return flat(self.tunables, "low")
+        return self.all_tunables.low
 
-    @cached_property
+    @property
     def tunable_high(self) -> Float64Array:
         """Upper limit of every value that can be tuned, shape (n_tunables,)."""
-        return flat(self.tunables, "high")
+        return self.all_tunables.high
 
-    @cached_property
+    @property
     def tunable_rest(self) -> Float64Array:
         """The tuning of a device that has just been opened, and of one that is closed, shape (n_tunables,)."""
-        return flat(self.tunables, "rest")
+        return self.all_tunables.rest
 
     def flat_tuning(self, values: Any, others: Any = None) -> Float64Array:
         """The values as a flat copy, shape (n_tunables,).
@@ -149,26 +154,23 @@ class DeviceSpec:
         TuningError
             Unknown names, wrong shapes, or no finite real numbers. Limits and steps are not looked at.
         """
-        return flat_values(self.tunables, values, self.tunable_rest if others is None else others)
+        return self.all_tunables.flat_values(values, self.tunable_rest if others is None else others)
 
     def named_tuning(self, values: Any) -> dict[str, Float64Array]:
         """The values by name, each of shape (count,); ``values`` as :meth:`flat_tuning` takes them."""
         every = self.flat_tuning(values)
-        return {each.name: every[place].copy() for each, place in slices(self.tunables)}
+        return {each.name: every[place].copy() for each, place in self.all_tunables.slices()}
 
     def nearest_tuning(self, values: Any) -> Float64Array:
         """The nearest tuning that can be set, shape (n_tunables,): clipped to the limits, rounded to the steps.
 
         For trainers, whose steps lead anywhere; :meth:`hwloop.Device.tune` itself never moves a value.
         """
-        every = self.flat_tuning(values)
-        for each, place in slices(self.tunables):
-            every[place] = each.nearest(every[place])
-        return every
+        return self.all_tunables.nearest(self.flat_tuning(values))
 
     def writes_between(self, start: Any, end: Any) -> int:
         """Writes that lead from one tuning to another: 0 where they are equal, several where it is walked."""
-        return writes_between(self.tunables, self.flat_tuning(start), self.flat_tuning(end))
+        return self.all_tunables.writes_between(self.flat_tuning(start), self.flat_tuning(end))
 
     def as_dict(self) -> dict[str, Any]:
         """The spec as plain numbers, lists and text, for JSON and TOML.

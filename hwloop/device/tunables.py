@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -111,24 +112,9 @@ class Tunable:
         rest = np.broadcast_to(np.asarray(self.rest), (self.count,))
         if not np.all((rest >= self.low) & (rest <= self.high)):
             raise ValueError(f"{self._named('rest')} must lie within the limits, not at {self.rest!r}")
-        if self.step is not None and not np.all(self.is_on_step(rest)):
+        steps = np.zeros(1) if self.step is None else (rest - self.low) / self.step
+        if (np.abs(steps - np.round(steps)) > ON_STEP).any():
             raise ValueError(f"{self._named('rest')} must lie on a step, at low + k * {self.step!r}")
-
-    def is_on_step(self, values: Float64Array) -> NDArray[np.bool_]:
-        """Which values, shape (count,), lie at ``low + k * step``; all where there is no step."""
-        if self.step is None:
-            return np.ones(np.shape(values), dtype=np.bool_)
-        steps = (values - self.low) / self.step
-        return np.asarray(np.abs(steps - np.round(steps)) <= ON_STEP)
-
-    def nearest(self, values: Float64Array) -> Float64Array:
-        """The values, shape (count,), clipped to the limits and rounded to the steps."""
-        inside = np.clip(values, self.low, self.high)
-        if self.step is None:
-            return np.asarray(inside)
-        last = np.floor((np.asarray(self.high) - self.low) / self.step + ON_STEP)
-        steps = np.minimum(np.floor((inside - self.low) / self.step + 0.5), last)
-        return np.asarray(np.minimum(self.low + steps * self.step, self.high))
 
     @property
     def change_at_once(self) -> float:
@@ -151,74 +137,176 @@ class Tunable:
         return hash((self.name, self.count, self.unit))
 
 
-def checked_tunables(given: Any) -> tuple[Tunable, ...]:
-    """The tunables of a spec; plain tables, as :meth:`Tunable.as_dict` gives them, count as well.
+class Tunables(tuple[Tunable, ...]):
+    """The tunables of a device, and their values as flat arrays of shape (n_tunables,), in the same order.
+
+    Parameters
+    ----------
+    given
+        Tunables, or plain tables as :meth:`Tunable.as_dict` gives them.
 
     Raises
     ------
     TypeError, ValueError
     """
-    if isinstance(given, Mapping | str) or not isinstance(given, Sequence):
-        raise TypeError(f"DeviceSpec.tunables must be a tuple of hwloop.Tunable, not {type(given).__name__}")
-    found = tuple(each if isinstance(each, Tunable) else _of_table(each) for each in given)
-    names = [each.name for each in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"DeviceSpec.tunables: two are named {name!r}; every name must be unique")
-    return found
+
+    def __new__(cls, given: Any = ()) -> Tunables:
+        if isinstance(given, Tunables):
+            return given  # with the arrays that it has made
+        if isinstance(given, Mapping | str) or not isinstance(given, Sequence):
+            raise TypeError(f"DeviceSpec.tunables must be a tuple of hwloop.Tunable, not {type(given).__name__}")
+        found = super().__new__(cls, map(_tunable, given))
+        names = [each.name for each in found]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"DeviceSpec.tunables: two are named {name!r}; every name must be unique")
+        return found
+
+    @cached_property
+    def n_values(self) -> int:
+        """The sum of the counts."""
+        return sum(each.count for each in self)
+
+    @cached_property
+    def low(self) -> Float64Array:
+        """Lower limits."""
+        return self._flat(each.low for each in self)
+
+    @cached_property
+    def high(self) -> Float64Array:
+        """Upper limits."""
+        return self._flat(each.high for each in self)
+
+    @cached_property
+    def rest(self) -> Float64Array:
+        """Values at rest."""
+        return self._flat(each.rest for each in self)
+
+    @cached_property
+    def _steps(self) -> Float64Array:
+        return self._flat(each.step or np.inf for each in self)
+
+    @cached_property
+    def at_once(self) -> Float64Array:
+        """Largest changes at one write, in whole steps where there are some; infinity for any."""
+        return self._flat(each.change_at_once for each in self)
+
+    @cached_property
+    def _settling_seconds(self) -> Float64Array:
+        return self._flat(each.settling_seconds for each in self)
+
+    def _flat(self, fields: Iterable[Any]) -> Float64Array:
+        parts = [np.broadcast_to(field, (each.count,)) for field, each in zip(fields, self, strict=True)]
+        values = np.concatenate(parts) + 0.0 if parts else np.empty(0)  # -0.0 is 0.0
+        values.flags.writeable = False
+        return values
+
+    def slices(self) -> Iterator[tuple[Tunable, slice]]:
+        """Each tunable with its place among the flat values."""
+        start = 0
+        for each in self:
+            yield each, slice(start, start + each.count)
+            start += each.count
+
+    def flat_values(self, values: Any, others: Float64Array) -> Float64Array:
+        """A flat float64 copy of a mapping by name, or of an array; not checked against limits.
+
+        Parameters
+        ----------
+        others
+            What the names that a mapping leaves out keep.
+
+        Raises
+        ------
+        TuningError
+            Unknown names, wrong shapes, or no finite real numbers.
+        """
+        if not isinstance(values, Mapping):
+            units = ", ".join({each.unit: None for each in self})
+            return _finite(values, self.n_values, units, "the tuning")
+        found = np.array(others, dtype=np.float64)
+        names = {each.name for each in self}
+        for name in values:
+            if name not in names:
+                known = ", ".join(sorted(names)) or "none"
+                raise TuningError(f"there is no tunable {name!r}; this device has: {known}")
+        for each, place in self.slices():
+            if each.name in values:
+                found[place] = _finite(values[each.name], each.count, each.unit, f"tunable {each.name!r}")
+        return found
+
+    def nearest(self, values: Float64Array) -> Float64Array:
+        """The values clipped to the limits and rounded to the steps."""
+        inside = np.clip(values, self.low, self.high)
+        stepped = np.isfinite(self._steps)
+        low, high, step, value = self.low[stepped], self.high[stepped], self._steps[stepped], inside[stepped]
+        steps = np.minimum(np.floor((value - low) / step + 0.5), np.floor((high - low) / step + ON_STEP))
+        inside[stepped] = np.minimum(low + steps * step, high)
+        return np.asarray(inside)
+
+    def refuse_out_of_limits(self, values: Float64Array, device: str) -> None:
+        """Refuse values that lie outside the limits or between two steps.
+
+        Raises
+        ------
+        LimitError
+            The message names tunable, index, value and limit.
+        TuningError
+            A value lies on no step.
+        """
+        fine = (values >= self.low) & (values <= self.high)
+        if not fine.all():
+            place = int(np.argmin(fine))
+            what, unit = self._named(place)
+            value, low, high = float(values[place]), float(self.low[place]), float(self.high[place])
+            side, limit = ("below the lower", low) if value < low else ("above the upper", high)
+            raise LimitError(
+                f"{device}: {what}: {value!r}{unit} lies {side} limit of {limit!r}{unit}; nothing was set. "
+                f"Keep it within [{low!r}, {high!r}]{unit}, or ask spec.nearest_tuning(values)"
+            )
+        steps = (values - self.low) / self._steps
+        on_step = np.abs(steps - np.round(steps)) <= ON_STEP
+        if not on_step[np.isfinite(self._steps)].all():
+            place = int(np.argmin(on_step | ~np.isfinite(self._steps)))
+            what, unit = self._named(place)
+            raise TuningError(
+                f"{device}: {what}: {float(values[place])!r}{unit} lies between two steps of "
+                f"{float(self._steps[place])!r}{unit} from {float(self.low[place])!r}{unit}; nothing was set. "
+                "spec.nearest_tuning(values) rounds"
+            )
+
+    def _named(self, place: int) -> tuple[str, str]:
+        """The tunable and index of a flat value, and its unit behind a space."""
+        each, start = next((each, at.start) for each, at in self.slices() if place < at.stop)
+        return f"tunable {each.name!r}, value {place - start}", f" {each.unit}" if each.unit else ""
+
+    def writes_between(self, start: Float64Array, end: Float64Array) -> int:
+        """Writes that lead from one tuning to another: 0 where they are equal, several where it is walked."""
+        if np.array_equal(start, end):
+            return 0
+        times = float((np.abs(end - start) / self.at_once).max())
+        return max(1, int(np.ceil(times * (1 - 1e-12))))
+
+    def walk(self, start: Float64Array, end: Float64Array) -> Iterator[Float64Array]:
+        """Every tuning to write on the way from one to another, the last included: none differs by too much."""
+        writes = self.writes_between(start, end)
+        for write in range(1, writes):
+            yield self.nearest(start + (end - start) * (write / writes))
+        if writes:
+            yield end.copy()
+
+    def seconds_to_settle(self, before: Float64Array | None, now: Float64Array) -> float:
+        """What is waited for after a write: the longest time of what it changed; of all if that is not known."""
+        changed = self._settling_seconds if before is None else self._settling_seconds[before != now]
+        return float(changed.max(initial=0.0))
 
 
-def _of_table(table: Any) -> Tunable:
-    if not isinstance(table, Mapping):
-        raise TypeError(f"DeviceSpec.tunables must hold hwloop.Tunable, not {type(table).__name__}")
-    return Tunable(**table)
-
-
-def slices(tunables: Sequence[Tunable]) -> Iterator[tuple[Tunable, slice]]:
-    """Each tunable with its place among the flat values."""
-    start = 0
-    for each in tunables:
-        yield each, slice(start, start + each.count)
-        start += each.count
-
-
-def flat(tunables: Sequence[Tunable], field: str) -> Float64Array:
-    """One number for every value, shape (n_tunables,): ``low``, ``high`` or ``rest``."""
-    parts = [
-        np.broadcast_to(np.asarray(getattr(each, field), dtype=np.float64), (each.count,)) for each in tunables
-    ]
-    values = np.concatenate(parts) if parts else np.empty(0)
-    values += 0.0  # -0.0 is 0.0
-    values.flags.writeable = False
-    return values
-
-
-def flat_values(tunables: Sequence[Tunable], values: Any, others: Float64Array) -> Float64Array:
-    """A flat float64 copy, shape (n_tunables,), of a mapping by name or an array; not checked against limits.
-
-    Parameters
-    ----------
-    others
-        What the names that a mapping leaves out keep, shape (n_tunables,).
-
-    Raises
-    ------
-    TuningError
-        Unknown names, wrong shapes, or no finite real numbers.
-    """
-    n_values = sum(each.count for each in tunables)
-    if not isinstance(values, Mapping):
-        return _finite(values, n_values, ", ".join({each.unit or "no unit" for each in tunables}), "the tuning")
-    found = np.array(others, dtype=np.float64)
-    names = {each.name for each in tunables}
-    for name in values:
-        if name not in names:
-            known = ", ".join(sorted(names)) or "none"
-            raise TuningError(f"there is no tunable {name!r}; this device has: {known}")
-    for each, place in slices(tunables):
-        if each.name in values:
-            found[place] = _finite(values[each.name], each.count, each.unit, f"tunable {each.name!r}")
-    return found
+def _tunable(given: Any) -> Tunable:
+    if isinstance(given, Tunable):
+        return given
+    if not isinstance(given, Mapping):
+        raise TypeError(f"DeviceSpec.tunables must hold hwloop.Tunable, not {type(given).__name__}")
+    return Tunable(**given)
 
 
 def _finite(values: Any, count: int, unit: str, what: str) -> Float64Array:
@@ -236,74 +324,6 @@ def _finite(values: Any, count: int, unit: str, what: str) -> Float64Array:
     with np.errstate(over="ignore"):
         found = np.array(given, dtype=np.float64).reshape(count) + 0.0
     if not np.isfinite(found).all():
-        place = int(np.flatnonzero(~np.isfinite(found))[0])
+        place = int(np.argmin(np.isfinite(found)))
         raise TuningError(f"{what}, value {place}, is {found[place]}; every value must be finite")
     return found
-
-
-def refuse_out_of_limits(tunables: Sequence[Tunable], values: Float64Array, device: str) -> None:
-    """Refuse values, shape (n_tunables,), that lie outside the limits or between two steps.
-
-    Raises
-    ------
-    LimitError
-        The message names tunable, index, value and limit.
-    TuningError
-        A value lies on no step.
-    """
-    for each, place in slices(tunables):
-        own = values[place]
-        low, high = (np.broadcast_to(np.asarray(limit), own.shape) for limit in (each.low, each.high))
-        unit = f" {each.unit}" if each.unit else ""
-        outside = np.flatnonzero(~((own >= low) & (own <= high)))
-        if len(outside):
-            at = int(outside[0])
-            side, limit = ("below the lower", low[at]) if own[at] < low[at] else ("above the upper", high[at])
-            raise LimitError(
-                f"{device}: tunable {each.name!r}, value {at}: {float(own[at])!r}{unit} lies {side} limit of "
-                f"{float(limit)!r}{unit}; nothing was set. Keep it within "
-                f"[{float(low[at])!r}, {float(high[at])!r}]{unit}, or ask spec.nearest_tuning(values)"
-            )
-        between = np.flatnonzero(~each.is_on_step(own))
-        if len(between):
-            at = int(between[0])
-            raise TuningError(
-                f"{device}: tunable {each.name!r}, value {at}: {float(own[at])!r}{unit} lies between two steps of "
-                f"{each.step!r}{unit} from {float(low[at])!r}{unit}; nothing was set. "
-                "spec.nearest_tuning(values) rounds"
-            )
-
-
-def writes_between(tunables: Sequence[Tunable], start: Float64Array, end: Float64Array) -> int:
-    """Writes that lead from one tuning to another, shape (n_tunables,): 0 where they are equal, mostly 1."""
-    writes = 0 if np.array_equal(start, end) else 1
-    for each, place in slices(tunables):
-        at_once = each.change_at_once
-        if np.isfinite(at_once):
-            largest = float(np.abs(end[place] - start[place]).max())
-            writes = max(writes, int(np.ceil(largest / at_once * (1 - 1e-12))))
-    return writes
-
-
-def walk(tunables: Sequence[Tunable], start: Float64Array, end: Float64Array) -> Iterator[Float64Array]:
-    """Every tuning to write on the way from one to another, the last included: none differs by too much."""
-    writes = writes_between(tunables, start, end)
-    for write in range(1, writes):
-        between = start + (end - start) * (write / writes)
-        for each, place in slices(tunables):
-            if each.step is not None:
-                steps = np.floor((between[place] - each.low) / each.step + 0.5)
-                between[place] = each.nearest(each.low + steps * each.step)
-        yield between
-    if writes:
-        yield end.copy()
-
-
-def settling_seconds(tunables: Sequence[Tunable], before: Float64Array | None, now: Float64Array) -> float:
-    """What is waited for after a write: the longest time of those that it changed; of all if that is not known."""
-    changed = [
-        each.settling_seconds
-        for each, place in slices(tunables)
-        if before is None or not np.array_equal(before[place], now[place])
-    ]
-    return max(changed, default=0.0)

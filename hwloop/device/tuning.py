@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from hwloop.device import tunables
 from hwloop.device.spec import DeviceSpec, Float64Array
 from hwloop.errors import DeviceDisconnected, DeviceError, DeviceTimeout, HwloopError
 
@@ -39,6 +38,7 @@ class TunedDevice(Protocol):
     """What is asked of a device here; see :class:`hwloop.Device`."""
 
     _tuned: Tuned | None
+    settles_itself: ClassVar[bool]
 
     @property
     def spec(self) -> DeviceSpec:
@@ -92,7 +92,7 @@ def assert_again(device: TunedDevice, closings: Closings) -> None:
 
 
 def after_open(device: TunedDevice, closings: Closings, is_lost: bool, in_call: bool) -> None:
-    """Bring the tunables of a device to rest that was opened; within a call, then to what they were set to.
+    """Bring the tunables of a device to rest that was opened; then to what they were set to, if it was not closed.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def after_open(device: TunedDevice, closings: Closings, is_lost: bool, in_call: 
     if state.is_open and state.is_sure and not is_lost:
         return
     rest = device.spec.tunable_rest
-    wanted = state.set_to if in_call else rest
+    wanted = state.set_to if in_call or state.is_open else rest
     object.__setattr__(device, "_tuned", Tuned(wanted, state.at if state.is_open else rest, False, True))
     assert_again(device, closings)
 
@@ -140,7 +140,7 @@ def bring_to_rest(device: TunedDevice, closings: Closings, is_free: bool, in_cal
 
 
 def _walk(device: TunedDevice, closings: Closings, target: Float64Array) -> None:
-    for values in tunables.walk(device.spec.tunables, state_of(device).at, target):
+    for values in device.spec.all_tunables.walk(state_of(device).at, target):
         _write(device, closings, values)
 
 
@@ -154,9 +154,9 @@ def _write(device: TunedDevice, closings: Closings, values: Float64Array) -> Non
         raise
     except Exception as error:
         raise _driver_error(type(device).__name__, error) from error
-    if not device.simulated:
+    if not (device.simulated or device.settles_itself):
         known = before.at if before.is_sure else None
-        _wait(tunables.settling_seconds(device.spec.tunables, known, values))
+        _wait(device.spec.all_tunables.seconds_to_settle(known, values))
     if closings.closings != closed:
         raise DeviceDisconnected(f"{type(device).__name__} was closed by its owner while it was being tuned")
     values.flags.writeable = False
@@ -195,7 +195,7 @@ def checked_tuning(values: Any, spec: DeviceSpec, now: Float64Array, device: str
     TuningError, LimitError
     """
     flat = spec.flat_tuning(values, now)
-    tunables.refuse_out_of_limits(spec.tunables, flat, device)
+    spec.all_tunables.refuse_out_of_limits(flat, device)
     flat.flags.writeable = False
     return flat
 

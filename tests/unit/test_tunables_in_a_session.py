@@ -59,7 +59,7 @@ def test_the_budget_holds_writes_too():
         assert (session.ledger.total, session.writes_left) == (6, 0)
 
 
-@pytest.mark.parametrize("stop", range(0, 20, 3))
+@pytest.mark.parametrize("stop", [0, 7, 13])
 def test_a_run_that_was_stopped_takes_the_same_path(tmp_path, stop):
     with Session(TunedLayer(noise=0.1), journal=InMemoryJournal()) as session:
         expected, whole = walk(session), session.ledger

@@ -35,6 +35,9 @@ SMALL = {
     },
     "second-harmonic": {"n_inputs": 6, "mismatch_drift_per_row": 0.01, **NOISE},
     "settled-oscillators": {"n_inputs": 6, "drift_per_row": 0.01, **NOISE},
+    "programmable-speckle": {"n_inputs": 6, "n_outputs": 9, "drift_per_row": 0.01, **NOISE},
+    "mach-zehnder-mesh": {"n_modes": 6, **NOISE},
+    "memristor-crossbar": {"n_inputs": 6, "n_outputs": 9, "drift_exponent": 0.05, **NOISE},
     "spiking-lif": {
         "n_inputs": 6, "n_neurons": 10, "window_seconds": 0.02, "encoding": "poisson", "max_rate_hz": 1e3
     },

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from hwloop.device.declared import choice, real, whole
 from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators import optics
-from hwloop.simulators.substrate import SATURATIONS, Camera, Substrate
+from hwloop.simulators.substrate import SATURATIONS, Camera, Substrate, resting_at
 from hwloop.simulators.threads import each_block, single_threaded_blas
 
 FULL_SCALE = 1.0  # of the camera: the unit of every response
@@ -37,7 +36,7 @@ class OwnPixels:
         step = None if bits is None else 2.0 / (2**bits - 2)  # 0 is a level, and both ends are
         plain = Tunable("real", shape[0] * shape[1], -1.0, 1.0, step=step)
         self.tunables = tuple(
-            replace(plain, name=name, rest=plain.nearest(REST_SPREAD * rng(name).standard_normal(plain.count)))
+            resting_at(plain, REST_SPREAD * rng(name).standard_normal(plain.count), name)
             for name in ("real", "imaginary")
         )
         self.acts_on = np.tile(np.repeat(np.arange(shape[0]), shape[1]), 2)

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from hwloop.blocks import BLOCK_ROWS
-from hwloop.device import DeviceSpec
+from hwloop.device import DeviceSpec, Tunable
 from hwloop.device.converters import Converter
 from hwloop.device.declared import DeclaredDevice, SettingsGroup, choice, noise, whole
 from hwloop.device.description import plain_settings
 from hwloop.device.spec import Float64Array
 from hwloop.device.streams import NoiseStream
+from hwloop.device.tunables import Tunables
 from hwloop.simulators.imperfections import (
     ADC,
     GainJitter,
@@ -99,6 +101,11 @@ class Detector(Camera):
     without = ("saturation", "full_well_electrons")
     saturation = None
     full_well_electrons = None
+
+
+def resting_at(tunable: Tunable, values: Float64Array, name: str = "") -> Tunable:
+    """The tunable, under another name if one is given, at rest at the values nearest to these, shape (count,)."""
+    return replace(tunable, name=name or tunable.name, rest=Tunables((tunable,)).nearest(values))
 
 
 class Substrate(DeclaredDevice, shared=True):

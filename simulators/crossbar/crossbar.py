@@ -15,7 +15,7 @@ from hwloop.device.settings import real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.crossbar.cells import Cells, Chip
 from hwloop.simulators.crossbar.wires import Wires
-from hwloop.simulators.substrate import SATURATIONS, Camera, Substrate
+from hwloop.simulators.substrate import SATURATIONS, Camera, Substrate, resting_at
 from hwloop.simulators.threads import each_block, single_threaded_blas
 
 FULL_SCALE = 1.0  # of an amplifier: the unit of every response
@@ -117,10 +117,8 @@ class MemristorCrossbar(Substrate):
         step = None if levels is None else (high - low) / (whole_number("levels", levels, 2, 1 << 24) - 1)
         count = self.n_inputs * self.n_outputs
         plain, rng = Tunable("plain", count, low, high, "S", step=step), self._stream("rest").at_row(0)
-        return tuple(
-            Tunable(name, count, low, high, "S", step=step, rest=plain.nearest(rng.uniform(low, high, count)))
-            for name in (("positive", "negative") if self._is_paired else ("conductances",))
-        )
+        names = ("positive", "negative") if self._is_paired else ("conductances",)
+        return tuple(resting_at(plain, rng.uniform(low, high, count), name) for name in names)
 
     # -- writing -------------------------------------------------------------------------------------------------
 

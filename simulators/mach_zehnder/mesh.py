@@ -14,7 +14,7 @@ from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.mach_zehnder.circuit import Chip, Complex, Layout
 from hwloop.simulators.mach_zehnder.clements import ideal_settings
-from hwloop.simulators.substrate import SATURATIONS, Camera, Substrate
+from hwloop.simulators.substrate import SATURATIONS, Camera, Substrate, resting_at
 from hwloop.simulators.threads import each_block, single_threaded_blas
 
 FULL_SCALE = 1.0  # of a detector: the unit of every response
@@ -115,12 +115,9 @@ class MachZehnderMesh(Substrate):
         low, high, step, count = -2 * np.pi, 2 * np.pi, None, self.layout.count
         if self.phase_bits is not None:
             step = 4 * np.pi / 2 ** whole_number("phase_bits", self.phase_bits, 4, 24)
-        rest = Tunable("theta", count, low, high, "rad", step=step)
+        plain = Tunable("theta", count, low, high, "rad", step=step)
         drawn = self._stream("rest").at_row(0).uniform(-np.pi, np.pi, (2, count))
-        return tuple(
-            Tunable(name, count, low, high, "rad", step=step, rest=rest.nearest(phases))
-            for name, phases in zip(("theta", "phi"), drawn, strict=True)
-        )
+        return tuple(resting_at(plain, phases, name) for name, phases in zip(("theta", "phi"), drawn, strict=True))
 
     def ideal_tuning(self, unitary: Any) -> Float64Array:
         """What makes an ideal mesh of this size a unitary matrix, but for phases at its outputs.

@@ -137,6 +137,9 @@ class Substrate(DeclaredDevice, shared=True):
         The settings that :meth:`noiseless` puts in place of those given.
     harmless_settings
         Are no part of the identity either.
+    added_settings
+        Came after rows had been recorded. At its default such a setting stands in neither identity nor
+        description, so that those rows are still of the same device: the default must change no answer.
     stream_prefix
         Names the streams of the subclass.
     block_rows
@@ -150,6 +153,7 @@ class Substrate(DeclaredDevice, shared=True):
         "torch_device": "the same equations in the same precision; only rounding may differ, far below any noise"
     }
     quiet_settings: ClassVar[Mapping[str, Any]] = {}
+    added_settings: ClassVar[frozenset[str]] = frozenset()
     stream_prefix: ClassVar[str]
     block_rows: ClassVar[int] = BLOCK_ROWS
     identity_states_settings: ClassVar[bool] = True
@@ -183,8 +187,8 @@ class Substrate(DeclaredDevice, shared=True):
 
     def _named_settings(self) -> dict[str, Any]:
         """The settings as the identity shows them."""
-        harmless = self.all_harmless_settings()
-        return {name: value for name, value in self._settings.items() if name not in harmless}
+        unsaid = self._unsaid_settings()
+        return {name: value for name, value in self._settings.items() if name not in unsaid}
 
     def unit(self) -> str:
         """The simulator: what else makes it one of its kind is among its settings."""
@@ -192,8 +196,15 @@ class Substrate(DeclaredDevice, shared=True):
 
     def described_settings(self) -> dict[str, Any]:
         """Those that were given, and the defaults of all others."""
-        harmless = self.all_harmless_settings()
-        return {**plain_settings(self._settings, self.path_settings, harmless), **super().described_settings()}
+        unsaid = self._unsaid_settings()
+        described = {**plain_settings(self._settings, self.path_settings, unsaid), **super().described_settings()}
+        return {name: value for name, value in described.items() if name not in unsaid}
+
+    def _unsaid_settings(self) -> set[str]:
+        """Those that change no answer, and those added later that have their default."""
+        defaults = self.declarations.settings
+        added = (name for name in self.added_settings if self._settings[name] == defaults[name].default)
+        return {*self.all_harmless_settings(), *added}
 
     def _stream(self, name: str) -> NoiseStream:
         return NoiseStream(self.seed, f"{self.stream_prefix}/{name}")

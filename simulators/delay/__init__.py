@@ -1,1 +1,1 @@
-"""A nonlinear node with a delayed feedback."""
+"""A node, or a cavity, with a delayed feedback."""

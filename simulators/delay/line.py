@@ -50,6 +50,17 @@ class MackeyGlass(Nonlinearity):
 
 
 @dataclass(frozen=True)
+class Sine(Nonlinearity):
+    """F(z) = gain sin z: a modulator biased at half its swing (Paquot et al., Sci. Rep. 2, 287 (2012))."""
+
+    gain: float
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """F(z)."""
+        return torch.sin(z).mul_(self.gain)
+
+
+@dataclass(frozen=True)
 class LinearNode(Nonlinearity):
     """F(z) = gain z: the same loop without its nonlinearity."""
 
@@ -60,21 +71,33 @@ class LinearNode(Nonlinearity):
         return self.gain * z
 
 
+@dataclass(frozen=True)
+class LineState:
+    """The nodes during the last lap and the one before, each of shape (nodes, rows)."""
+
+    last: Tensor
+    before: Tensor
+
+
 class DelayLine:
     """x' = -x + F(x(t - tau) + J(t) + bias), with time in units of the node's response time.
 
-    The delay holds ``n_nodes`` virtual nodes, ``spacing`` apart. Over the interval of one node F is constant,
-    so the low-pass is integrated exactly: x_i = a x_(i-1) + (1 - a) F_i with a = exp(-spacing) and x_0 the last
-    node of the lap before (Appeltant et al. 2011, equation 3). Before the first lap x = 0 everywhere.
+    A lap, the clock's cycle, holds ``n_nodes`` virtual nodes, ``spacing`` apart. Over the interval of one node F
+    is constant, so the low-pass is integrated exactly: x_i = a x_(i-1) + (1 - a) F_i with a = exp(-spacing) and
+    x_0 the last node of the lap before (Appeltant et al. 2011, equation 3). The delay is ``excess`` nodes longer
+    than a lap, so that node i is fed by node i - excess of the lap before: the ring that couples the nodes where a
+    does not (Paquot et al., Sci. Rep. 2, 287 (2012), equation 4). Before the first lap x = 0 everywhere.
 
     Parameters
     ----------
     nonlinearity
         F.
     n_nodes, spacing
-        The delay tau is their product.
+        The lap is their product.
     device, dtype
         Where and how torch computes.
+    excess
+        Nodes by which the delay is longer than a lap, 0 to ``n_nodes``.
     """
 
     @own_torch_state()
@@ -85,15 +108,16 @@ class DelayLine:
         spacing: float,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
+        excess: int = 0,
     ) -> None:
-        self._nonlinearity, self._n_nodes = nonlinearity, n_nodes
+        self._nonlinearity, self._n_nodes, self._excess = nonlinearity, n_nodes, excess
         self._device, self._dtype = torch_device(device), dtype
         self._kept = math.exp(-spacing)
         along = np.exp(-spacing * np.arange(1, n_nodes + 1))
         self._from_last = self._tensor(along[:, np.newaxis])
 
     def laps(self, injected: Float64Array, bias: Float64Array) -> Iterator[Float64Array]:
-        """States after every lap, shape (rows, nodes).
+        """States after every lap from rest, shape (rows, nodes).
 
         Parameters
         ----------
@@ -102,12 +126,22 @@ class DelayLine:
         bias
             Of each row, shape (rows,).
         """
-        # Rows last: a node is then a whole line, and rows fill the vector units.
-        offset = self._tensor(bias)
-        state = torch.zeros((self._n_nodes, len(bias)), dtype=self._dtype, device=self._device)
+        state, offset = self.at_rest(len(bias)), self._tensor(bias)
         for lap in injected:
-            state = self._low_pass(self._nonlinearity(state + self._tensor(lap.T) + offset), state[-1])
-            yield np.ascontiguousarray(state.T.cpu().numpy(), dtype=np.float64)
+            state = self.after_lap(state, lap, offset)
+            yield as_rows(state.last)
+
+    def at_rest(self, rows: int) -> LineState:
+        """The state x = 0 everywhere, of so many loops side by side."""
+        # Rows last: a node is then a whole line, and rows fill the vector units.
+        still = torch.zeros((self._n_nodes, rows), dtype=self._dtype, device=self._device)
+        return LineState(still, still)
+
+    def after_lap(self, state: LineState, injected: Float64Array, bias: Tensor | float) -> LineState:
+        """One lap on, driven by the masked input (rows, nodes)."""
+        fed = fed_back(state.last, state.before, self._excess)
+        driven = self._nonlinearity(fed + self._tensor(injected.T) + bias)
+        return LineState(self._low_pass(driven, state.last[-1]), state.last)
 
     def _low_pass(self, driven: Tensor, last: Tensor) -> Tensor:
         """The recursion over nodes in log2(nodes) passes: each doubles how far back a node has summed."""
@@ -120,3 +154,17 @@ class DelayLine:
 
     def _tensor(self, values: Float64Array) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(values), dtype=self._dtype, device=self._device)
+
+
+def fed_back(last: Tensor, before: Tensor, excess: int) -> Tensor:
+    """What meets each node of a new lap, (nodes, rows), where the delay is ``excess`` nodes longer than a lap.
+
+    Node i meets node i - excess of the last lap, and the first ones the end of the lap ``before`` that.
+    """
+    nodes = len(last)
+    return last if excess == 0 else torch.cat([before[nodes - excess :], last[: nodes - excess]])
+
+
+def as_rows(state: Tensor) -> Float64Array:
+    """A state (nodes, rows) as float64 (rows, nodes)."""
+    return np.ascontiguousarray(state.T.cpu().numpy(), dtype=np.float64)

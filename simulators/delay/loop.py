@@ -8,8 +8,8 @@ import numpy as np
 
 from hwloop.blocks import ExactProduct
 from hwloop.device.declared import choice, real, whole
-from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
+from hwloop.simulators.delay.sequence import MASKS, check_excess, checked_steps, drawn_mask
 from hwloop.simulators.substrate import BlockSubstrate, Detector
 
 if TYPE_CHECKING:
@@ -19,15 +19,20 @@ if TYPE_CHECKING:
 class DelayLoop(BlockSubstrate):
     r"""Simulated delay loop: an optoelectronic (Ikeda) or Mackey-Glass node with a mask and virtual nodes.
 
-    With time in units of the node's response time and tau = n_nodes * node_spacing,
+    With time in units of the node's response time and tau = (n_nodes + excess_nodes) * node_spacing,
 
     x'(t) = -x(t) + F(x(t - tau) + J(t) + bias), F(z) = gain sin^2 z (``model="ikeda"``; Larger et al., Optics
     Express 20, 3241 (2012)), gain z / (1 + abs(z)^exponent) (``"mackey-glass"``; Appeltant et al., Nat. Commun. 2,
-    468 (2011)) or gain z (``"linear"``).
+    468 (2011)), gain sin z (``"sine"``; Paquot et al., Sci. Rep. 2, 287 (2012)) or gain z (``"linear"``).
+
+    Without ``excess_nodes`` every node meets itself, and the low-pass alone couples it to its neighbours. With
+    them the delay is longer than the clock's cycle, and node i is fed by node i - excess_nodes: with nodes so far
+    apart that the low-pass does not count (a ``node_spacing`` of 30 or more)
+    x_i(n) = F(x_(i-k)(n-1) + J_i(n) + bias), Paquot's equation 4.
 
     A row is a sequence of ``sequence_length`` steps of n_inputs / sequence_length channels u. During a step, which
-    lasts ``laps_per_step`` delays, node i is driven by J_i = input_scale * sum_j M_ij u_j / sqrt(channels), M the
-    mask. Between rows the loop is open: every row begins at x = 0 and remembers no other.
+    lasts ``laps_per_step`` cycles of n_nodes, node i is driven by J_i = input_scale * sum_j M_ij u_j /
+    sqrt(channels), M the mask. Between rows the loop is open: every row begins at x = 0 and remembers no other.
 
     Outputs are the nodes at the end of the last step (``readout="last"``) or of every step (``"all"``, ordered by
     step, then node), as a fraction of ``full_scale``. In the order in which the signal meets them: gain jitter,
@@ -48,30 +53,35 @@ class DelayLoop(BlockSubstrate):
         See above.
     full_scale
         x of a reading of 1.
+    excess_nodes
+        By which the delay is longer than the cycle, at most ``n_nodes``.
     bias_drift_per_row
         In rad a row.
     """
 
     stream_prefix: ClassVar = "delay-loop"
+    added_settings: ClassVar = frozenset({"excess_nodes"})
 
     n_inputs: int = whole(64, 1, 100_000)
     n_nodes: int = whole(200, 1, 100_000)
     node_spacing: float = real(0.2, 1e-6, 100.0)
-    model: str = choice("ikeda", ("ikeda", "mackey-glass", "linear"))
+    model: str = choice("ikeda", ("ikeda", "mackey-glass", "sine", "linear"))
     gain: float = real(1.0, -100.0, 100.0)
     exponent: float = real(7.0, 1.0, 100.0)
     bias: float = real(0.3, -100.0, 100.0)
     input_scale: float = real(2.0, 0.0, 1000.0)
-    mask: str = choice("binary", ("binary", "uniform"))
+    mask: str = choice("binary", MASKS)
     sequence_length: int = 1
     laps_per_step: int = whole(2, 1, 10_000)
     readout: str = choice("last", ("last", "all"))
     full_scale: float = real(1.0, 1e-9, 1e9)
     detector: Detector = Detector()
     bias_drift_per_row: float = real(0.0, -1.0, 1.0, quiet=0.0)
+    excess_nodes: int = whole(0, 0, 100_000)
 
     def _set_up(self) -> None:
-        self._steps = self._checked_steps()
+        self._steps = checked_steps(self.n_inputs, self.sequence_length)
+        check_excess(self.excess_nodes, self.n_nodes)
         self._reads_all = self.readout == "all"
         self._chain = self.detector.chain((-1.0, 1.0), (-1.0, 1.0), self._stream)
         self._line = self._delay_line()
@@ -84,34 +94,22 @@ class DelayLoop(BlockSubstrate):
             output_unit="of full scale",
         )
 
-    def _checked_steps(self) -> int:
-        inputs = self.n_inputs
-        steps = whole_number("sequence_length", self.sequence_length, 1, inputs)
-        if inputs % steps:
-            fits = min((n for n in range(1, inputs + 1) if inputs % n == 0), key=lambda n: abs(n - steps))
-            raise ValueError(
-                f"sequence_length {steps} does not divide n_inputs {inputs} into steps of equal size; the nearest "
-                f"allowed value is {fits}"
-            )
-        return steps
-
     def _delay_line(self) -> DelayLine:
         from hwloop.simulators.delay import line  # torch, only where it is used
 
         kinds = {
             "ikeda": line.Ikeda(self.gain),
             "mackey-glass": line.MackeyGlass(self.gain, self.exponent),
+            "sine": line.Sine(self.gain),
             "linear": line.LinearNode(self.gain),
         }
-        return line.DelayLine(kinds[self.model], self.n_nodes, self.node_spacing, self.torch_device)
+        return line.DelayLine(
+            kinds[self.model], self.n_nodes, self.node_spacing, self.torch_device, excess=self.excess_nodes
+        )
 
     def _drawn_mask(self, channels: int) -> Float64Array:
         """The mask with the input's strength, shape (channels, nodes)."""
-        rng, shape = self._stream("mask").at_row(0), (channels, self.n_nodes)
-        if self.mask == "binary":
-            mask = 2.0 * rng.integers(0, 2, shape) - 1.0
-        else:
-            mask = rng.uniform(-np.sqrt(3), np.sqrt(3), shape)
+        mask = drawn_mask(self.mask, self._stream("mask"), channels, self.n_nodes)
         return np.asarray(self.input_scale / np.sqrt(channels) * mask)
 
     def _block_signal(self, drive: Float64Array, first_row: int) -> Float64Array:

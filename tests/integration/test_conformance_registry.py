@@ -24,6 +24,7 @@ SETTINGS = {
     "multimode-fibre-nonlinear": {"n_modes": 16, "n_inputs": 9, "n_outputs": 16, "n_segments": 2},
     "oscillators": {"n_inputs": 12, "duration_periods": 2.0, "steps_per_period": 32},
     "settled-oscillators": {"n_inputs": 8},
+    "passive-cavity": {"n_inputs": 16, "n_nodes": 20},
     "second-harmonic": {"n_inputs": 16, "steps": 8},
     "spiking-lava": {
         "engine": "twin",

@@ -115,6 +115,32 @@ def test_memory_capacity_of_a_linear_loop_is_its_number_of_nodes():
     assert capacity[-1] > 0.9
 
 
+def test_a_delay_longer_than_the_cycle_feeds_the_nodes_of_before():
+    # Paquot et al. (2012): x_i(n) = sin(alpha x_(i-k)(n-1) + beta m_i u(n) + phi), unrolled in time.
+    nodes, steps, excess, alpha = 6, 10, 2, 0.8
+    device = open_device(
+        "delay-loop", n_inputs=steps, sequence_length=steps, n_nodes=nodes, readout="all", laps_per_step=1,
+        model="sine", node_spacing=100.0, excess_nodes=excess, gain=alpha, bias=0.2, input_scale=0.5,
+        full_scale=alpha, **QUIET,
+    )  # fmt: skip
+    u = np.random.default_rng(0).uniform(-1, 1, steps)
+    mask, x = device._drawn_mask(1)[0], []
+    for value in u:
+        for i in range(nodes):
+            k = len(x) - nodes - excess
+            x.append(np.sin((alpha * x[k] if k >= 0 else 0.0) + mask[i] * value + 0.2))
+    np.testing.assert_allclose(device.measure(u[None])[0], x, atol=2e-6)
+
+
+def test_the_new_settings_leave_the_loop_that_was_the_same_device():
+    # The words by which journals of before know it.
+    device = DelayLoop(n_inputs=3, n_nodes=4)
+    assert "excess_nodes" not in device.identify() + str(device.describe().as_dict())
+    other = DelayLoop(n_inputs=3, n_nodes=4, excess_nodes=1)
+    assert "excess_nodes=1" in other.identify()
+    assert other.describe().digest() != device.describe().digest()
+
+
 class TestDevice:
     @pytest.mark.parametrize(
         "settings", [{}, {"model": "mackey-glass", "sequence_length": 4, "readout": "all"}, {"mask": "uniform"}]
@@ -160,6 +186,7 @@ class TestDevice:
         [
             ({"sequence_length": 5, "n_inputs": 12}, "nearest allowed value is 4"),
             ({"sequence_length": 20, "n_inputs": 12}, "nearest allowed value is 12"),
+            ({"excess_nodes": 3, "n_nodes": 2}, "nearest allowed value is 2"),
             ({"node_spacing": 0.0}, "nearest allowed value is 1e-06"),
             ({"exponent": 0.5}, "nearest allowed value is 1"),
             ({"model": "makey-glass"}, "did you mean 'mackey-glass'"),

@@ -30,6 +30,7 @@ SMALL = {
     },
     "oscillators": {"n_inputs": 6, "duration_periods": 0.5, "drift_per_row": 0.01, **NOISE},
     "delay-loop": {"n_inputs": 6, "n_nodes": 10, "bias_drift_per_row": 0.001, **NOISE},
+    "passive-cavity": {"n_inputs": 6, "n_nodes": 10, "phase_drift_per_row": 0.01, **NOISE},
     "multimode-fibre-nonlinear": {
         "n_inputs": 6, "n_modes": 9, "n_outputs": 9, "drift_per_row": 0.01, "phase_walk": 0.01, **NOISE
     },
@@ -143,6 +144,7 @@ def test_where_a_threads_share_of_a_block_ends_does_not_show(three_threads, name
     [
         ("oscillators", {"n_inputs": 37, "duration_periods": 0.5}),
         ("delay-loop", {"n_inputs": 20, "n_nodes": 103, "model": "mackey-glass"}),
+        ("passive-cavity", {"n_inputs": 20, "n_nodes": 103, "sequence_length": 4}),
         ("second-harmonic", {"n_inputs": 37, "readout": "both"}),
         ("multimode-fibre-nonlinear", {"n_inputs": 9, "n_modes": 25, "n_outputs": 49, "n_segments": 2}),
     ],
@@ -185,6 +187,7 @@ MODULES = (
     "acoustic.cavity",
     "acoustic.waveform_cavity",
     "oscillators.network",
+    "delay.cavity",
     "delay.loop",
     "kerr_fibre.fibre",
     "frequency_doubling.crystal",

@@ -1,0 +1,152 @@
+"""A passive fibre cavity that is read by intensity: linear memory in the field, the square in the detector."""
+
+from __future__ import annotations
+
+import cmath
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwloop.blocks import ExactProduct
+from hwloop.device.declared import choice, real, whole
+from hwloop.device.spec import Float64Array
+from hwloop.simulators.delay.sequence import MASKS, check_excess, checked_steps, drawn_mask
+from hwloop.simulators.substrate import BlockSubstrate, Detector
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Complex = NDArray[np.complex128]
+
+
+class PassiveCavity(BlockSubstrate):
+    r"""Simulated passive fibre cavity: a linear ring for light, driven coherently and read by intensity.
+
+    The field a_i of node i in cycle n is what comes round and what is coupled in:
+
+    a_i(n) = round_trip_gain exp(i round_trip_phase) a_(i - excess_nodes)(n - 1) + E_i(n),
+    reading abs(a_i)^2 / full_scale (Vinckier et al., Optica 2, 438 (2015)).
+
+    Node i of a cycle is fed by node i - excess_nodes of the one before, for the round trip is so much longer than
+    a cycle of ``n_nodes``. Nothing but the detector is nonlinear, and it is quadratic. For a gain below 1 the
+    cavity forgets at that rate, whatever the input: two histories differ by gain^n after n cycles.
+
+    A row is a sequence of ``sequence_length`` steps of n_inputs / sequence_length channels u. A step lasts one
+    cycle. With the mask M the light coupled in is
+
+    - ``encoding="amplitude"``: E_i = sum_j M_ij (input_scale u_j + bias) / sqrt(channels);
+    - ``encoding="phase"``: E_i = exp(i (sum_j M_ij input_scale u_j / sqrt(channels) + bias)).
+
+    Between rows the light is off: every row begins with an empty cavity and remembers no other.
+
+    Outputs are the nodes at the end of the last step (``readout="last"``) or of every step (``"all"``, ordered by
+    step, then node). In the order in which the signal meets them: gain jitter, read noise, the ADC over [0, 1],
+    glitches. Drift: the length of the cavity creeps, by ``phase_drift_per_row``.
+
+    Parameters
+    ----------
+    n_inputs
+        Numbers in a row, a multiple of ``sequence_length``.
+    n_nodes, excess_nodes
+        Nodes of a cycle, and how many more a round trip holds, at most ``n_nodes``; 0 leaves every node alone.
+    round_trip_gain, round_trip_phase
+        Of the field in one round trip, and in rad. The light in the cavity decays as gain^(2n).
+    encoding
+        What the input modulates.
+    input_scale, bias
+        Of the field (of its phase in rad).
+    mask
+        ``"binary"``, +1 or -1, ``"uniform"`` in [-sqrt(3), sqrt(3)], or ``"phase"``, exp(i theta) with any theta
+        (of the amplitude alone).
+    sequence_length, readout
+        See above.
+    full_scale
+        Intensity of a reading of 1.
+    phase_drift_per_row
+        In rad a row.
+    """
+
+    stream_prefix: ClassVar = "passive-cavity"
+
+    n_inputs: int = whole(64, 1, 100_000)
+    n_nodes: int = whole(50, 1, 100_000)
+    excess_nodes: int = whole(1, 0, 100_000)
+    round_trip_gain: float = real(0.9, 0.0, 0.9999)
+    round_trip_phase: float = real(0.5, -100.0, 100.0)
+    encoding: str = choice("amplitude", ("amplitude", "phase"))
+    input_scale: float = real(1.0, 0.0, 1000.0)
+    bias: float = real(0.5, -100.0, 100.0)
+    mask: str = choice("uniform", (*MASKS, "phase"))
+    sequence_length: int = 1
+    readout: str = choice("last", ("last", "all"))
+    full_scale: float = real(10.0, 1e-9, 1e9)
+    detector: Detector = Detector()
+    phase_drift_per_row: float = real(0.0, -1.0, 1.0, quiet=0.0)
+
+    def _set_up(self) -> None:
+        self._steps = checked_steps(self.n_inputs, self.sequence_length)
+        check_excess(self.excess_nodes, self.n_nodes)
+        if self.mask == "phase" and self.encoding == "phase":
+            raise ValueError(
+                'mask "phase" is of the amplitude; with encoding "phase" it may be "binary" or "uniform"'
+            )
+        self._channels = self.n_inputs // self._steps
+        self._reads_all = self.readout == "all"
+        self._chain = self.detector.chain((-1.0, 1.0), (0.0, 1.0), self._stream)
+        mask = self._drawn_mask() / np.sqrt(self._channels)
+        self._mask = ExactProduct(np.hstack([mask.real, mask.imag]))
+        self._constant = self.bias * mask.sum(axis=0)
+        self.spec = self._spec(
+            self.n_inputs,
+            self.n_nodes * (self._steps if self._reads_all else 1),
+            still=self.phase_drift_per_row == 0,
+            input_low=-1.0,
+            output_unit="of full scale",
+        )
+
+    def _drawn_mask(self) -> Complex:
+        shape, stream = (self._channels, self.n_nodes), self._stream("mask")
+        if self.mask == "phase":
+            return np.asarray(np.exp(2j * np.pi * stream.at_row(0).random(shape)))
+        return drawn_mask(self.mask, stream, *shape).astype(np.complex128)
+
+    def _coupled_in(self, drive: Float64Array) -> Complex:
+        """The light coupled in by stimuli (rows, n_inputs), shape (steps, rows, nodes)."""
+        rows = len(drive)
+        parts = self.input_scale * np.asarray(self._mask(drive.reshape(rows * self._steps, self._channels)))
+        masked = parts[:, : self.n_nodes] + 1j * parts[:, self.n_nodes :]
+        field = masked + self._constant if self.encoding == "amplitude" else np.exp(1j * (masked.real + self.bias))
+        return np.asarray(field.reshape(rows, self._steps, self.n_nodes).swapaxes(0, 1))
+
+    def _block_signal(self, drive: Float64Array, first_row: int) -> Float64Array:
+        read = list(self._intensities(self._coupled_in(drive), first_row))
+        return np.concatenate(read if self._reads_all else read[-1:], axis=1) / self.full_scale
+
+    def _intensities(self, coupled_in: Complex, first_row: int) -> Iterator[Float64Array]:
+        """Readings (rows, nodes) after every cycle; those that nobody reads are not brought out of torch."""
+        import torch  # only where it is used
+
+        from hwloop.simulators.delay.line import as_rows, fed_back
+
+        rows = coupled_in.shape[1]
+        gain = self._tensor(self._gains(first_row, rows))
+        last = before = torch.zeros((self.n_nodes, rows), dtype=gain.dtype, device=gain.device)
+        for step, light in enumerate(coupled_in):
+            last, before = gain * fed_back(last, before, self.excess_nodes) + self._tensor(light.T), last
+            if self._reads_all or step == self._steps - 1:
+                yield as_rows(last.real.square() + last.imag.square())
+
+    def _gains(self, first_row: int, rows: int) -> Complex:
+        """Of a round trip, for each row, shape (rows,)."""
+        drift = self.phase_drift_per_row * np.arange(first_row, first_row + rows, dtype=np.float64)
+        return np.asarray(self.round_trip_gain * cmath.exp(1j * self.round_trip_phase) * np.exp(1j * drift))
+
+    def _tensor(self, values: Complex) -> Tensor:
+        import torch
+
+        from hwloop.simulators.torch_devices import torch_device
+
+        place: Any = torch_device(self.torch_device)
+        return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.complex64, device=place)

@@ -130,6 +130,16 @@ class DeviceFault(Event):
 
 
 @dataclass(frozen=True)
+class StreamRedriven(Event):
+    """The state of a device that streams was lost: ``rows`` recorded rows from ``first_row`` on, which begins at
+    rest, were driven again to bring it back. They cost device time, and are in no ledger.
+    """
+
+    rows: int
+    first_row: int
+
+
+@dataclass(frozen=True)
 class StimuliRounded(Event):
     """An instrument takes only some values: what was really sent in a call, on those channels where it differs.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hwloop.device import DeviceSpec
-from hwloop.errors import BudgetExceeded
+from hwloop.errors import BudgetExceeded, ConfigError
 
 LEVELS = (17, 9, 5)  # tried in this order; odd, so that mid-range is one of them
 LEAST_VISITS = 3  # of every level
@@ -63,6 +63,11 @@ def plan_rows(spec: DeviceSpec, budget: int | None = None) -> Plan:
     BudgetExceeded
         The budget is smaller than :func:`least_rows`; nothing has been measured.
     """
+    if spec.streams:
+        raise ConfigError(
+            "the device's state goes on from row to row, and a calibration is of rows that stand by themselves; "
+            "calibrate it as it answers without a stream"
+        )
     least = least_rows(spec)
     if budget is not None and budget < least:
         raise BudgetExceeded(

@@ -14,6 +14,7 @@ from hwloop.conformance.lifecycle import closing, identity, reopening
 from hwloop.conformance.limits import limits, saturation, sign
 from hwloop.conformance.nudges import nudges
 from hwloop.conformance.report import Finding, Report, Result, Status, Undecided, decide, failed, note
+from hwloop.conformance.stream import stream
 from hwloop.device import Device
 from hwloop.errors import BudgetExceeded, ConfigError, HwloopError, LimitError
 from hwloop.registry import nearest
@@ -30,6 +31,7 @@ MEASURED = (
     batches,
     memory,
     nudges,
+    stream,
     full_calls,
     reopening,
     two_at_once,

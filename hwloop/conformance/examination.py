@@ -248,7 +248,8 @@ class Examination:
                 if attempt + 1 < ATTEMPTS and not self.hung:
                     self.close()
                 continue
-            self.repeats.enter(stimuli, responses)
+            alone = self.spec.resets(stimuli)  # the others of a stream answer to the rows before, too
+            self.repeats.enter(stimuli[alone], responses[alone])
             return responses
         raise Unanswered(f"the device fails: {self.incidents[-1]}")
 

@@ -232,6 +232,11 @@ class Device(ABC):
         """
         self._rows_answered = rows
 
+    @property
+    def rows_answered(self) -> int:
+        """Rows that this object has answered, to whomever, or was told of."""
+        return self._rows_answered
+
     def progress(self) -> dict[str, Any]:
         """How far this device has come, as plain JSON values; the journal keeps it with every call.
 

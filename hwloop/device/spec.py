@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwloop.device.tunables import Float64Array as Float64Array
 from hwloop.device.tunables import Tunable, Tunables
@@ -37,6 +38,11 @@ class DeviceSpec:
         (reciprocity), as where the physics settles in a minimum of an energy.
     tunables
         Parameters inside the device that are set and then stay, see :meth:`hwloop.Device.tune`; ``()`` for none.
+    streams
+        True where the state goes on from row to row: a response depends on the rows before, back to the last
+        *reset*. The last input is the reset: above the middle of its limits it brings the device to rest before
+        its row. A session measures such rows in order, recalls none, and drives the device again from the last
+        reset when it goes on from a journal.
     """
 
     n_inputs: int
@@ -50,6 +56,7 @@ class DeviceSpec:
     deterministic: bool = False
     n_nudges: int = 0
     tunables: tuple[Tunable, ...] = Tunables()
+    streams: bool = False
 
     def __post_init__(self) -> None:
         for name in ("n_inputs", "n_outputs", "max_rows"):
@@ -67,6 +74,10 @@ class DeviceSpec:
             raise ValueError("DeviceSpec.input_low must lie below input_high on every channel")
         self._check_nudges()
         object.__setattr__(self, "tunables", Tunables(self.tunables))
+        if self.streams and (self.n_nudges or self.tunables or self.n_inputs < 2):
+            raise ValueError(
+                "DeviceSpec: a stream needs a drive and a reset, its last input; it has no nudges and no tunables"
+            )
 
     def _check_nudges(self) -> None:
         nudges, allowed = self.n_nudges, (0, self.n_outputs)
@@ -110,8 +121,14 @@ class DeviceSpec:
 
     @property
     def n_drives(self) -> int:
-        """Inputs that take data: all but the nudges."""
-        return self.n_inputs - self.n_nudges
+        """Inputs that take data: all but the nudges and the reset of a stream."""
+        return self.n_inputs - self.n_nudges - self.streams
+
+    def resets(self, stimuli: Float64Array) -> NDArray[np.bool_]:
+        """Which rows (rows, n_inputs) bring the device to rest first; of one that does not stream, all."""
+        if not self.streams:
+            return np.ones(len(stimuli), dtype=bool)
+        return np.asarray(stimuli[:, -1] > (self.low[-1] + self.high[-1]) / 2)
 
     @property
     def all_tunables(self) -> Tunables:
@@ -175,7 +192,7 @@ class DeviceSpec:
     def as_dict(self) -> dict[str, Any]:
         """The spec as plain numbers, lists and text, for JSON and TOML.
 
-        ``n_nudges`` and ``tunables`` stand in it only where there are some.
+        ``n_nudges``, ``tunables`` and ``streams`` stand in it only where there are some.
         """
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         # A device that has none is described as it was before there were any.
@@ -185,6 +202,8 @@ class DeviceSpec:
             values["tunables"] = [each.as_dict() for each in self.tunables]
         else:
             del values["tunables"]
+        if not self.streams:
+            del values["streams"]
         return {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in values.items()}
 
     def differences(self, other: DeviceSpec) -> list[str]:

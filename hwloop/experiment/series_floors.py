@@ -89,7 +89,10 @@ class SeriesFloor(Floor):
     @staticmethod
     def _nodes(sessions: Sequence[Session], task: LearningTask) -> int:
         """Numbers that the device answers a step: a device with memory answers for all steps of a row at once."""
-        outputs = sessions[0].device.spec.n_outputs
+        spec = sessions[0].device.spec
+        outputs = spec.n_outputs
+        if spec.streams:
+            return outputs
         return outputs // task.steps if outputs % task.steps == 0 and outputs >= task.steps else outputs
 
 

@@ -98,6 +98,8 @@ class Encoder(nn.Module):
         reference = slice(spec.n_drives - slots, spec.n_drives)
         self._constants[reference] = spec.high[reference]
         self._constants[spec.n_drives :] = 0.0
+        if spec.streams:  # a row that is encoded by itself begins at rest
+            self._constants[-1] = spec.high[-1]
         self.register_buffer("mean", torch.zeros(self.n_data, dtype=torch.float64))
         self.register_buffer("gain", torch.zeros(self.n_data, dtype=torch.float64))
         self.register_buffer("projection", torch.empty(0, dtype=torch.float64))
@@ -280,6 +282,8 @@ def step_spec(spec: DeviceSpec, steps: int) -> DeviceSpec:
     """
     if spec.n_nudges:
         raise ConfigError("a device with nudges settles once a row: its inputs are no steps of a sequence")
+    if spec.streams:
+        raise ConfigError("a device that streams takes a step a row; its inputs are no steps of a sequence")
     if steps < 1 or spec.n_inputs % steps:
         raise ConfigError(
             f"the device's {spec.n_inputs} inputs are no {steps} steps of equal size; "

@@ -1,4 +1,4 @@
-"""Stimuli that probe a device, all within its limits."""
+"""Stimuli that probe a device, all within its limits; every row of a stream begins at rest, to stand by itself."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def contrast(spec: DeviceSpec, rng: np.random.Generator) -> tuple[Float64Array, 
     """
     centre, half = middle(spec), half_range(spec)
     if spec.n_inputs == spec.n_outputs:
-        return centre - half / 2, centre + 0.8 * half
+        return standing_alone(spec, centre - half / 2), standing_alone(spec, centre + 0.8 * half)
     first, second = (rng.choice([-0.5, 0.5], spec.n_inputs) for _ in range(2))
     if spec.n_inputs < SURELY_DIFFERENT:
         second = first + np.where(first < 0, 1.3, -0.6)
-    return centre + first * half, centre + second * half
+    return standing_alone(spec, centre + first * half), standing_alone(spec, centre + second * half)
 
 
 def steps_between(low: Float64Array, high: Float64Array, steps: int, rows: int) -> Float64Array:
@@ -65,4 +65,12 @@ def steps_between(low: Float64Array, high: Float64Array, steps: int, rows: int) 
 
 def clipped(spec: DeviceSpec, rows: Float64Array) -> Float64Array:
     """Rows taken back within the limits, which rounding may have carried them over."""
-    return np.asarray(np.clip(rows, spec.low, spec.high))
+    return standing_alone(spec, np.asarray(np.clip(rows, spec.low, spec.high)))
+
+
+def standing_alone(spec: DeviceSpec, rows: Float64Array) -> Float64Array:
+    """The same rows (..., n_inputs), where the device streams with a reset before each."""
+    if spec.streams:
+        rows = rows.copy()
+        rows[..., -1] = spec.high[-1]
+    return rows

@@ -271,7 +271,7 @@ class RowMeasurer:
         """
         try:
             keys = keys_under(row_keys(stimuli), tuning)
-            if fresh or purpose in ALWAYS_MEASURED:
+            if fresh or purpose in ALWAYS_MEASURED or self._recorder.device.spec.streams:
                 unmeasured = UnmeasuredRows.all_of(stimuli)
             else:
                 unmeasured = self._fill_in(

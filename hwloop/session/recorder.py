@@ -20,6 +20,7 @@ from hwloop.journal import Journal, Note, Record
 from hwloop.journal.record import POSITION
 from hwloop.session.account import Ledger
 from hwloop.session.device_state import IdentityCheck, ProgressKeeper
+from hwloop.session.stream import Stream
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Recorder:
         self.journal = journal
         self.ledger = ledger
         self.unit = IdentityCheck(device, journal)
+        self._stream = Stream(device, journal) if device.spec.streams else None
         self.settings = ""  # what rows are filed under
         self.described_as = ""  # digest of the device's description
         self.step = ""
@@ -93,6 +95,8 @@ class Recorder:
     def reopened(self) -> None:
         """The device was opened: it stands at rest, whatever the row behind was measured under."""
         self._reopened = True
+        if self._stream is not None:
+            self._stream.lost()
 
     def writes_to(self, tuning: Float64Array | None) -> int:
         """Writes that a tuning needs, behind the rows so far."""
@@ -202,12 +206,16 @@ class Recorder:
             self._progress.check()
             self._progress.resume(self._position)
             self._continued = True
+        if self._stream is not None:
+            self._stream.bring_before(stimuli, self._position)
         try:
             self._tune(tuning, purpose)
             started, begin = time.time(), time.perf_counter()
             responses = self.device.measure(stimuli)
         except DeviceError:
             self.unit.is_in_doubt = True
+            if self._stream is not None:
+                self._stream.lost()
             with contextlib.suppress(HwloopError):  # the device's own error explains more
                 self._progress.failed()
             raise
@@ -227,6 +235,8 @@ class Recorder:
         self._writes, self._write_seconds = 0, 0.0
         if changed:
             self._progress.recorded(changed)
+        if self._stream is not None:
+            self._stream.stands()
         return Answer(responses, first, busy=(begin, end))
 
     def _tune(self, tuning: Float64Array | None, purpose: str) -> None:

@@ -108,6 +108,11 @@ class Session:
         self.earlier = earlier
         self._known = KnownRows(self.memory)
         self._recorder = Recorder(device, self.journal, self.ledger)
+        if reference is not None and device.spec.streams:
+            raise ConfigError(
+                f"the state of {type(device).__name__} goes on from row to row: reference stimuli would come "
+                "between its rows; leave the reference out"
+            )
         self._monitor = Monitor() if reference is None else self._reference_monitor(reference)
         self.description: DeviceDescription | None = None
         self._measurer = RowMeasurer(self._recorder, self._known, self._monitor, self._budget, self._emit)

@@ -259,6 +259,8 @@ class EchoState:
     def rows_to_forecast(self, steps: int, sequences: Float64Array | None = None) -> int:
         """Device rows that :meth:`forecast` costs, at most: one a step after the first, and those of sequences."""
         self.trained()
+        if sequences is None and self.reservoir.memory.is_elsewhere:
+            sequences = self.end.past
         if sequences is None:
             return len(self.end.state) * (steps - 1)
         return len(sequences) * (self.reservoir.memory.rows_to_last_state(sequences.shape[1]) + steps - 1)
@@ -286,6 +288,8 @@ class EchoState:
                 f"a step has {self.n_features} features and {len(readout.bias)} predicted values, which cannot be "
                 "the next step's features; train on the series itself, one step later"
             )
+        if sequences is None and memory.is_elsewhere:
+            sequences = self.end.past
         session = self.reservoir.session
         session.require(self.rows_to_forecast(steps, sequences))
         with session:

@@ -105,6 +105,11 @@ class Memory(nn.Module, ABC):
             Inputs up to the new one, which is the last, (rows, :meth:`steps_needed`, features).
         """
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the device may stand elsewhere by now than at the end of what it was driven through last."""
+        return False
+
     @abstractmethod
     def excursions(self, inputs: Float64Array) -> Float64Array:
         """How far inputs (rows, features) lie from mid-range, each row at its farthest; beyond 1 it is clipped."""
@@ -217,6 +222,91 @@ class DeviceMemory(Memory):
 
     def excursions(self, inputs: Float64Array) -> Float64Array:
         found = Encoder.excursions(self.encoder, torch.from_numpy(inputs))
+        return np.asarray(found.amax(dim=1).numpy())
+
+    @property
+    def multiply_adds_a_step(self) -> int:
+        """Scaling, and a projection where the features do not fit the channels."""
+        encoder = self.encoder
+        return encoder.n_data + (0 if encoder.is_direct else encoder.n_features * encoder.n_data)
+
+
+class StreamMemory(Memory):
+    """A device whose state goes on from row to row (``DeviceSpec.streams``): one row a step.
+
+    The first step of a sequence resets the device. It stands in one state at a time, so sequences are driven one
+    after the other, and another one in between ends the first.
+    """
+
+    name = "stream"
+    encoder: Encoder
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def build(self, spec: DeviceSpec, steps: int, features: int, scaling: str = "global") -> None:
+        """A device that streams."""
+        if not spec.streams:
+            raise ConfigError(
+                "the device's state does not go on from row to row; give it streams = true, or take the memory "
+                "'physical' or 'digital'"
+            )
+        self.nodes = spec.n_outputs
+        self._ends = spec.low[-1], spec.high[-1]
+        self.encoder = Encoder(spec, features, scaling_name=scaling)
+
+    @classmethod
+    def features_held(cls, tensors: Mapping[str, Tensor], prefix: str) -> int:
+        return len(tensors[f"{prefix}encoder.projection"]) or len(tensors[f"{prefix}encoder.mean"])
+
+    def rows_a_sequence(self, steps: int) -> int:
+        return steps
+
+    def free_channels(self, spec: DeviceSpec, steps: int) -> int:
+        return max(1, spec.n_drives - default_reference_slots(spec))
+
+    def fit(self, sequences: Float64Array, measure: Measure) -> None:
+        """Fit the encoder alone."""
+        self.encoder.fit(torch.from_numpy(sequences.reshape(-1, sequences.shape[2])))
+
+    def states(self, sequences: Float64Array, purpose: str, measure: Measure) -> Float64Array:
+        rows, steps, features = sequences.shape
+        stimuli = self._stimuli(sequences.reshape(-1, features))
+        stimuli[::steps, -1] = self._ends[1]
+        return measure(stimuli, purpose).reshape(rows, steps, -1)
+
+    def _stimuli(self, inputs: Float64Array) -> Float64Array:
+        """Rows that go on from those before."""
+        stimuli: Float64Array = self.encoder(torch.from_numpy(inputs))
+        stimuli[:, -1] = self._ends[0]
+        return stimuli
+
+    def steps_needed(self, steps: int) -> int:
+        """All, for the device may stand elsewhere by now."""
+        return steps
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whoever else measured has driven it on."""
+        return True
+
+    def last_state(self, sequences: Float64Array, purpose: str, measure: Measure) -> Float64Array:
+        return self.states(sequences, purpose, measure)[:, -1]
+
+    def rows_to_last_state(self, steps: int) -> int:
+        return steps
+
+    def next_state(self, state: Float64Array, past: Float64Array, purpose: str, measure: Measure) -> Float64Array:
+        """One row on from where the device stands, at the end of the one sequence that ``past`` goes on."""
+        if len(past) != 1:
+            raise ConfigError(
+                f"a device that streams stands at the end of one sequence, not of {len(past)}; forecast one at a "
+                "time"
+            )
+        return measure(self._stimuli(past[:, -1]), purpose)
+
+    def excursions(self, inputs: Float64Array) -> Float64Array:
+        found = self.encoder.excursions(torch.from_numpy(inputs))
         return np.asarray(found.amax(dim=1).numpy())
 
     @property
@@ -409,7 +499,7 @@ class FeedbackMemory(Memory):
         return self.encoder.n_data + self.matrix_buffer.numel()
 
 
-MEMORIES: dict[str, type[Memory]] = {kind.name: kind for kind in (DeviceMemory, FeedbackMemory)}
+MEMORIES: dict[str, type[Memory]] = {kind.name: kind for kind in (DeviceMemory, StreamMemory, FeedbackMemory)}
 
 
 class Reservoir:
@@ -464,6 +554,19 @@ class PhysicalMemory(Reservoir):
 
     def __init__(self, session: Session, window: int | None = None, overlap: int = 0) -> None:
         super().__init__(session, DeviceMemory(window, overlap))
+
+
+class PhysicalStream(Reservoir):
+    """A device whose state goes on from row to row: one row a step, and one a step of a forecast.
+
+    Parameters
+    ----------
+    session
+        Of a device that streams, such as a delay loop with ``streams=True``.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session, StreamMemory())
 
 
 class DigitalRecurrence(Reservoir):

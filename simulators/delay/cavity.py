@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import cmath
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.blocks import ExactProduct
-from hwloop.device.declared import choice, real, whole
+from hwloop.device.declared import choice, real, switch, whole
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.delay.sequence import MASKS, check_excess, checked_steps, drawn_mask
-from hwloop.simulators.substrate import BlockSubstrate, Detector
+from hwloop.simulators.delay.sequence import MASKS, SequenceSubstrate, check_excess, drawn_mask
+from hwloop.simulators.substrate import Detector
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 Complex = NDArray[np.complex128]
 
 
-class PassiveCavity(BlockSubstrate):
+class PassiveCavity(SequenceSubstrate):
     r"""Simulated passive fibre cavity: a linear ring for light, driven coherently and read by intensity.
 
     The field a_i of node i in cycle n is what comes round and what is coupled in:
@@ -39,7 +38,8 @@ class PassiveCavity(BlockSubstrate):
     - ``encoding="amplitude"``: E_i = sum_j M_ij (input_scale u_j + bias) / sqrt(channels);
     - ``encoding="phase"``: E_i = exp(i (sum_j M_ij input_scale u_j / sqrt(channels) + bias)).
 
-    Between rows the light is off: every row begins with an empty cavity and remembers no other.
+    Between rows the light is off: every row begins with an empty cavity and remembers no other. With ``streams``
+    it stays on, and one input more, the last, empties the cavity before a row where it is above 0.5.
 
     Outputs are the nodes at the end of the last step (``readout="last"``) or of every step (``"all"``, ordered by
     step, then node). In the order in which the signal meets them: gain jitter, read noise, the ADC over [0, 1],
@@ -66,6 +66,8 @@ class PassiveCavity(BlockSubstrate):
         Intensity of a reading of 1.
     phase_drift_per_row
         In rad a row.
+    streams
+        Whether the state goes on from row to row.
     """
 
     stream_prefix: ClassVar = "passive-cavity"
@@ -84,27 +86,19 @@ class PassiveCavity(BlockSubstrate):
     full_scale: float = real(10.0, 1e-9, 1e9)
     detector: Detector = Detector()
     phase_drift_per_row: float = real(0.0, -1.0, 1.0, quiet=0.0)
+    streams: bool = switch(False)
 
     def _set_up(self) -> None:
-        self._steps = checked_steps(self.n_inputs, self.sequence_length)
         check_excess(self.excess_nodes, self.n_nodes)
         if self.mask == "phase" and self.encoding == "phase":
             raise ValueError(
                 'mask "phase" is of the amplitude; with encoding "phase" it may be "binary" or "uniform"'
             )
-        self._channels = self.n_inputs // self._steps
-        self._reads_all = self.readout == "all"
         self._chain = self.detector.chain((-1.0, 1.0), (0.0, 1.0), self._stream)
+        self.spec = self._sequence_spec(still=self.phase_drift_per_row == 0)
         mask = self._drawn_mask() / np.sqrt(self._channels)
         self._mask = ExactProduct(np.hstack([mask.real, mask.imag]))
         self._constant = self.bias * mask.sum(axis=0)
-        self.spec = self._spec(
-            self.n_inputs,
-            self.n_nodes * (self._steps if self._reads_all else 1),
-            still=self.phase_drift_per_row == 0,
-            input_low=-1.0,
-            output_unit="of full scale",
-        )
 
     def _drawn_mask(self) -> Complex:
         shape, stream = (self._channels, self.n_nodes), self._stream("mask")
@@ -120,23 +114,21 @@ class PassiveCavity(BlockSubstrate):
         field = masked + self._constant if self.encoding == "amplitude" else np.exp(1j * (masked.real + self.bias))
         return np.asarray(field.reshape(rows, self._steps, self.n_nodes).swapaxes(0, 1))
 
-    def _block_signal(self, drive: Float64Array, first_row: int) -> Float64Array:
-        read = list(self._intensities(self._coupled_in(drive), first_row))
-        return np.concatenate(read if self._reads_all else read[-1:], axis=1) / self.full_scale
-
-    def _intensities(self, coupled_in: Complex, first_row: int) -> Iterator[Float64Array]:
-        """Readings (rows, nodes) after every cycle; those that nobody reads are not brought out of torch."""
+    def _driven(self, drive: Float64Array, first_row: int, state: Any) -> tuple[Float64Array, Any]:
         import torch  # only where it is used
 
         from hwloop.simulators.delay.line import as_rows, fed_back
 
-        rows = coupled_in.shape[1]
+        coupled_in = self._coupled_in(drive)
+        rows, read = coupled_in.shape[1], []
         gain = self._tensor(self._gains(first_row, rows))
-        last = before = torch.zeros((self.n_nodes, rows), dtype=gain.dtype, device=gain.device)
+        dark = torch.zeros((self.n_nodes, rows), dtype=gain.dtype, device=gain.device)
+        last, before = (dark, dark) if state is None else state
         for step, light in enumerate(coupled_in):
             last, before = gain * fed_back(last, before, self.excess_nodes) + self._tensor(light.T), last
             if self._reads_all or step == self._steps - 1:
-                yield as_rows(last.real.square() + last.imag.square())
+                read.append(as_rows(last.real.square() + last.imag.square()))
+        return np.concatenate(read, axis=1) / self.full_scale, (last, before)
 
     def _gains(self, first_row: int, rows: int) -> Complex:
         """Of a round trip, for each row, shape (rows,)."""

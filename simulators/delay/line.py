@@ -114,10 +114,10 @@ class DelayLine:
         self._device, self._dtype = torch_device(device), dtype
         self._kept = math.exp(-spacing)
         along = np.exp(-spacing * np.arange(1, n_nodes + 1))
-        self._from_last = self._tensor(along[:, np.newaxis])
+        self._from_last = self.tensor(along[:, np.newaxis])
 
     def laps(self, injected: Float64Array, bias: Float64Array) -> Iterator[Float64Array]:
-        """States after every lap from rest, shape (rows, nodes).
+        """The nodes after every lap from rest, shape (rows, nodes).
 
         Parameters
         ----------
@@ -126,7 +126,7 @@ class DelayLine:
         bias
             Of each row, shape (rows,).
         """
-        state, offset = self.at_rest(len(bias)), self._tensor(bias)
+        state, offset = self.at_rest(len(bias)), self.tensor(bias)
         for lap in injected:
             state = self.after_lap(state, lap, offset)
             yield as_rows(state.last)
@@ -137,10 +137,10 @@ class DelayLine:
         still = torch.zeros((self._n_nodes, rows), dtype=self._dtype, device=self._device)
         return LineState(still, still)
 
-    def after_lap(self, state: LineState, injected: Float64Array, bias: Tensor | float) -> LineState:
-        """One lap on, driven by the masked input (rows, nodes)."""
+    def after_lap(self, state: LineState, injected: Float64Array, bias: Tensor) -> LineState:
+        """One lap on, driven by the masked input (rows, nodes) and the bias of each row, a :meth:`tensor`."""
         fed = fed_back(state.last, state.before, self._excess)
-        driven = self._nonlinearity(fed + self._tensor(injected.T) + bias)
+        driven = self._nonlinearity(fed + self.tensor(injected.T) + bias)
         return LineState(self._low_pass(driven, state.last[-1]), state.last)
 
     def _low_pass(self, driven: Tensor, last: Tensor) -> Tensor:
@@ -152,7 +152,8 @@ class DelayLine:
             reach *= 2
         return state + self._from_last * last
 
-    def _tensor(self, values: Float64Array) -> Tensor:
+    def tensor(self, values: Float64Array) -> Tensor:
+        """Numbers where, and as precise as, the line is computed."""
         return torch.as_tensor(np.ascontiguousarray(values), dtype=self._dtype, device=self._device)
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from hwloop.blocks import ExactProduct
-from hwloop.device.declared import choice, real, whole
+from hwloop.device.declared import choice, real, switch, whole
 from hwloop.device.spec import Float64Array
-from hwloop.simulators.delay.sequence import MASKS, check_excess, checked_steps, drawn_mask
-from hwloop.simulators.substrate import BlockSubstrate, Detector
+from hwloop.simulators.delay.sequence import MASKS, SequenceSubstrate, check_excess, drawn_mask
+from hwloop.simulators.substrate import Detector
 
 if TYPE_CHECKING:
     from hwloop.simulators.delay.line import DelayLine
 
 
-class DelayLoop(BlockSubstrate):
+class DelayLoop(SequenceSubstrate):
     r"""Simulated delay loop: an optoelectronic (Ikeda) or Mackey-Glass node with a mask and virtual nodes.
 
     With time in units of the node's response time and tau = (n_nodes + excess_nodes) * node_spacing,
@@ -32,7 +32,9 @@ class DelayLoop(BlockSubstrate):
 
     A row is a sequence of ``sequence_length`` steps of n_inputs / sequence_length channels u. During a step, which
     lasts ``laps_per_step`` cycles of n_nodes, node i is driven by J_i = input_scale * sum_j M_ij u_j /
-    sqrt(channels), M the mask. Between rows the loop is open: every row begins at x = 0 and remembers no other.
+    sqrt(channels), M the mask. Between rows the loop is open: every row begins at x = 0 and remembers no
+    other. With ``streams`` it stays closed, and one input more, the last, opens it before a row where it is above
+    0.5.
 
     Outputs are the nodes at the end of the last step (``readout="last"``) or of every step (``"all"``, ordered by
     step, then node), as a fraction of ``full_scale``. In the order in which the signal meets them: gain jitter,
@@ -55,12 +57,14 @@ class DelayLoop(BlockSubstrate):
         x of a reading of 1.
     excess_nodes
         By which the delay is longer than the cycle, at most ``n_nodes``.
+    streams
+        Whether the state goes on from row to row.
     bias_drift_per_row
         In rad a row.
     """
 
     stream_prefix: ClassVar = "delay-loop"
-    added_settings: ClassVar = frozenset({"excess_nodes"})
+    added_settings: ClassVar = frozenset({"excess_nodes", "streams"})
 
     n_inputs: int = whole(64, 1, 100_000)
     n_nodes: int = whole(200, 1, 100_000)
@@ -78,21 +82,14 @@ class DelayLoop(BlockSubstrate):
     detector: Detector = Detector()
     bias_drift_per_row: float = real(0.0, -1.0, 1.0, quiet=0.0)
     excess_nodes: int = whole(0, 0, 100_000)
+    streams: bool = switch(False)
 
     def _set_up(self) -> None:
-        self._steps = checked_steps(self.n_inputs, self.sequence_length)
         check_excess(self.excess_nodes, self.n_nodes)
-        self._reads_all = self.readout == "all"
         self._chain = self.detector.chain((-1.0, 1.0), (-1.0, 1.0), self._stream)
+        self.spec = self._sequence_spec(still=self.bias_drift_per_row == 0)
         self._line = self._delay_line()
-        self._mask = ExactProduct(self._drawn_mask(self.n_inputs // self._steps))
-        self.spec = self._spec(
-            self.n_inputs,
-            self.n_nodes * (self._steps if self._reads_all else 1),
-            still=self.bias_drift_per_row == 0,
-            input_low=-1.0,
-            output_unit="of full scale",
-        )
+        self._mask = ExactProduct(self._drawn_mask(self._channels))
 
     def _delay_line(self) -> DelayLine:
         from hwloop.simulators.delay import line  # torch, only where it is used
@@ -112,10 +109,17 @@ class DelayLoop(BlockSubstrate):
         mask = drawn_mask(self.mask, self._stream("mask"), channels, self.n_nodes)
         return np.asarray(self.input_scale / np.sqrt(channels) * mask)
 
-    def _block_signal(self, drive: Float64Array, first_row: int) -> Float64Array:
+    def _driven(self, drive: Float64Array, first_row: int, state: Any) -> tuple[Float64Array, Any]:
+        from hwloop.simulators.delay.line import as_rows  # torch, only where it is used
+
         rows = len(drive)
         masked = self._mask(drive.reshape(rows * self._steps, -1)).reshape(rows, self._steps, self.n_nodes)
         injected = np.repeat(masked.swapaxes(0, 1), self.laps_per_step, axis=0)
-        bias = self.bias + self.bias_drift_per_row * np.arange(first_row, first_row + rows, dtype=np.float64)
-        states = list(self._line.laps(injected, bias))[self.laps_per_step - 1 :: self.laps_per_step]
-        return np.concatenate(states if self._reads_all else states[-1:], axis=1) / self.full_scale
+        creep = self.bias_drift_per_row * np.arange(first_row, first_row + rows, dtype=np.float64)
+        bias = self._line.tensor(self.bias + creep)
+        state, read = self._line.at_rest(rows) if state is None else state, []
+        for lap, light in enumerate(injected, start=1):
+            state = self._line.after_lap(state, light, bias)
+            if lap == len(injected) or (self._reads_all and lap % self.laps_per_step == 0):
+                read.append(as_rows(state.last))
+        return np.concatenate(read, axis=1) / self.full_scale, state

@@ -2,13 +2,83 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from typing import Any
+
 import numpy as np
 
+from hwloop.device import DeviceSpec
 from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.device.streams import NoiseStream
+from hwloop.simulators.substrate import BlockSubstrate
 
 MASKS = ("binary", "uniform")
+
+
+class SequenceSubstrate(BlockSubstrate, shared=True):
+    """A substrate that is driven through the steps of a row, from rest, or on from the row before (``streams``).
+
+    A subclass declares ``n_inputs``, ``n_nodes``, ``sequence_length``, ``readout`` and ``streams``.
+    """
+
+    n_inputs: int
+    n_nodes: int
+    sequence_length: int
+    readout: str
+    streams: bool
+
+    def _sequence_spec(self, still: bool) -> DeviceSpec:
+        """The spec; drives lie within [-1, 1], the reset of a stream within [0, 1]."""
+        self._steps = checked_steps(self.n_inputs, self.sequence_length)
+        self._channels = self.n_inputs // self._steps
+        self._reads_all = self.readout == "all"
+        self._state: Any = None  # of a stream; None is rest
+        low = np.append(np.full(self.n_inputs, -1.0), 0.0) if self.streams else -1.0
+        return self._spec(
+            self.n_inputs + self.streams,
+            self.n_nodes * (self._steps if self._reads_all else 1),
+            still=still,
+            input_low=low,
+            output_unit="of full scale",
+            streams=self.streams,
+        )
+
+    def open(self) -> None:
+        """A stream begins at rest."""
+        self._state = None
+
+    def _measure(self, inputs: Float64Array) -> Float64Array:
+        if not self.streams:
+            return super()._measure(inputs)
+        signal, resets = np.empty((len(inputs), self.spec.n_outputs)), self.spec.resets(inputs)
+        drive = self._chain.drive(inputs[:, :-1])
+
+        def measure_row(row: int) -> None:
+            # Row by row: what a row is answered depends on those before, and on nothing beside it.
+            state = None if resets[row] else self._state
+            one = slice(row, row + 1)
+            signal[one], self._state = self._driven(drive[one], self.rows_measured + row, state)
+
+        self._in_order(measure_row, len(inputs))
+        response = self._chain.detect(signal, self.rows_measured)
+        self.rows_measured += len(inputs)
+        return response
+
+    def _in_order(self, work: Any, rows: int) -> None:
+        from hwloop.simulators.torch_devices import single_threaded_torch
+        from hwloop.torch_state import own_torch_state
+
+        with own_torch_state(), single_threaded_torch():
+            for row in range(rows):
+                work(row)
+
+    def _block_signal(self, drive: Float64Array, first_row: int) -> Float64Array:
+        return self._driven(drive, first_row, None)[0]
+
+    @abstractmethod
+    def _driven(self, drive: Float64Array, first_row: int, state: Any) -> tuple[Float64Array, Any]:
+        """The signal (rows, n_outputs) of stimuli, and the state behind them; ``state`` None begins at rest."""
 
 
 def checked_steps(n_inputs: int, sequence_length: int) -> int:

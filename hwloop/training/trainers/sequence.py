@@ -43,7 +43,8 @@ class DrivenStage(Stage):
     steps
         Of a sequence.
     memory
-        ``"physical"``, the device's own, or ``"digital"``, see :data:`hwloop.training.reservoir.MEMORIES`.
+        ``"physical"`` or ``"stream"``, the device's own, or ``"digital"``: see
+        :data:`hwloop.training.reservoir.MEMORIES`.
     options
         Of the memory.
     scaling
@@ -320,8 +321,8 @@ def reservoir(
     ----------
     memory
         ``"physical"``: the device remembers within a row and answers with its nodes after every step, so a
-        sequence is one row; ``"digital"``: its answer to a step is fed back into the next through a fixed random
-        matrix, one row a step.
+        sequence is one row; ``"stream"``: its state goes on from row to row, one row a step; ``"digital"``: its
+        answer to a step is fed back into the next through a fixed random matrix, one row a step.
     feedback_channels
         Inputs of the device that take its last answer; the digital memory must be told.
     spectral_radius
@@ -337,6 +338,6 @@ def reservoir(
     given = {name: value for name, value in options.items() if value is not None}
     if memory == FeedbackMemory.name and feedback_channels is None:
         raise ConfigError("the digital memory needs feedback_channels: inputs of the device that take its answer")
-    if memory == DeviceMemory.name and given:
+    if memory != FeedbackMemory.name and given:
         raise ConfigError(f"{', '.join(given)} belong to memory = 'digital', not to the device's own")
     return ReservoirTrainer(memory, given)

@@ -194,7 +194,8 @@ def _identity(kind: Measured) -> str:
 
 
 def measured_table(found: Verification) -> FittedTable:
-    """A line a journal, device and purpose."""
+    """A line a journal, device and purpose; writes of tunables where there were some."""
+    any_writes = any(kind.writes for journal in found.journals for kind in journal.measured)
     table = FittedTable(
         [
             Heading("journal", wraps=True, least=22),
@@ -205,6 +206,7 @@ def measured_table(found: Verification) -> FittedTable:
             Heading("first", wraps=True, least=10, drop=4),
             Heading("last", wraps=True, least=10, drop=3),
             Heading("device\nseconds", right=True, drop=2),
+            *([Heading("writes", right=True, drop=2)] if any_writes else []),
         ],
         elsewhere="--json has them",
     )
@@ -219,5 +221,6 @@ def measured_table(found: Verification) -> FittedTable:
                 moment(kind.first_seconds),
                 moment(kind.last_seconds),
                 f"{kind.device_seconds:,.2f}",
+                *([f"{kind.writes:,}"] if any_writes else []),
             )
     return table

@@ -97,10 +97,11 @@ class Replay(Device):
 
     def _measure(self, inputs: Float64Array) -> Float64Array:
         recordings = self._indexed()
-        unknown = np.flatnonzero(~recordings.recorded(inputs))
+        tuning = self.tuning if self.spec.tunables else None
+        unknown = np.flatnonzero(~recordings.recorded(inputs, tuning))
         if len(unknown):
             inputs[unknown] = self._stand_ins(inputs[unknown], unknown)
-        return self._journal.read_rows(recordings.next_numbers(inputs))[1]
+        return self._journal.read_rows(recordings.next_numbers(inputs, tuning))[1]
 
     def _stand_ins(self, stimuli: Float64Array, rows: Any) -> Float64Array:
         """Recorded stimuli to answer for those that never were; ``rows`` are their places in the call."""
@@ -112,7 +113,15 @@ class Replay(Device):
         )
 
     def _nearest(self, stimuli: Float64Array) -> list[NearestRow]:
-        return nearest_rows(self._journal, self._settings, self.spec, stimuli)
+        tuning = self.tuning if self.spec.tunables else None
+        found = nearest_rows(self._journal, self._settings, self.spec, stimuli, tuning)
+        if not found:
+            values = "; ".join(f"{name}: {part.tolist()}" for name, part in self.spec.named_tuning(tuning).items())
+            raise JournalError(
+                f"{self.folder} holds no row that was measured under this tuning ({values}); replay with the "
+                "tunings of the recorded run, or measure on the device"
+            )
+        return found
 
     def _described(self, nearest: NearestRow, stimulus: Float64Array) -> str:
         channel = int(np.argmax(np.abs(nearest.stimulus - stimulus) / (self.spec.high - self.spec.low)))

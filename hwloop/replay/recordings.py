@@ -20,8 +20,9 @@ class Recordings:
     """Every recording of every stimulus, and how often each stimulus was asked for.
 
     The k-th request for a stimulus is answered by its k-th recording, in the recorded order and whatever it was
-    measured for; later requests by its last. So a run that takes the recorded path gets what it got then,
-    and a stimulus that was measured once is always answered alike.
+    measured for; later requests by its last. On a device with tunables a stimulus is another one under another
+    tuning. So a run that takes the recorded path gets what it got then, and a stimulus that was measured once is
+    always answered alike.
 
     Parameters
     ----------
@@ -32,10 +33,10 @@ class Recordings:
     """
 
     def __init__(self, journal: Journal, settings: str) -> None:
-        keys, numbers = [_keys(np.empty((0, 1)))], [np.empty(0, dtype=np.int64)]
+        keys, numbers = [_keys(np.empty((0, 1)), None)], [np.empty(0, dtype=np.int64)]
         for record in journal.records():
             if record.device == settings:
-                keys.append(_keys(record.stimuli))
+                keys.append(_keys(record.stimuli, record.tuning))
                 numbers.append(np.arange(record.first_row, record.first_row + len(record.stimuli)))
         unsorted = np.concatenate(keys)
         order = np.argsort(unsorted, kind="stable")  # so that recordings of one stimulus stay in order
@@ -46,14 +47,14 @@ class Recordings:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def recorded(self, stimuli: Float64Array) -> NDArray[np.bool_]:
-        """Which stimuli, shape (rows, n_inputs), were recorded at all."""
-        first, behind = self._places(_keys(stimuli))
+    def recorded(self, stimuli: Float64Array, tuning: Float64Array | None = None) -> NDArray[np.bool_]:
+        """Which stimuli, shape (rows, n_inputs), were recorded at all under a tuning, shape (n_tunables,)."""
+        first, behind = self._places(_keys(stimuli, tuning))
         return np.asarray(behind > first)
 
-    def next_numbers(self, stimuli: Float64Array) -> Numbers:
+    def next_numbers(self, stimuli: Float64Array, tuning: Float64Array | None = None) -> Numbers:
         """The number of the recording that answers each stimulus; all of them must be recorded."""
-        first, behind = self._places(_keys(stimuli))
+        first, behind = self._places(_keys(stimuli, tuning))
         times = self._asked[first] + _earlier_in_call(first)
         np.add.at(self._asked, first, 1)
         return np.asarray(self._numbers[np.minimum(first + times, behind - 1)])
@@ -68,9 +69,11 @@ class Recordings:
         return np.searchsorted(self._keys, keys, "left"), np.searchsorted(self._keys, keys, "right")
 
 
-def _keys(stimuli: Float64Array) -> Keys:
-    """128 bits of a cryptographic hash a row: no two stimuli share them. -0.0 counts as 0.0."""
+def _keys(stimuli: Float64Array, tuning: Float64Array | None) -> Keys:
+    """128 bits of a cryptographic hash a row and its tuning: no two share them. -0.0 counts as 0.0."""
     rows = np.ascontiguousarray(stimuli, dtype="<f8") + 0.0
+    if tuning is not None:
+        rows = np.hstack([rows, np.broadcast_to(tuning, (len(rows), len(tuning)))])
     digests = b"".join(blake2b(row, digest_size=_KEY_BYTES).digest() for row in rows)
     return np.frombuffer(digests, dtype=f"S{_KEY_BYTES}")
 
@@ -103,7 +106,9 @@ class NearestRow:
     stimulus: Float64Array
 
 
-def nearest_rows(journal: Journal, settings: str, spec: DeviceSpec, stimuli: Float64Array) -> list[NearestRow]:
+def nearest_rows(
+    journal: Journal, settings: str, spec: DeviceSpec, stimuli: Float64Array, tuning: Float64Array | None = None
+) -> list[NearestRow]:
     """The nearest recorded row to each stimulus, shape (rows, n_inputs); reads the journal record by record.
 
     Parameters
@@ -112,10 +117,12 @@ def nearest_rows(journal: Journal, settings: str, spec: DeviceSpec, stimuli: Flo
         Fingerprint of the device and its settings; the journal must hold a row that was measured under them.
     spec
         Its channels' ranges are the measure of distance.
+    tuning
+        Rows under another one are passed over; ``None`` on a device without tunables. None may be left.
     """
     found: list[NearestRow | None] = [None] * len(stimuli)
     for record in journal.records():
-        if record.device != settings:
+        if record.device != settings or not _is_under(record.tuning, tuning):
             continue
         for place, stimulus in enumerate(stimuli):
             distances = _distances(record.stimuli, stimulus, spec)
@@ -124,6 +131,12 @@ def nearest_rows(journal: Journal, settings: str, spec: DeviceSpec, stimuli: Flo
             if best is None or distances[row] < best.distance:
                 found[place] = NearestRow(record.first_row + row, float(distances[row]), record.stimuli[row])
     return [each for each in found if each is not None]
+
+
+def _is_under(recorded: Float64Array | None, tuning: Float64Array | None) -> bool:
+    if recorded is None or tuning is None:
+        return recorded is tuning
+    return np.array_equal(recorded, tuning)
 
 
 def _distances(recorded: Float64Array, stimulus: Float64Array, spec: DeviceSpec) -> Float64Array:

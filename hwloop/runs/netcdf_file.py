@@ -27,7 +27,7 @@ def write_netcdf(
     attributes
         Of the whole run, as texts.
     devices
-        One group each, with the dimensions ``row``, ``input`` and ``output``.
+        One group each, with the dimensions ``row``, ``input`` and ``output``; ``tunable`` where there are some.
     blocks
         Their rows.
 
@@ -44,7 +44,11 @@ def write_netcdf(
 
 def _add_group(file: h5netcdf.File, device: ExportedDevice) -> h5netcdf.Group:
     group = file.create_group(device.name)
-    group.dimensions = {"row": device.rows, "input": device.n_inputs, "output": device.n_outputs}
+    tunable = {"tunable": device.n_tunables} if device.n_tunables else {}
+    group.dimensions = {"row": device.rows, "input": device.n_inputs, "output": device.n_outputs, **tunable}
+    if tunable:
+        tuning = group.create_variable("tuning", ("row", "tunable"), "<f8")
+        tuning.attrs["long_name"] = "what the tunables were set to, in the order of the spec"
     group.attrs.update(device_attributes(device))
     number = "<f4" if device.is_narrow else "<f8"
     text = h5py.string_dtype()
@@ -81,6 +85,7 @@ def _write_block(group: h5netcdf.Group, block: ExportedRows) -> None:
         ("device_seconds", block.device_seconds),
         ("purpose", block.purpose),
         ("step", block.step),
+        *([("tuning", block.tuning)] if block.device.n_tunables else []),
     ):
         group[name][rows] = values
 

@@ -47,6 +47,7 @@ def write_parquet(
 
 
 def _schema(devices: Sequence[ExportedDevice]) -> pa.Schema:
+    tuning = [pa.field("tuning", pa.list_(pa.float64()))] if any(each.n_tunables for each in devices) else []
     number = pa.list_(pa.float32() if all(device.is_narrow for device in devices) else pa.float64())
     return pa.schema(
         [
@@ -62,6 +63,7 @@ def _schema(devices: Sequence[ExportedDevice]) -> pa.Schema:
             pa.field("step", TEXT),
             pa.field("stimulus", number, metadata=_units(devices, "input_unit")),
             pa.field("response", number, metadata=_units(devices, "output_unit")),
+            *tuning,
         ]
     )
 
@@ -83,6 +85,7 @@ def _table(block: ExportedRows, schema: pa.Schema) -> pa.Table:
         "step": pa.array(block.step, pa.string()).dictionary_encode(),
         "stimulus": _lists(block.stimuli, schema.field("stimulus").type),
         "response": _lists(block.responses, schema.field("response").type),
+        "tuning": _lists(block.tuning, pa.list_(pa.float64())),
     }
     return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
@@ -117,6 +120,7 @@ def _described(device: ExportedDevice) -> dict[str, Any]:
         "settings": device.settings,
         "n_inputs": device.n_inputs,
         "n_outputs": device.n_outputs,
+        **({"n_tunables": device.n_tunables} if device.n_tunables else {}),
         "spec": device.spec,
         "rows": device.rows,
     }

@@ -21,7 +21,7 @@ from hwloop.journal.record import DEVICE
 from hwloop.runs.files import UnreadableError, require_file
 from hwloop.runs.layout import JournalFolder
 
-Key = tuple[str, int, int]  # settings, n_inputs, n_outputs
+Key = tuple[str, int, int, int]  # settings, n_inputs, n_outputs, n_tunables
 BLOCK_BYTES = 8 << 20
 BLOCK_ROWS = 16_384
 # The years 1678 to 2261, which a count of nanoseconds reaches.
@@ -65,7 +65,9 @@ class RowsHeader:
     settings
         Fingerprint of the device and its settings.
     is_narrow
-        Whether both arrays are stored as float32.
+        Whether stimuli and responses are stored as float32.
+    writes
+        Of tunables, before its rows.
     """
 
     purpose: str
@@ -77,14 +79,16 @@ class RowsHeader:
     duration_seconds: float
     n_inputs: int
     n_outputs: int
+    n_tunables: int
     is_narrow: bool
+    writes: int
 
     @classmethod
     def of(cls, header: Mapping[str, Any]) -> RowsHeader | None:
         """The header of a record of rows; ``None`` if it is another record's."""
         if header["kind"] != ROWS:
             return None
-        stimuli, responses = header["arrays"]
+        stimuli, responses, *tuning = header["arrays"]
         return cls(
             purpose=header["purpose"],
             step=header["step"],
@@ -95,7 +99,9 @@ class RowsHeader:
             duration_seconds=float(header["duration_seconds"]),
             n_inputs=stimuli["shape"][1],
             n_outputs=responses["shape"][1],
+            n_tunables=tuning[0]["shape"][1] if tuning else 0,
             is_narrow=stimuli["dtype"] == responses["dtype"] == "<f4",
+            writes=header.get("writes", 0),
         )
 
 
@@ -138,6 +144,7 @@ class ExportedDevice:
     settings: str
     n_inputs: int
     n_outputs: int
+    n_tunables: int = 0
     identity: str = ""
     spec: dict[str, Any] = field(default_factory=dict)
     rows: int = 0
@@ -183,6 +190,8 @@ class ExportedRows:
         Unix time at which that call began; not a number where no calendar holds it.
     device_seconds
         The row's share of the time that the call took.
+    tuning
+        What the tunables were set to, shape (rows, n_tunables); without columns where there are none.
     """
 
     device: ExportedDevice
@@ -195,6 +204,7 @@ class ExportedRows:
     step: NDArray[np.object_]
     stimuli: Float64Array
     responses: Float64Array
+    tuning: Float64Array
 
 
 def survey(journal: JournalFolder) -> JournalContents:
@@ -238,7 +248,7 @@ def _count(found: JournalContents, rows: RowsHeader) -> None:
 
 def key_of(rows: RowsHeader) -> Key:
     """What tells one rectangle of numbers from another in a journal."""
-    return rows.settings, rows.n_inputs, rows.n_outputs
+    return rows.settings, rows.n_inputs, rows.n_outputs, rows.n_tunables
 
 
 def records_with_arrays(found: JournalContents) -> Iterator[tuple[RowsHeader, dict[str, Float64Array]]]:
@@ -301,7 +311,7 @@ class _Gathering:
 
     @property
     def is_full(self) -> bool:
-        row_bytes = 8 * (self.device.n_inputs + self.device.n_outputs)
+        row_bytes = 8 * (self.device.n_inputs + self.device.n_outputs + self.device.n_tunables)
         return self._rows >= BLOCK_ROWS or self._rows * row_bytes >= BLOCK_BYTES
 
     def block(self) -> ExportedRows:
@@ -318,10 +328,16 @@ class _Gathering:
             step=_texts([h.step for h in headers], counts),
             stimuli=np.concatenate([arrays["stimuli"] for _, _, arrays in self.calls]),
             responses=np.concatenate([arrays["responses"] for _, _, arrays in self.calls]),
+            tuning=np.repeat([tuning_or_none(arrays) for _, _, arrays in self.calls], counts, axis=0),
         )
         self._start += self._rows
         self.calls, self._rows = [], 0
         return block
+
+
+def tuning_or_none(arrays: Mapping[str, Float64Array]) -> Float64Array:
+    """The tuning of a call, shape (n_tunables,); without values where the device has none."""
+    return arrays["tuning"][0] if "tuning" in arrays else np.empty(0)
 
 
 def _texts(values: list[str], counts: NDArray[np.int64]) -> NDArray[np.object_]:

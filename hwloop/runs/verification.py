@@ -208,6 +208,8 @@ class Measured:
         Unix time at which the first and the last call began.
     device_seconds
         How long the device took in all.
+    writes
+        Of its tunables, for these rows.
     """
 
     settings: str
@@ -218,6 +220,7 @@ class Measured:
     first_seconds: float
     last_seconds: float
     device_seconds: float
+    writes: int = 0
 
 
 @dataclass(frozen=True)
@@ -354,4 +357,5 @@ class _Tally:
             first_seconds=min(so_far.first_seconds, rows.started_seconds),
             last_seconds=max(so_far.last_seconds, rows.started_seconds),
             device_seconds=so_far.device_seconds + rows.duration_seconds,
+            writes=so_far.writes + rows.writes,
         )

@@ -1,11 +1,27 @@
 """Rows are measured under a tuning: remembered, counted, recorded, resumed, reused by stimulus and tuning."""
 
+import h5netcdf
 import numpy as np
 import pytest
+from pyarrow import parquet
 from tuned_devices import OTHER, TunedLayer, TunedRig
 
-from hwloop import BudgetExceeded, JournalError, LimitError, Reference, Session, TuningError
+from hwloop import (
+    BudgetExceeded,
+    JournalError,
+    LimitError,
+    NearestReplay,
+    Reference,
+    Replay,
+    Session,
+    TuningError,
+)
 from hwloop.journal import DiskJournal, InMemoryJournal, ReadOnlyJournal
+from hwloop.runs.layout import JournalFolder
+from hwloop.runs.netcdf_file import write_netcdf
+from hwloop.runs.parquet_file import write_parquet
+from hwloop.runs.recorded_rows import row_blocks, survey
+from hwloop.runs.verification import check_journal
 from hwloop.session.account import Place
 
 X = np.random.default_rng(0).uniform(-1, 1, (6, 4))
@@ -126,3 +142,47 @@ def test_reference_stimuli_are_measured_at_rest():
         assert len(session.drift_curve) > 2
         assert all(point.drift == 0 for point in session.drift_curve)
         assert session.ledger.writes["reference"] > 0
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """A journal of rows under three tunings, and what each of them was answered."""
+    journal = DiskJournal(tmp_path / "journal")
+    with Session(TunedLayer(noise=0.1), journal=journal) as session:
+        answers = walk(session)
+        ledger = session.ledger
+    journal.close()
+    return tmp_path, answers, ledger
+
+
+def test_a_journal_answers_by_stimulus_and_tuning(recorded):
+    folder, answers, ledger = recorded
+    replay = Replay(folder / "journal")
+    assert replay.spec.tunables == TunedLayer().spec.tunables
+    with Session(replay) as session:
+        for answer, given in zip(walk(session), answers, strict=True):
+            np.testing.assert_array_equal(answer, given)
+        assert session.ledger.writes == ledger.writes
+        with pytest.raises(JournalError, match=r"no row that was measured under this tuning .*phases"):
+            session.measure(X, tuning={"phases": [0.1, 0.2, 0.3]})
+    with Session(NearestReplay(folder / "journal")) as session:
+        near = session.measure(X + 1e-6 * (X < 0), tuning=OTHER)
+        np.testing.assert_array_equal(near, answers[1])
+
+
+def test_a_journal_with_tunings_is_verified_and_exported(recorded):
+    folder, _, ledger = recorded
+    journal = JournalFolder.at(folder / "journal")
+    check = check_journal(journal)
+    assert check.damage == check.problems == check.missing_rows == []
+    assert sum(each.writes for each in check.measured) == ledger.total_writes
+    found = survey(journal)
+    (device,) = found.devices.values()
+    assert (device.n_tunables, device.rows) == (7, 19)
+    (block,) = row_blocks(found)
+    np.testing.assert_array_equal(block.tuning[[0, 6]], [np.zeros(7), SET])
+    write_parquet(folder / "rows.parquet", {}, [device], [block])
+    np.testing.assert_array_equal(parquet.read_table(folder / "rows.parquet")["tuning"][6].as_py(), SET)
+    write_netcdf(folder / "rows.nc", {}, [device], [block])
+    with h5netcdf.File(folder / "rows.nc") as file:
+        np.testing.assert_array_equal(file["journal"]["tuning"][6], SET)

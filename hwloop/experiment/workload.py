@@ -34,7 +34,7 @@ class Workload:
     activation_sparsity
         Share of the outputs of its ReLU and sigmoid layers that are zero; 0 where it has none.
     effective_macs
-        Multiply-adds of a row in which neither the weight nor the input is zero, of layers whose inputs are numbers.
+        Multiply-adds of a row in which neither weight nor input is zero, of layers whose inputs are numbers.
     effective_acs
         The same of layers whose inputs are all -1, 0 or 1: there nothing is multiplied.
     dense

@@ -179,6 +179,11 @@ class CellResult:
         worst = 0.0 if self.kind.metrics[0].higher_is_better else math.inf
         return self.scores.get(results.NETWORK, worst)
 
+    @property
+    def merit(self) -> float:
+        """The same, its sign such that more is better: what settings are chosen by."""
+        return self.network_score if self.kind.metrics[0].higher_is_better else -self.network_score
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a file."""
         plain = {

@@ -25,7 +25,8 @@ from hwloop.experiments.arena.cell import (
     run_cell,
     tuning_space,
 )
-from hwloop.training.tuning import Choice, Tuning
+from hwloop.experiments.draws import drawn, new_study, prune
+from hwloop.training.tuning import Tuning
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -125,9 +126,6 @@ def workers(count: int, scheduler: str | None = None) -> Workers:
     return DaskWorkers(count, scheduler) if scheduler or count > 1 else ThisProcess()
 
 
-WARM_UP_TRIALS = 6  # drawn at random before the sampler models what it has seen
-
-
 def best_options(
     space: Tuning,
     trials: int,
@@ -147,46 +145,26 @@ def best_options(
         Fills the budget: from the options that were drawn to those that are run; what it refuses with an
         :class:`HwloopError` counts as a trial that failed.
     score
-        Share of validation rows classified right.
+        On validation rows; more is better.
     """
-    best, best_score = completed({}), -1.0
+    best = completed({})
     if trials == 1 or not space.options:
         return best
-    optuna = _optuna()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=WARM_UP_TRIALS)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study = new_study(seed)
     best_score = score(best)
     for _ in range(trials - 1):
         trial = study.ask()
-        drawn = {name: _drawn(trial, name, allowed) for name, allowed in space.options.items()}
+        options = {name: drawn(trial, name, allowed) for name, allowed in space.options.items()}
         try:
-            options = completed(drawn)
+            options = completed(options)
         except HwloopError:
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            prune(study, trial)
             continue
         found = score(options)
         study.tell(trial, found)
         if found > best_score:
             best, best_score = options, found
     return best
-
-
-def _drawn(trial: Any, name: str, allowed: Any) -> Any:
-    if isinstance(allowed, Choice):
-        return allowed.values[trial.suggest_categorical(name, list(range(len(allowed.values))))]
-    # Three digits say all that a search can know, and are readable in a table.
-    return float(f"{trial.suggest_float(name, allowed.low, allowed.high, log=True):.3g}")
-
-
-def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError as error:
-        raise ConfigError(
-            "tuning needs Optuna: pip install 'hwloop[scale]', or compare the defaults with --trials 1"
-        ) from error
-    return optuna
 
 
 Keep = Callable[[Cell, CellResult], None]
@@ -237,7 +215,7 @@ def searched(search: Search) -> Found:
             result = run_cell(search.experiment, cell, search.rows)
             ran.append((cell, result))
             search.keep(cell, result)
-        return result.network_score
+        return result.merit
 
     options = best_options(tuning_space(search.trainer), search.trials, search.seed, completed, score)
     return Found(search.trainer, search.budget, options, tuple(ran))

@@ -19,6 +19,7 @@ COMMANDS = {
     "list": "catalogue_command",
     "info": "catalogue_command",
     "arena": "arena_command",
+    "tune": "tune_command",
     "drift": "drift_command",
     "check": "check_command",
     "calibrate": "calibrate_command",

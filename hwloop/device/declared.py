@@ -259,6 +259,8 @@ class DeclaredDevice(Device):
     """
 
     declarations: ClassVar[Declarations] = Declarations({})
+    searched: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    """Settings worth searching for a task: (low, high), or (low, high, "log"), within what each setting takes."""
     rows_measured: int
     _shared: ClassVar[bool] = True
     _generated: ClassVar[bool] = False

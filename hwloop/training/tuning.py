@@ -24,6 +24,23 @@ class LogRange:
 
 
 @dataclass(frozen=True)
+class Range:
+    """A number between two bounds, equally likely everywhere; a whole one where both bounds are whole numbers."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"a range needs low < high, not {self.low} and {self.high}")
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is one of whole numbers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+
+@dataclass(frozen=True)
 class Choice:
     """One of a few values."""
 
@@ -47,11 +64,13 @@ class Tuning:
         where a trainer's rows do not depend on an option.
     """
 
-    options: Mapping[str, LogRange | Choice] = field(default_factory=dict)
+    options: Mapping[str, LogRange | Range | Choice] = field(default_factory=dict)
     fills_budget: str | None = None
 
 
-def tunable(*, fills_budget: str | None = None, **options: LogRange | Choice) -> Callable[[Factory], Factory]:
+def tunable(
+    *, fills_budget: str | None = None, **options: LogRange | Range | Choice
+) -> Callable[[Factory], Factory]:
     """Declare what may be tuned about the trainer that a function builds::
 
     @tunable(lr=LogRange(1e-3, 0.1), fills_budget="epochs")

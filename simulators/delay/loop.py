@@ -65,6 +65,13 @@ class DelayLoop(SequenceSubstrate):
 
     stream_prefix: ClassVar = "delay-loop"
     added_settings: ClassVar = frozenset({"excess_nodes", "streams"})
+    searched: ClassVar = {
+        "gain": (0.2, 1.6),
+        "bias": (0.0, 1.5),
+        "input_scale": (0.05, 4.0, "log"),
+        "node_spacing": (0.1, 2.0, "log"),
+        "full_scale": (0.2, 2.0, "log"),
+    }
 
     n_inputs: int = whole(64, 1, 100_000)
     n_nodes: int = whole(200, 1, 100_000)

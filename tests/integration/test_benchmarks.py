@@ -17,7 +17,7 @@ from hwloop.errors import ConfigError, DatasetError
 from hwloop.experiments import data_files
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-SHARED = {"calibration_truth", "sizes", "table"}  # imported by the others
+SHARED = {"calibration_truth", "loops", "series_rivals", "sizes", "table"}  # imported by the others
 ALL = sorted({path.stem for path in BENCHMARKS.glob("*.py")} - SHARED)
 
 # What a file is given where ``--short`` alone does not do. In braces: the fixtures below.

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import cmath
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.blocks import ExactProduct
+from hwloop.device import Tunable
 from hwloop.device.declared import choice, real, switch, whole
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.delay.sequence import MASKS, SequenceSubstrate, check_excess, drawn_mask
-from hwloop.simulators.substrate import Detector
+from hwloop.simulators.substrate import Detector, resting_at
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Complex = NDArray[np.complex128]
+
+
+CONTRACTING = 0.99  # largest gain of a cavity that is tuned
+LARGEST_BIAS = 10.0  # where it is tuned
+LARGEST_MASK = 4.0  # value of a tuned mask
 
 
 class PassiveCavity(SequenceSubstrate):
@@ -68,6 +75,9 @@ class PassiveCavity(SequenceSubstrate):
         In rad a row.
     streams
         Whether the state goes on from row to row.
+    tuned
+        Whether gain, phase, bias and mask (its real and, of light without a phase encoding, imaginary parts) are
+        tunables, at rest where the settings say. The gain stays within [0, 0.99]: the cavity forgets.
     """
 
     stream_prefix: ClassVar = "passive-cavity"
@@ -87,6 +97,7 @@ class PassiveCavity(SequenceSubstrate):
     detector: Detector = Detector()
     phase_drift_per_row: float = real(0.0, -1.0, 1.0, quiet=0.0)
     streams: bool = switch(False)
+    tuned: bool = switch(False)
 
     def _set_up(self) -> None:
         check_excess(self.excess_nodes, self.n_nodes)
@@ -96,9 +107,33 @@ class PassiveCavity(SequenceSubstrate):
             )
         self._chain = self.detector.chain((-1.0, 1.0), (0.0, 1.0), self._stream)
         self.spec = self._sequence_spec(still=self.phase_drift_per_row == 0)
-        mask = self._drawn_mask() / np.sqrt(self._channels)
-        self._mask = ExactProduct(np.hstack([mask.real, mask.imag]))
-        self._constant = self.bias * mask.sum(axis=0)
+        _ = self._physics
+
+    def _tunables(self) -> tuple[Tunable, ...]:
+        if self.round_trip_gain > CONTRACTING:
+            raise ValueError(f"a tuned cavity contracts: round_trip_gain must be at most {CONTRACTING}")
+        mask, phase = self._drawn_mask().ravel(), float(np.angle(np.exp(1j * self.round_trip_phase)))
+        parts = {"mask_real": mask.real, "mask_imaginary": mask.imag}
+        if self.encoding == "phase":
+            del parts["mask_imaginary"]
+        reach = max(LARGEST_BIAS, abs(self.bias))
+        return (
+            Tunable("gain", 1, 0.0, CONTRACTING, rest=self.round_trip_gain),
+            Tunable("phase", 1, -np.pi, np.pi, "rad", rest=phase),
+            Tunable("bias", 1, -reach, reach, rest=self.bias),
+            *(resting_at(Tunable(k, mask.size, -LARGEST_MASK, LARGEST_MASK), v) for k, v in parts.items()),
+        )
+
+    def _physics_of(self, named: Mapping[str, Float64Array]) -> tuple[complex, ExactProduct, Complex, float]:
+        """A round trip, the product with the mask (real parts, then imaginary ones), the mask's sum, the bias."""
+        mask, trip, bias = self._drawn_mask(), (self.round_trip_gain, self.round_trip_phase), self.bias
+        if named:
+            imaginary = named.get("mask_imaginary", np.zeros(mask.size))
+            mask = (named["mask_real"] + 1j * imaginary).reshape(mask.shape)
+            trip, bias = (float(named["gain"][0]), float(named["phase"][0])), float(named["bias"][0])
+        mask = mask / np.sqrt(self._channels)
+        product = ExactProduct(np.hstack([mask.real, mask.imag]))
+        return trip[0] * cmath.exp(1j * trip[1]), product, mask.sum(axis=0), bias
 
     def _drawn_mask(self) -> Complex:
         shape, stream = (self._channels, self.n_nodes), self._stream("mask")
@@ -108,10 +143,10 @@ class PassiveCavity(SequenceSubstrate):
 
     def _coupled_in(self, drive: Float64Array) -> Complex:
         """The light coupled in by stimuli (rows, n_inputs), shape (steps, rows, nodes)."""
-        rows = len(drive)
-        parts = self.input_scale * np.asarray(self._mask(drive.reshape(rows * self._steps, self._channels)))
+        rows, (_, mask, constant, bias) = len(drive), self._physics
+        parts = self.input_scale * np.asarray(mask(drive.reshape(rows * self._steps, self._channels)))
         masked = parts[:, : self.n_nodes] + 1j * parts[:, self.n_nodes :]
-        field = masked + self._constant if self.encoding == "amplitude" else np.exp(1j * (masked.real + self.bias))
+        field = masked + bias * constant if self.encoding == "amplitude" else np.exp(1j * (masked.real + bias))
         return np.asarray(field.reshape(rows, self._steps, self.n_nodes).swapaxes(0, 1))
 
     def _driven(self, drive: Float64Array, first_row: int, state: Any) -> tuple[Float64Array, Any]:
@@ -133,7 +168,7 @@ class PassiveCavity(SequenceSubstrate):
     def _gains(self, first_row: int, rows: int) -> Complex:
         """Of a round trip, for each row, shape (rows,)."""
         drift = self.phase_drift_per_row * np.arange(first_row, first_row + rows, dtype=np.float64)
-        return np.asarray(self.round_trip_gain * cmath.exp(1j * self.round_trip_phase) * np.exp(1j * drift))
+        return np.asarray(self._physics[0] * np.exp(1j * drift))
 
     def _tensor(self, values: Complex) -> Tensor:
         import torch

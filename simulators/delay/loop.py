@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from hwloop.blocks import ExactProduct
+from hwloop.device import Tunable
 from hwloop.device.declared import choice, real, switch, whole
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.delay.sequence import MASKS, SequenceSubstrate, check_excess, drawn_mask
-from hwloop.simulators.substrate import Detector
+from hwloop.simulators.substrate import Detector, resting_at
 
 if TYPE_CHECKING:
     from hwloop.simulators.delay.line import DelayLine
+
+
+CONTRACTING = 0.99  # largest factor by which two histories come together in a cycle, of a loop that is tuned
+LARGEST_MASK = 4.0  # value of a tuned mask, in units of the settings' strength
 
 
 class DelayLoop(SequenceSubstrate):
@@ -64,7 +70,7 @@ class DelayLoop(SequenceSubstrate):
     """
 
     stream_prefix: ClassVar = "delay-loop"
-    added_settings: ClassVar = frozenset({"excess_nodes", "streams"})
+    added_settings: ClassVar = frozenset({"excess_nodes", "streams", "tuned"})
     searched: ClassVar = {
         "gain": (0.2, 1.6),
         "bias": (0.0, 1.5),
@@ -90,26 +96,51 @@ class DelayLoop(SequenceSubstrate):
     bias_drift_per_row: float = real(0.0, -1.0, 1.0, quiet=0.0)
     excess_nodes: int = whole(0, 0, 100_000)
     streams: bool = switch(False)
+    tuned: bool = switch(False)
 
     def _set_up(self) -> None:
         check_excess(self.excess_nodes, self.n_nodes)
         self._chain = self.detector.chain((-1.0, 1.0), (-1.0, 1.0), self._stream)
         self.spec = self._sequence_spec(still=self.bias_drift_per_row == 0)
-        self._line = self._delay_line()
-        self._mask = ExactProduct(self._drawn_mask(self._channels))
+        _ = self._physics  # made now, so that a setting that makes no sense is refused here
 
-    def _delay_line(self) -> DelayLine:
+    def _tunables(self) -> tuple[Tunable, ...]:
+        mask, most = self._drawn_mask(self._channels).ravel(), CONTRACTING / self._largest_slope()
+        reach = LARGEST_MASK * self.input_scale / np.sqrt(self._channels)
+        if not 0 <= self.gain <= most:
+            raise ValueError(f"a tuned loop contracts: gain {self.gain} must lie within [0, {most:.4g}]")
+        return (
+            Tunable("gain", 1, 0.0, most, rest=self.gain),
+            Tunable("bias", 1, min(-np.pi, self.bias), max(np.pi, self.bias), "rad", rest=self.bias),
+            resting_at(Tunable("mask", mask.size, -reach, reach, "rad"), mask),
+        )
+
+    def _largest_slope(self) -> float:
+        """Of F at a gain of 1."""
+        if self.model != "mackey-glass":
+            return 1.0
+        z = np.linspace(0.0, 4.0, 4001)  # beyond, the slope only decays
+        power = z**self.exponent
+        return float(np.abs((1 + (1 - self.exponent) * power) / (1 + power) ** 2).max())
+
+    def _physics_of(self, named: Mapping[str, Float64Array]) -> tuple[DelayLine, ExactProduct, float]:
+        """The line, the product with the mask, and the bias."""
         from hwloop.simulators.delay import line  # torch, only where it is used
 
+        gain = float(named["gain"][0]) if named else self.gain
         kinds = {
-            "ikeda": line.Ikeda(self.gain),
-            "mackey-glass": line.MackeyGlass(self.gain, self.exponent),
-            "sine": line.Sine(self.gain),
-            "linear": line.LinearNode(self.gain),
+            "ikeda": line.Ikeda(gain),
+            "mackey-glass": line.MackeyGlass(gain, self.exponent),
+            "sine": line.Sine(gain),
+            "linear": line.LinearNode(gain),
         }
-        return line.DelayLine(
+        made = line.DelayLine(
             kinds[self.model], self.n_nodes, self.node_spacing, self.torch_device, excess=self.excess_nodes
         )
+        if not named:
+            return made, ExactProduct(self._drawn_mask(self._channels)), self.bias
+        mask = named["mask"].reshape(self._channels, self.n_nodes)
+        return made, ExactProduct(mask), float(named["bias"][0])
 
     def _drawn_mask(self, channels: int) -> Float64Array:
         """The mask with the input's strength, shape (channels, nodes)."""
@@ -119,14 +150,14 @@ class DelayLoop(SequenceSubstrate):
     def _driven(self, drive: Float64Array, first_row: int, state: Any) -> tuple[Float64Array, Any]:
         from hwloop.simulators.delay.line import as_rows  # torch, only where it is used
 
-        rows = len(drive)
-        masked = self._mask(drive.reshape(rows * self._steps, -1)).reshape(rows, self._steps, self.n_nodes)
+        rows, (line, mask, bias) = len(drive), self._physics
+        masked = mask(drive.reshape(rows * self._steps, -1)).reshape(rows, self._steps, self.n_nodes)
         injected = np.repeat(masked.swapaxes(0, 1), self.laps_per_step, axis=0)
         creep = self.bias_drift_per_row * np.arange(first_row, first_row + rows, dtype=np.float64)
-        bias = self._line.tensor(self.bias + creep)
-        state, read = self._line.at_rest(rows) if state is None else state, []
+        offset = line.tensor(bias + creep)
+        state, read = line.at_rest(rows) if state is None else state, []
         for lap, light in enumerate(injected, start=1):
-            state = self._line.after_lap(state, light, bias)
+            state = line.after_lap(state, light, offset)
             if lap == len(injected) or (self._reads_all and lap % self.laps_per_step == 0):
                 read.append(as_rows(state.last))
         return np.concatenate(read, axis=1) / self.full_scale, state

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hwloop.device import DeviceSpec
+from hwloop.device import DeviceSpec, Tunable
 from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.device.streams import NoiseStream
@@ -19,7 +21,12 @@ MASKS = ("binary", "uniform")
 class SequenceSubstrate(BlockSubstrate, shared=True):
     """A substrate that is driven through the steps of a row, from rest, or on from the row before (``streams``).
 
-    A subclass declares ``n_inputs``, ``n_nodes``, ``sequence_length``, ``readout`` and ``streams``.
+    A subclass declares ``n_inputs``, ``n_nodes``, ``sequence_length``, ``readout``, ``streams`` and ``tuned``.
+
+    Attributes
+    ----------
+    tunable_nodes
+        The node that each tunable acts on first, shape (n_tunables,); -1 for one that acts on all of them.
     """
 
     n_inputs: int
@@ -27,13 +34,19 @@ class SequenceSubstrate(BlockSubstrate, shared=True):
     sequence_length: int
     readout: str
     streams: bool
+    tuned: bool
 
     def _sequence_spec(self, still: bool) -> DeviceSpec:
         """The spec; drives lie within [-1, 1], the reset of a stream within [0, 1]."""
+        if self.streams and self.tuned:
+            raise ValueError("a stream is not tuned: its rows go on under one tuning; leave streams or tuned away")
         self._steps = checked_steps(self.n_inputs, self.sequence_length)
         self._channels = self.n_inputs // self._steps
         self._reads_all = self.readout == "all"
         self._state: Any = None  # of a stream; None is rest
+        tunables = self._tunables() if self.tuned else ()
+        self.tunable_nodes = np.array([node for each in tunables for node in self._nodes_of(each)], dtype=np.int64)
+        self._made: tuple[Float64Array, Any] | None = None
         low = np.append(np.full(self.n_inputs, -1.0), 0.0) if self.streams else -1.0
         return self._spec(
             self.n_inputs + self.streams,
@@ -42,13 +55,36 @@ class SequenceSubstrate(BlockSubstrate, shared=True):
             input_low=low,
             output_unit="of full scale",
             streams=self.streams,
+            tunables=tunables,
         )
+
+    def _nodes_of(self, tunable: Tunable) -> NDArray[np.int64]:
+        """A mask has a value for every channel and node, node after node; the others act on all nodes."""
+        return np.arange(tunable.count) % self.n_nodes if tunable.count > 1 else np.array([-1])
+
+    @property
+    def _physics(self) -> Any:
+        """What :meth:`_physics_of` makes of what is set now, kept until that changes."""
+        values = self.tuning if self.tuned else np.empty(0)
+        if self._made is None or not np.array_equal(self._made[0], values):
+            named = self.spec.named_tuning(values) if self.tuned else {}
+            self._made = values.copy(), self._physics_of(named)
+        return self._made[1]
+
+    @abstractmethod
+    def _tunables(self) -> tuple[Tunable, ...]:
+        """What is tuned, at rest where the settings say."""
+
+    @abstractmethod
+    def _physics_of(self, named: Mapping[str, Float64Array]) -> Any:
+        """What :meth:`_driven` needs, of the settings and of what is tuned, by name; nothing where nothing is."""
 
     def open(self) -> None:
         """A stream begins at rest."""
         self._state = None
 
     def _measure(self, inputs: Float64Array) -> Float64Array:
+        _ = self._physics  # made here, and not by several threads
         if not self.streams:
             return super()._measure(inputs)
         signal, resets = np.empty((len(inputs), self.spec.n_outputs)), self.spec.resets(inputs)

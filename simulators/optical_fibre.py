@@ -60,9 +60,13 @@ class OpticalFibre(Substrate):
         Rate of decorrelation, 0 to 1 a row.
     exposure
         Mean signal of a typical stimulus, in units of the camera's full scale.
+    mask_bits
+        A phase mask on the modulator, which turns the light of every channel: tunables ``mask``, in rad, one an
+        input, with so many bits for a turn. ``None`` for no mask.
     """
 
     stream_prefix: ClassVar = "optical-fibre"
+    added_settings: ClassVar = frozenset({"mask_bits"})
 
     n_inputs: int | None = None
     n_outputs: int | None = None
@@ -71,9 +75,12 @@ class OpticalFibre(Substrate):
     camera: Camera = Camera()
     drift_per_row: float = real(0.0, 0.0, 1.0, quiet=0.0)
     exposure: float = real(1.0, 1e-9, 1e9)
+    mask_bits: int | None = None
 
     def _set_up(self) -> None:
-        light = self._modulation = MODULATIONS[self.encoding]
+        light = MODULATIONS[self.encoding]
+        if self.mask_bits is not None:
+            light = optics.MaskedModulation(light)
         self._chain = self.camera.chain((light.low, light.high), (0.0, FULL_SCALE), self._stream)
         if not _is_drawn(self.matrix):
             # As it is now: a file or an array that changes later shall not change noiseless().
@@ -90,7 +97,13 @@ class OpticalFibre(Substrate):
             input_high=light.high,
             input_unit=light.unit,
             output_unit="of full scale",
+            tunables=optics.mask_tunables(states[0].shape[1], self.mask_bits),
         )
+
+    @property
+    def _modulation(self) -> optics.Modulation:
+        light = MODULATIONS[self.encoding]
+        return light if self.mask_bits is None else optics.MaskedModulation(light, self.tuning)
 
     @cached_property
     def _pulled_back(self) -> NDArray[np.float32]:
@@ -107,21 +120,33 @@ class OpticalFibre(Substrate):
         With u the field at the camera and I = abs(u)**2 times its gain: dI = 2 gain Re(u* du), and behind it the
         slope of the saturation.
         """
-        # Single precision does: nothing that is measured or predicted depends on these products.
         drive = self._chain.drive(stimuli)
+        return self._modulation.pull_back(drive, self._by_quadratures(drive, gradients))
+
+    def pull_back_tuning(self, stimuli: Float64Array, gradients: Float64Array) -> Float64Array:
+        """See :class:`hwloop.device.spec.TunableDifferentiable`; of the fibre before any drift."""
+        drive, light = self._chain.drive(stimuli), self._modulation
+        if not isinstance(light, optics.MaskedModulation):
+            return np.zeros(0)
+        return light.pull_back_mask(drive, self._by_quadratures(drive, gradients))
+
+    def _by_quadratures(self, drive: Float64Array, gradients: Float64Array) -> Float64Array:
+        # Single precision does: nothing that is measured or predicted depends on these products.
         propagator = self._pulled_back
         field = self._modulation.quadratures(drive).astype(np.float32) @ propagator
         real, imaginary = np.split(field, 2, axis=1)
         signal = self._intensity_gain * (real * real + imaginary * imaginary)
         slope = 2 * self._intensity_gain * self._saturation.slope(signal) * gradients
         by_field = field * np.hstack([slope, slope]).astype(np.float32)
-        return self._modulation.pull_back(drive, (by_field @ propagator.T).astype(np.float64))
+        return np.asarray((by_field @ propagator.T).astype(np.float64))
 
     def _named_settings(self) -> dict[str, Any]:
         """All settings; a given matrix is named by its SHA-256."""
         shown = {**self._settings, "n_inputs": self.spec.n_inputs, "n_outputs": self.spec.n_outputs}
         if not isinstance(shown["matrix"], str):
             shown["matrix"] = f"sha256:{hashlib.sha256(self.transmission_matrix.tobytes()).hexdigest()[:16]}"
+        if self.mask_bits is None:
+            del shown["mask_bits"]
         return shown
 
     def _matrices(self) -> list[optics.Matrix]:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.device import Tunable
 from hwloop.device.settings import whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.device.streams import NoiseStream
@@ -28,9 +29,20 @@ CHUNK_ROWS = 4096  # of a walk
 class Modulation(Protocol):
     """A light modulator: its limits, and the field that it makes of a drive within them."""
 
-    low: ClassVar[float]
-    high: ClassVar[float]
-    unit: ClassVar[str]
+    @property
+    def low(self) -> float:
+        """Lower limit of the drive."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """Upper limit of the drive."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """Unit of the drive."""
+        ...
 
     def quadratures(self, drive: Float64Array) -> Float64Array:
         """Real numbers that describe the field, shape (rows, k n_inputs)."""
@@ -97,6 +109,64 @@ class PhaseModulation:
     def typical_power(self, n_inputs: int) -> float:
         """Every phase pattern has the same."""
         return 1.0
+
+
+class MaskedModulation:
+    """Another modulation, and behind it a mask that turns the light of each channel by a phase that is tuned.
+
+    Parameters
+    ----------
+    light
+        What modulates.
+    phases
+        Shape (n_inputs,), in rad; ``None`` where only the propagator is asked for.
+    """
+
+    def __init__(self, light: Modulation, phases: Float64Array | None = None) -> None:
+        self._light, self._phases = light, np.zeros(1) if phases is None else phases
+        self.low, self.high, self.unit = light.low, light.high, light.unit
+
+    def quadratures(self, drive: Float64Array) -> Float64Array:
+        """[Re, Im] of the field behind the mask, shape (rows, 2 n_inputs)."""
+        field, phases = self._light.quadratures(drive), self._phases
+        cosine, sine = np.cos(phases), np.sin(phases)
+        if field.shape[1] == drive.shape[1]:
+            return np.hstack([cosine * field, sine * field])
+        real, imaginary = np.split(field, 2, axis=1)
+        return np.hstack([cosine * real - sine * imaginary, sine * real + cosine * imaginary])
+
+    def pull_back(self, drive: Float64Array, gradients: Float64Array) -> Float64Array:
+        """Turned back, and through the modulation."""
+        real, imaginary = np.split(gradients, 2, axis=1)
+        cosine, sine = np.cos(self._phases), np.sin(self._phases)
+        before = np.hstack([cosine * real + sine * imaginary, cosine * imaginary - sine * real])
+        return self._light.pull_back(drive, before[:, : self._light.quadratures(drive).shape[1]])
+
+    def pull_back_mask(self, drive: Float64Array, gradients: Float64Array) -> Float64Array:
+        """Derivative by the phases, shape (n_inputs,), summed over the rows."""
+        real, imaginary = np.split(self.quadratures(drive), 2, axis=1)
+        by_real, by_imaginary = np.split(gradients, 2, axis=1)
+        return np.asarray((real * by_imaginary - imaginary * by_real).sum(axis=0))
+
+    def propagator(self, matrix: NDArray[np.complex64]) -> Float64Array:
+        """Of both quadratures, shape (2 n_inputs, 2 n_outputs), with the modulation's own scale."""
+        own = self._light.propagator(matrix)
+        if len(own) == 2 * matrix.shape[1]:
+            return own
+        real, imaginary = np.split(own, 2, axis=1)
+        return np.vstack([own, np.hstack([-imaginary, real])])
+
+    def typical_power(self, n_inputs: int) -> float:
+        """A mask takes none away."""
+        return self._light.typical_power(n_inputs)
+
+
+def mask_tunables(n_inputs: int, bits: int | None) -> tuple[Tunable, ...]:
+    """The phases of a mask of so many bits, in [0, 2 pi), all 0 at rest; none for ``None``."""
+    if bits is None:
+        return ()
+    step = 2 * np.pi / 2 ** whole_number("mask_bits", bits, 1, 24)
+    return (Tunable("mask", n_inputs, 0.0, 2 * np.pi - step, "rad", step=step),)
 
 
 MODULATIONS: dict[str, Modulation] = {"amplitude": AmplitudeModulation(), "phase": PhaseModulation()}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hwloop.device import Tunable
 from hwloop.device.converters import Converter
 from hwloop.device.declared import choice, switch, whole
 from hwloop.device.settings import one_of, real_number, whole_number
@@ -95,9 +96,13 @@ class AcousticCavity(TorchSubstrate):
         False leaves out all of these but the converter.
     precision, max_steps
         ``"single"`` or ``"double"``; steps after which a row is given up.
+    tuned_phases
+        Whether the phase that each input's tone is played with, beside its own, is a tunable ``phases``, in rad
+        within [-pi, pi]; 0 at rest.
     """
 
     stream_prefix = "acoustic-cavity"
+    added_settings = frozenset({"tuned_phases"})
     block_rows = 1024  # enough for the solver's blocks on many threads
 
     preset: str | None = None
@@ -126,6 +131,7 @@ class AcousticCavity(TorchSubstrate):
     noise: bool = switch(True, quiet=False)
     precision: str = choice("single", ("single", "double"))
     max_steps: int = whole(400, 1)
+    tuned_phases: bool = switch(False)
 
     def _completed(self, given: dict[str, Any]) -> dict[str, Any]:
         """The settings, of which a preset makes some."""
@@ -151,8 +157,12 @@ class AcousticCavity(TorchSubstrate):
         }
         self.field = ToneField(setup, **solver)
         self._harmonics_check = HarmonicsCheck(self.field, **solver)
+        count = len(setup.excitation)
         self.spec = self._spec(
-            len(setup.excitation), self._readout.n_outputs, output_unit="of a tone at full drive"
+            count,
+            self._readout.n_outputs,
+            output_unit="of a tone at full drive",
+            tunables=(Tunable("phases", count, -np.pi, np.pi, "rad", rest=0.0),) if self.tuned_phases else (),
         )
 
     @property
@@ -181,6 +191,8 @@ class AcousticCavity(TorchSubstrate):
         )
 
     def _measure(self, inputs: Float64Array) -> Float64Array:
+        if self.tuned_phases:
+            self.field.turn(self.tuning)
         before = self.rows_not_converged
         responses = super()._measure(inputs)
         self._say_doubts(self._chain.drive(inputs), self.rows_not_converged - before)

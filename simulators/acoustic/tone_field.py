@@ -122,12 +122,23 @@ class ToneField:
         """Amplitude of a source for an input of 1, where the scatterers saturate at a rate of 1."""
         self.pressure_unit = unit * loudness
         """Pressure that is called 1, with the same scatterers."""
-        self._free = _complex_product(free.reshape(len(free), self._n_free) * unit)
-        self._direct = _complex_product(self._straight(to_microphones / loudness).reshape(len(free), -1))
+        self._at_phase_0 = (
+            free.reshape(len(free), self._n_free) * unit,
+            self._straight(to_microphones / loudness).reshape(len(free), -1),
+        )
+        self.phases = np.zeros(len(free))
+        self._free, self._direct = (_complex_product(each) for each in self._at_phase_0)
         # What a scatterer's force of 1 is at the microphones, in the unit of the response.
         radiated = -setup.strength / self.pressure_unit * medium.green(places.microphones, places.scatterers, read)
         self._radiated = [_complex_matrix(line.T) for line in radiated if line.size]
         self._balance = self._solver(precision, max_steps, torch_device) if len(places.scatterers) else None
+
+    def turn(self, phases: Float64Array) -> None:
+        """Play each input's tone with a phase beside its own, shape (n_inputs,), in rad."""
+        if np.array_equal(phases, self.phases):
+            return
+        self.phases, turned = phases.copy(), np.exp(1j * phases)[:, np.newaxis]
+        self._free, self._direct = (_complex_product(turned * each) for each in self._at_phase_0)
 
     def __call__(self, stimuli: Float64Array) -> HeardTones:
         """For stimuli of shape (rows, n_inputs)."""
@@ -216,6 +227,7 @@ class HarmonicsCheck:
         if self._fine is None:
             setup = self._field.setup.with_harmonics(2 * self._field.setup.harmonics)
             self._fine = ToneField(setup, **self._settings)
+        self._fine.turn(self._field.phases)
         change = largest_change(self._field(stimuli[order]).pressures, self._fine(stimuli[order]).pressures)
         self.error = max(self.error, change)
         return change

@@ -72,9 +72,12 @@ class NonlinearFibre(BlockSubstrate):
         Standard deviation of the step of each mode group's phase, in rad a row.
     exposure
         Mean signal of a typical stimulus, in units of the camera's full scale.
+    mask_bits
+        A phase mask on the modulator: see the device ``optical-fibre``.
     """
 
     stream_prefix: ClassVar = "multimode-fibre-nonlinear"
+    added_settings: ClassVar = frozenset({"mask_bits"})
 
     n_inputs: int | None = None
     n_modes: int | None = None
@@ -90,9 +93,10 @@ class NonlinearFibre(BlockSubstrate):
     drift_per_row: float = real(0.0, 0.0, 1.0, quiet=0.0)
     phase_walk: float = real(0.0, 0.0, 10.0, quiet=0.0)
     exposure: float = real(1.0, 1e-9, 1e9)
+    mask_bits: int | None = None
 
     def _set_up(self) -> None:
-        light = self._modulation = MODULATIONS[self.encoding]
+        light = MODULATIONS[self.encoding]
         self._chain = self.camera.chain((light.low, light.high), (0.0, FULL_SCALE), self._stream)
         if self.matrix is not None:
             # As it is now: a file or an array that changes later shall not change noiseless().
@@ -109,7 +113,12 @@ class NonlinearFibre(BlockSubstrate):
             input_high=light.high,
             input_unit=light.unit,
             output_unit="of full scale",
+            tunables=optics.mask_tunables(self.media[0].launch.shape[1], self.mask_bits),
         )
+
+    def _modulation(self, phases: Float64Array | None = None) -> optics.Modulation:
+        light = MODULATIONS[self.encoding]
+        return light if self.mask_bits is None else optics.MaskedModulation(light, phases)
 
     @classmethod
     def from_file(cls, path: str | Path, index: int = 0, **settings: Any) -> Self:
@@ -195,11 +204,12 @@ class NonlinearFibre(BlockSubstrate):
 
         chain = propagators(medium, self.steps_per_segment)
         forms = {id(matrix): quadrature_form(matrix) for matrix in chain}
-        launch = medium.launch / np.sqrt(self._modulation.typical_power(medium.launch.shape[1]))
+        light = self._modulation()
+        launch = medium.launch / np.sqrt(light.typical_power(medium.launch.shape[1]))
         modes = len(medium.density)
         kerr = self.nonlinear_phase / (self.n_segments * self.steps_per_segment) * modes * medium.density
         return Propagation(
-            self._modulation.propagator(launch),
+            light.propagator(launch),
             [forms[id(m)] for m in chain],
             kerr,
             self._settings["torch_device"],
@@ -213,7 +223,7 @@ class NonlinearFibre(BlockSubstrate):
             work(start)
 
     def _block_signal(self, drive: Float64Array, first_row: int) -> Float64Array:
-        quadratures, phases = self._modulation.quadratures(drive), None
+        quadratures, phases = self._modulation(self.tuning).quadratures(drive), None
         if self._walk is not None:
             phases = self._walk.at(first_row, len(drive))[:, self.media[0].groups]
         fields = [propagate(quadratures, phases) for propagate in self._propagations]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.device import Tunable
 from hwloop.device.declared import choice, noise, real, whole
-from hwloop.device.settings import real_number
+from hwloop.device.settings import real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators.imperfections import GainJitter, ImperfectionChain, ReadNoise
 from hwloop.simulators.microwave.chamber import Chamber, Eliminated, build_chamber, eliminate, single_flips
@@ -41,7 +42,7 @@ class MicrowaveCavity(TorchSubstrate):
     Parameters
     ----------
     n_inputs
-        Pixels of the metasurface.
+        Pixels of the metasurface, those that are tuned included.
     n_transmitters, n_receivers
         Antennas.
     n_frequencies, bandwidth
@@ -62,9 +63,12 @@ class MicrowaveCavity(TorchSubstrate):
         Fractions of the pixels that never change: stuck ones stay on or off at random, dead ones off.
     drift_per_row
         Rate of decorrelation, 0 to 1 a row.
+    tuned_pixels
+        So many of the pixels, the last ones, are no inputs but tunables ``pixels``, one bit each, off at rest.
     """
 
     stream_prefix: ClassVar = "microwave-cavity"
+    added_settings: ClassVar = frozenset({"tuned_pixels"})
 
     n_inputs: int = whole(40, 1, 1_000)
     n_transmitters: int = whole(1, 1, 64)
@@ -80,8 +84,10 @@ class MicrowaveCavity(TorchSubstrate):
     stuck_pixels: float = real(0.0, 0.0, 1.0)
     dead_pixels: float = 0.0
     drift_per_row: float = real(0.0, 0.0, 1.0, quiet=0.0)
+    tuned_pixels: int = 0
 
     def _set_up(self) -> None:
+        tuned = whole_number("tuned_pixels", self.tuned_pixels, 0, self.n_inputs - 1)
         self._is_iq = self.readout == "iq"
         self.frequencies = self._band()
         jitter = GainJitter(self.gain_jitter, self._stream("gain-jitter"))
@@ -94,10 +100,11 @@ class MicrowaveCavity(TorchSubstrate):
             self._transmissions = [self._solver(reduced) for reduced in self._reduced]
         pairs = self.n_receivers * self.n_transmitters
         self.spec = self._spec(
-            self.n_inputs,
+            self.n_inputs - tuned,
             len(self.frequencies) * pairs * (2 if self._is_iq else 1),
             still=self.drift_per_row == 0,
             output_unit="of the wave sent",
+            tunables=(Tunable("pixels", tuned, step=1.0),) if tuned else (),
         )
 
     def transmission(self, stimuli: Float64Array, chamber: int = 0) -> NDArray[np.complex128]:
@@ -107,14 +114,17 @@ class MicrowaveCavity(TorchSubstrate):
     def flip_transmissions(self, stimulus: Float64Array) -> NDArray[np.complex128]:
         """S without noise after each pixel alone is flipped: the gradient of a binary surface, at one solution.
 
-        ``stimulus`` has shape (n_inputs,); the result (n_inputs, frequencies, receivers, transmitters). A pixel
-        that cannot change is flipped all the same.
+        ``stimulus`` has a value for each input; the result has shape (pixels, frequencies, receivers,
+        transmitters), tuned pixels last. A pixel that cannot change is flipped all the same.
         """
         state = self._states(stimulus[np.newaxis])[0].astype(np.float64)
         flips = np.stack([single_flips(chamber, state) for chamber in self._reduced[0]], axis=1)
         return np.asarray(-2j * PORT_COUPLING * flips[:, :, self.n_transmitters :, : self.n_transmitters])
 
     def _states(self, stimuli: Float64Array) -> NDArray[np.bool_]:
+        if self.tuned_pixels:
+            tuned = np.broadcast_to(self.tuning, (len(stimuli), self.tuned_pixels))
+            stimuli = np.concatenate([stimuli, tuned], axis=1)
         return np.where(np.isnan(self._fixed_pixels), stimuli > 0.5, self._fixed_pixels == 1.0)
 
     def _band(self) -> Float64Array:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from hwloop.device.declared import SettingsGroup, choice, real, whole
+from hwloop.device import Tunable
+from hwloop.device.declared import SettingsGroup, choice, real, switch, whole
 from hwloop.device.settings import real_number, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.device.streams import NoiseStream
@@ -116,9 +117,13 @@ class Oscillators(BlockSubstrate):
         Reading of 1, in rad, omega_0 rad or omega_0^2 rad^2.
     drift_per_row
         Rate at which the disorder goes over into another, 0 to 1 a row.
+    tuned_springs
+        Whether the springs are tunables ``springs``, in omega_0^2 within 0 and twice ``coupling``: of oscillator i
+        to i + 1 for every i, then to i + 2, and so on. At rest they are what disorder makes of them.
     """
 
     stream_prefix: ClassVar = "oscillators"
+    added_settings: ClassVar = frozenset({"tuned_springs"})
     block_rows: ClassVar = 256
 
     n_inputs: int = whole(64, 1, 4096)
@@ -136,6 +141,7 @@ class Oscillators(BlockSubstrate):
     full_scale: float = real(math.pi, 1e-9, 1e9)
     detector: Detector = Detector()
     drift_per_row: float = real(0.0, 0.0, 1.0, quiet=0.0)
+    tuned_springs: bool = switch(False)
 
     def _set_up(self) -> None:
         real_number("amplitude", self.amplitude, 1e-6, 3.1 if self.encoding == "angle" else 100.0)
@@ -143,7 +149,8 @@ class Oscillators(BlockSubstrate):
         self._chain = self.detector.chain((-1.0, 1.0), (-1.0, 1.0), self._stream)
         self._disorder = Disorder(self.n_inputs, self.ring, self.drift_per_row, self._stream)
         self._steps_per_read = self._checked_steps()
-        self._motion = self._built_motion()
+        self._motion = self._built_motion(self._disorder.springs)
+        self._moved_with = self._disorder.springs
         self.spec = self._spec(
             self.n_inputs,
             self.n_inputs * self.n_reads,
@@ -151,12 +158,27 @@ class Oscillators(BlockSubstrate):
             input_low=-1.0,
             input_unit="of the amplitude",
             output_unit="of full scale",
+            tunables=self._tunables(),
         )
 
     @property
     def read_times(self) -> Float64Array:
         """The moments that are read, in units of 1 / omega_0, shape (n_reads,)."""
         return self._duration * np.arange(1, self.n_reads + 1) / self.n_reads
+
+    @property
+    def _stiffest(self) -> Float64Array:
+        """The strongest that each spring can be, shape (reach, oscillators)."""
+        springs = self._disorder.springs
+        return np.maximum(springs, 2 * self.ring.coupling) if self.tuned_springs else springs
+
+    def _tunables(self) -> tuple[Tunable, ...]:
+        if not self.tuned_springs:
+            return ()
+        springs = self._disorder.springs
+        if not springs.size or not self.ring.coupling:
+            raise ValueError("tuned_springs needs springs: neighbours of at least 1, and coupling above 0")
+        return (Tunable("springs", springs.size, 0.0, self._stiffest.ravel(), "omega_0^2", rest=springs.ravel()),)
 
     def _checked_steps(self) -> int:
         """Steps between two readings; a step at which the fastest motion is poorly resolved is refused."""
@@ -167,7 +189,7 @@ class Oscillators(BlockSubstrate):
                 linear = min(linear, 1 / (2 * self.damping))
             largest = 3 * self.hardening * (self.amplitude * linear) ** 2
         stiffest = 1.0 + self._disorder.extent.max()
-        stiffest += 4 * self._disorder.springs.max(axis=1, initial=0.0).sum()
+        stiffest += 4 * self._stiffest.max(axis=1, initial=0.0).sum()
         fastest = math.sqrt(stiffest + largest)
         needed = math.ceil(2 * np.pi * fastest)
         if steps < needed:
@@ -178,12 +200,12 @@ class Oscillators(BlockSubstrate):
             )
         return math.ceil(steps * self._duration / (2 * np.pi) / self.n_reads)
 
-    def _built_motion(self) -> Motion:
+    def _built_motion(self, springs: Float64Array) -> Motion:
         from hwloop.simulators.oscillators import motion  # torch, only where it is used
 
         return motion.Motion(
             motion.Pendulum() if self.model == "pendulum" else motion.Duffing(self.hardening),
-            self._disorder.springs,
+            springs,
             step=self._duration / (self._steps_per_read * self.n_reads),
             damping=self.damping,
             drive_frequency=self.drive_frequency,
@@ -192,6 +214,13 @@ class Oscillators(BlockSubstrate):
             readout=self.readout,
             device=self.torch_device,
         )
+
+    def _each_block(self, work: Callable[[int], None], starts: Sequence[int]) -> None:
+        if self.tuned_springs:  # set by this thread, before others use them
+            springs = self.tuning.reshape(self._disorder.springs.shape).copy()
+            if not np.array_equal(springs, self._moved_with):
+                self._motion, self._moved_with = self._built_motion(springs), springs
+        super()._each_block(work, starts)
 
     def _block_signal(self, drive: Float64Array, first_row: int) -> Float64Array:
         stiffness, still = self._disorder.stiffness(first_row, len(drive)), np.zeros_like(drive)

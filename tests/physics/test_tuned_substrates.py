@@ -19,11 +19,13 @@ TUNED = {
         "mach-zehnder-mesh",
         {**MESH, **FAULTS, "encoding": "quadratures", "saturation": "soft"},
     ),
+    "fibre": ("optical-fibre", {"n_inputs": 5, "n_outputs": 4, "mask_bits": 24}),
+    "fibre, phase": ("optical-fibre", {"n_inputs": 5, "n_outputs": 4, "mask_bits": 24, "encoding": "phase"}),
     "crossbar": ("memristor-crossbar", CROSSBAR),
     "crossbar, reference": ("memristor-crossbar", {**CROSSBAR, "columns": "reference"}),
     "crossbar, wires": ("memristor-crossbar", {**CROSSBAR, "wire_ohms": 100.0}),
 }
-FAST = ("speckle", "mesh", "crossbar, wires")
+FAST = ("speckle", "mesh", "crossbar, wires", "fibre, phase")
 
 
 def opened(name, **more):
@@ -36,8 +38,10 @@ def opened(name, **more):
 
 def rows_and_gradients(device, rows=6):
     rng = np.random.default_rng(0)
-    limit = 0.5 * device.spec.high
-    return rng.uniform(-limit, limit, (rows, device.spec.n_inputs)), rng.normal(size=(rows, device.spec.n_outputs))
+    middle, limit = (device.spec.low + device.spec.high) / 2, (device.spec.high - device.spec.low) / 4
+    return rng.uniform(middle - limit, middle + limit, (rows, device.spec.n_inputs)), rng.normal(
+        size=(rows, device.spec.n_outputs)
+    )
 
 
 @pytest.mark.parametrize("name", each_row(TUNED, *FAST))
@@ -48,13 +52,13 @@ def test_derivatives_by_stimuli_and_by_tunables_are_those_of_the_response(name):
     tuned = np.clip(device.spec.tunable_rest, low + 0.1 * (high - low), high - 0.1 * (high - low))
     slopes = []
     for place in range(device.spec.n_tunables):
-        step = 1e-3 * (high - low)[place]
-        both = []
+        step, both = 1e-3 * (high - low)[place], []
         for sign in (1, -1):
-            device.tune(tuned + sign * step * (np.arange(len(tuned)) == place))
+            moved = device.spec.nearest_tuning(tuned + sign * step * (np.arange(len(tuned)) == place))
+            device.tune(moved)
             both.append((gradients * device.measure(stimuli)).sum())
         slopes.append((both[0] - both[1]) / (2 * step))
-    device.tune(tuned)
+    device.tune(device.spec.nearest_tuning(tuned))
     found = device.pull_back_tuning(stimuli, gradients)
     assert found.shape == (device.spec.n_tunables,)
     scale = np.abs(slopes).max()
@@ -125,3 +129,106 @@ def test_speckle_decorrelates_with_the_rows_whatever_is_set():
     device.continue_from(70)
     later = device.measure(stimulus)[0]
     assert np.corrcoef(start, later)[0, 1] == pytest.approx(np.exp(-0.7), abs=0.06)
+
+
+# -- substrates that are tuned only if a setting says so ---------------------------------------------------------
+
+MORE = {
+    "fibre": ("optical-fibre", {"n_inputs": 6, "n_outputs": 9}, {"mask_bits": 8}),
+    "Kerr fibre": (
+        "multimode-fibre-nonlinear",
+        {"n_inputs": 6, "n_modes": 9, "n_outputs": 9, "n_segments": 2},
+        {"mask_bits": 8},
+    ),
+    "oscillators": ("oscillators", {"n_inputs": 6, "duration_periods": 0.5}, {"tuned_springs": True}),
+    "acoustic": ("acoustic-cavity", {"n_inputs": 4, "n_modes": 40, "n_scatterers": 2}, {"tuned_phases": True}),
+}
+
+
+@pytest.mark.parametrize("name", each_row(MORE, "fibre", "oscillators"))
+def test_at_rest_the_device_is_the_one_without_tunables_and_tuned_it_is_another(name):
+    kind, settings, more = MORE[name]
+    plain, tuned = (hwloop.open_device(kind, **settings, **each).noiseless() for each in ({}, more))
+    assert next(iter(more)) not in plain.identify()
+    assert next(iter(more)) in tuned.identify()
+    assert plain.spec.n_tunables == 0 < tuned.spec.n_tunables
+    rows = np.random.default_rng(0).uniform(plain.spec.low, plain.spec.high, (5, plain.spec.n_inputs))
+    expected = plain.measure(rows)
+    np.testing.assert_allclose(tuned.measure(rows), expected, atol=2e-3)  # a step of the converter
+    drawn = np.random.default_rng(1).uniform(tuned.spec.tunable_low, tuned.spec.tunable_high)
+    tuned.tune(tuned.spec.nearest_tuning(drawn))
+    assert np.abs(tuned.measure(rows) - expected).max() > 0.02
+    tuned.tune(tuned.spec.tunable_rest)
+    np.testing.assert_allclose(tuned.measure(rows), expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("encoding", ["amplitude", "phase"])
+def test_a_mask_turns_the_light_of_each_channel_before_a_linear_fibre(encoding):
+    settings = {
+        **IDEAL,
+        "n_inputs": 6,
+        "saturation": "hard",
+        "exposure": 0.05,
+        "encoding": encoding,
+        "mask_bits": 20,
+    }
+    rows = np.random.default_rng(0).uniform(0, 1, (5, 6))
+    fields = rows if encoding == "amplitude" else np.exp(1j * rows)
+    for kind, more in (
+        ("optical-fibre", {"n_outputs": 9}),
+        ("multimode-fibre-nonlinear", {"nonlinear_phase": 0.0, "n_modes": 9, "n_outputs": 9, "n_segments": 1}),
+    ):
+        device = hwloop.open_device(kind, **settings, **more)
+        mask = device.spec.nearest_tuning(np.random.default_rng(1).uniform(0, 6, 6))
+        device.tune(mask)
+        light = np.abs((fields * np.exp(1j * mask)) @ device.transmission_matrix.T) ** 2
+        read = device.measure(rows)
+        np.testing.assert_allclose(read / read.sum(), light / light.sum(), rtol=1e-4)
+
+
+def test_tuned_pixels_are_the_pixels_that_others_send():
+    settings = {"n_inputs": 12, "n_frequencies": 2, "n_scatterers": 2, "noise_floor": 0.0}
+    plain, tuned = (hwloop.open_device("microwave-cavity", **settings, tuned_pixels=k) for k in (0, 5))
+    states = np.random.default_rng(0).integers(0, 2, (6, 12)).astype(float)
+    states[:, 7:] = states[0, 7:]
+    tuned.tune({"pixels": states[0, 7:]})
+    np.testing.assert_array_equal(tuned.measure(states[:, :7]), plain.measure(states))
+    assert (tuned.spec.n_inputs, tuned.spec.n_tunables, plain.spec.n_tunables) == (7, 5, 0)
+
+
+def test_without_springs_no_oscillator_feels_another_and_the_stiffest_springs_are_integrated():
+    settings = {**IDEAL, "n_inputs": 6, "duration_periods": 1.0, "coupling": 1.0}
+    device = hwloop.open_device("oscillators", **settings, tuned_springs=True)
+    rows = np.zeros((2, 6))
+    rows[:, 0], rows[1, 1:] = 0.4, 0.3
+    device.tune(device.spec.tunable_low)
+    alone, beside = device.measure(rows).reshape(2, -1, 6)[:, :, 0]
+    np.testing.assert_allclose(alone, beside)
+    device.tune(device.spec.tunable_high)
+    alone, beside = device.measure(rows).reshape(2, -1, 6)[:, :, 0]
+    assert np.abs(alone - beside).max() > 0.01
+    with pytest.raises(hwloop.errors.ConfigError, match="steps_per_period must be at least"):
+        hwloop.open_device(
+            "oscillators", **{**settings, "coupling": 50.0, "steps_per_period": 80}, tuned_springs=True
+        )
+    with pytest.raises(hwloop.errors.ConfigError, match="needs springs"):
+        hwloop.open_device("oscillators", **{**settings, "coupling": 0.0}, tuned_springs=True)
+
+
+def test_one_tone_with_all_phases_turned_alike_is_the_same_sound_later():
+    settings = {
+        "n_inputs": 4,
+        "n_tones": 1,
+        "n_modes": 40,
+        "n_scatterers": 2,
+        "noise": False,
+        "precision": "double",
+    }
+    device = hwloop.open_device("acoustic-cavity", **settings, tuned_phases=True)
+    rows = np.random.default_rng(0).uniform(0, 1, (3, 4))
+    device.tune(np.full(4, 0.5))
+    before = device.measure(rows)
+    device.tune(np.full(4, -1.0))
+    np.testing.assert_allclose(device.measure(rows), before, rtol=1e-4, atol=1e-6)
+    device.tune([0.5, -0.5, 1.0, -1.0])
+    assert np.abs(device.measure(rows) - before).max() > 0.02

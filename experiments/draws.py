@@ -40,6 +40,29 @@ def drawn(trial: Any, name: str, allowed: LogRange | Range | Choice) -> Any:
     return min(max(float(f"{found:.3g}"), allowed.low), allowed.high)
 
 
+def told_of(study: Any, values: dict[str, Any], space: dict[str, LogRange | Range | Choice], score: float) -> bool:
+    """Tell a study what was found where it did not ask; ``False`` where a value lies outside of the space."""
+    if space.keys() != values.keys() or not all(_holds(allowed, values[name]) for name, allowed in space.items()):
+        return False
+    places = {
+        name: allowed.values.index(values[name]) if isinstance(allowed, Choice) else values[name]
+        for name, allowed in space.items()
+    }
+    study.enqueue_trial(places)
+    trial = study.ask()
+    for name, allowed in space.items():
+        drawn(trial, name, allowed)
+    study.tell(trial, score)
+    return True
+
+
+def _holds(allowed: LogRange | Range | Choice, value: Any) -> bool:
+    if isinstance(allowed, Choice):
+        return value in allowed.values
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and allowed.low <= value <= allowed.high
+
+
 def _optuna() -> Any:
     try:
         import optuna

@@ -26,8 +26,8 @@ from hwloop.experiments.arena.cell import (
     run_cell,
 )
 from hwloop.experiments.campaign import Campaign, Progress, no_progress, without
-from hwloop.experiments.draws import drawn, new_study, prune
-from hwloop.experiments.tune.space import Space, as_settings, in_words
+from hwloop.experiments.draws import drawn, new_study, prune, told_of
+from hwloop.experiments.tune.space import Space, as_settings, in_words, own_values
 from hwloop.tasks import LearningTask, Metric
 from hwloop.toml_text import with_overrides
 from hwloop.training.tuning import Choice
@@ -319,6 +319,9 @@ class _Work:
     def _search(self, store: TrialStore, study: Any) -> str:
         """Try one after the other; returns why it ended before the last."""
         self._try(store, DEFAULTS)
+        if (score := self.tried[DEFAULTS].score) is not None:
+            space = self.settings.space
+            told_of(study, own_values(self.settings.experiment, space), dict(space), score)
         self.progress("tried", 1, self.settings.trials)
         for number in range(1, self.settings.trials):
             trial = study.ask()

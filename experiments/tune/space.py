@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -88,6 +89,36 @@ def _number(text: str) -> float | int | None:
     ):
         return None
     return value
+
+
+def own_values(experiment: ExperimentConfig, space: Space) -> dict[str, Any]:
+    """The values that the experiment has at the keys of a space: its own, or the defaults of trainer and device.
+
+    A key whose value nobody declares is left out.
+    """
+    table = experiment.as_table()
+    found = {}
+    for key in space:
+        *path, name = key.split(".")
+        place: Any = table
+        for part in path:
+            place = place[int(part)] if isinstance(place, list) else place.get(part, {})
+        values = place if name in place or path[-1] != "settings" else _defaults(experiment, path)
+        if name in values:
+            found[key] = values[name]
+    return found
+
+
+def _defaults(experiment: ExperimentConfig, path: list[str]) -> dict[str, Any]:
+    """What the trainer, or the device, takes where the experiment says nothing."""
+    if path[0] == "trainer":
+        registry, name = TRAINERS, experiment.trainer.name
+    else:
+        registry, name = DEVICES, experiment.device[int(path[1]) if path[1].isdigit() else 0].name
+    if name.endswith(".toml"):
+        return {}
+    parameters = inspect.signature(registry.load(name)).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not each.empty}
 
 
 def as_settings(drawn: Mapping[str, Any]) -> tuple[str, ...]:

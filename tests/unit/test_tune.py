@@ -16,9 +16,11 @@ from hwloop.experiments.arena import jobs
 from hwloop.experiments.arena.cell import CellResult
 from hwloop.experiments.arena.settings import TEST_SEED
 from hwloop.experiments.datasets import split
+from hwloop.experiments.draws import new_study, told_of
 from hwloop.experiments.tune import TuneSettings, default_space, parsed_search, run_tune
 from hwloop.experiments.tune.report import write_tune
 from hwloop.experiments.tune.search import TrialStore
+from hwloop.experiments.tune.space import own_values
 from hwloop.registry import DATASETS, DEVICES
 from hwloop.tasks import Regression
 from hwloop.training.tuning import Choice, LogRange, Range, Tuning
@@ -93,6 +95,20 @@ def test_trainers_and_devices_declare_what_is_searched():
     found = default_space(experiment)
     assert found["device.settings.input_scale"] == LogRange(0.05, 4.0)
     assert any(key.startswith("trainer.settings.") for key in found)
+
+
+def test_the_sampler_starts_from_what_the_experiment_has():
+    experiment = validated(
+        {**SMALL, "trainer": "local", "device": {"name": "delay-loop", "settings": {"gain": 0.7}}}, "test"
+    )
+    space = parsed_search(["device.settings.gain=0.2:1", "trainer.settings.lr=1e-3:1:log", "network.stages=1,2"])
+    own = own_values(experiment, space)
+    assert own == {"device.settings.gain": 0.7, "trainer.settings.lr": 0.01, "network.stages": 1}
+    study = new_study(0, higher_is_better=False)
+    assert told_of(study, own, space, 0.25)
+    assert study.best_params == {**own, "network.stages": 0}
+    assert not told_of(study, own, parsed_search(["device.settings.gain=1:2"]), 0.25)
+    assert len(study.trials) == 1
 
 
 @pytest.mark.parametrize("name", sorted(DEVICES.entries()))

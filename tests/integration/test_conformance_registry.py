@@ -26,6 +26,9 @@ SETTINGS = {
     "settled-oscillators": {"n_inputs": 8},
     "passive-cavity": {"n_inputs": 16, "n_nodes": 20},
     "second-harmonic": {"n_inputs": 16, "steps": 8},
+    "programmable-speckle": {"n_inputs": 8, "n_outputs": 6},
+    "mach-zehnder-mesh": {"n_modes": 6},
+    "memristor-crossbar": {"n_inputs": 8, "n_outputs": 6},
     "spiking-lava": {
         "engine": "twin",
         "n_inputs": 8,

@@ -250,7 +250,7 @@ class _Seed:
         answers = []
         for position in range(len(device.positions)):
             device.move_to(position)
-            answers.append(session.measure(stimuli, "calibrate"))
+            answers.append(session.measure(stimuli, "calibrate", tuning=stage.tuning))
         device.move_to(0)
         first, *_ = centred = [answer - answer.mean(axis=0) for answer in answers]
         return [float(np.sum(first * c) / np.sqrt(np.sum(first**2) * np.sum(c**2))) for c in centred]

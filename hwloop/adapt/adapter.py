@@ -16,7 +16,7 @@ from hwloop.adapt.policy import Observed, Policy
 from hwloop.adapt.policy import policy as policy_named
 from hwloop.device.spec import Float64Array
 from hwloop.errors import BudgetExceeded, ConfigError, HwloopWarning, TrainingDiverged
-from hwloop.layers import PhysicalNetwork
+from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.layers.network import as_rows
 from hwloop.layers.rowwise import plain_array
 from hwloop.reference import Responses
@@ -227,16 +227,16 @@ class Adapter:
                 f"and the watched anchors), but rows_a_step is {self.rows_a_step:,}; give fewer rows"
             )
 
-    def _measured(self, session: Session, stimuli: Float64Array) -> Float64Array:
-        """Measure now, and never beyond the step's budget."""
+    def _measured(self, stage: Stage, session: Session, stimuli: Float64Array) -> Float64Array:
+        """Measure now, under the stage's tuning, and never beyond the step's budget."""
         if self._spent + len(stimuli) > self.rows_a_step:
             raise BudgetExceeded(f"the step's budget of {self.rows_a_step:,} rows is used up")
         self._spent += len(stimuli)
-        return session.measure(stimuli, PURPOSE)
+        return session.measure(stimuli, PURPOSE, tuning=stage.tuning)
 
     def _watch(self, number: int) -> Float64Array:
         _, stage, session = list(self.network)[number]
-        return self._measured(session, stage.encoder(self.anchors.stages[number].inputs[:WATCHED]))
+        return self._measured(stage, session, stage.encoder(self.anchors.stages[number].inputs[:WATCHED]))
 
     def _mend(self, batch: _Batch, watched: Float64Array) -> None:
         """Stage by stage; a network that diverges is as it was before.
@@ -260,7 +260,7 @@ class Adapter:
         for number, stage, session in self.network:
             stimuli = stage.encoder(inputs)
             known = watched if number == 0 and batch.anchors is not None else watched[:0]
-            responses = np.concatenate([known, self._measured(session, stimuli[len(known) :])])
+            responses = np.concatenate([known, self._measured(stage, session, stimuli[len(known) :])])
             observed = Observed(number, stage, inputs, responses, batch.labels, batch.anchors)
             self.policy.mend_stage(observed)
             require_finite(f"stage {number + 1}: its weights", stage.state_dict().values())

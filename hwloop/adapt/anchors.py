@@ -110,8 +110,8 @@ class Anchors:
         with network.opened():
             for _, stage, session in network:
                 stimuli = stage.encoder(rows)
-                responses = session.measure(stimuli, "train")
-                passes = session.measure(np.tile(stimuli[:WATCHED], (PASSES, 1)), "reference")
+                responses = session.measure(stimuli, "train", tuning=stage.tuning)
+                passes = session.measure(np.tile(stimuli[:WATCHED], (PASSES, 1)), "reference", tuning=stage.tuning)
                 passes = passes.reshape(PASSES, WATCHED, -1)
                 outputs = stage.map(stage.features(rows, responses))
                 watched = torch.from_numpy(averaged(passes).mean)

@@ -110,7 +110,9 @@ class GraphNetwork(PhysicalNetwork):
         """
         for _, stage, session in islice(self, stages):
             aggregated = self.graph.aggregate(inputs)
-            features = stage.features(aggregated, session.measure(stage.encoder(aggregated), purpose))
+            features = stage.features(
+                aggregated, session.measure(stage.encoder(aggregated), purpose, tuning=stage.tuning)
+            )
             inputs = stage.map(features)
             yield stage, features, inputs
 

@@ -58,7 +58,7 @@ def pipelined_passes(
 
         def send(number: int, rows: Tensor) -> None:
             stage, session = served[number]
-            measurement = stack.enter_context(session.submit(stage.encoder(rows), purpose))
+            measurement = stack.enter_context(session.submit(stage.encoder(rows), purpose, tuning=stage.tuning))
             passed[number].measurements.append(measurement)
 
         for rows in pieces:
@@ -245,7 +245,7 @@ class PhysicalNetwork(nn.Module):
             yield from pipelined_passes(served, inputs, purpose)
             return
         for stage, session in served:
-            responses = session.measure(stage.encoder(inputs), purpose)
+            responses = session.measure(stage.encoder(inputs), purpose, tuning=stage.tuning)
             features = stage.features(inputs, responses)
             inputs = stage.map(features)
             yield stage, features, inputs

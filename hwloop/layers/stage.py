@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -79,12 +80,20 @@ class Stage(OfKind, nn.Module):
         Precision of the linear map, see :func:`hwloop.layers.interface.weight_precision`.
     steps
         More than 1: a row is a sequence of so many, see :class:`hwloop.layers.encode.SequenceEncoder`.
+
+    Attributes
+    ----------
+    tuning
+        What the device's tunables are set to for this stage's rows, shape (n_tunables,); ``None`` for what its
+        session says (:meth:`hwloop.Session.tune`), as on a device without tunables. A fit enters it, and a
+        checkpoint keeps it.
     """
 
     kind: ClassVar[str] = "stage"
     encoder: Encoder
     standardiser: Standardiser
     linear: InterfaceMap
+    tuned_to: Tensor | None
 
     def __init__(
         self,
@@ -114,6 +123,29 @@ class Stage(OfKind, nn.Module):
         self.steps = steps
         if steps < 1 or (steps > 1 and controls):
             raise ConfigError(f"a stage has at least 1 step, not {steps}, and controls with 1 only")
+        self.register_buffer("tuned_to", None)  # in a checkpoint only where there is one
+
+    @property
+    def tuning(self) -> Float64Array | None:
+        """What the device's tunables are set to for this stage's rows."""
+        held = self.tuned_to
+        return None if held is None else np.array(held.numpy(), dtype=np.float64)
+
+    @tuning.setter
+    def tuning(self, values: Float64Array | None) -> None:
+        """A copy is kept; the session checks it against the device's limits when it is measured under."""
+        self.tuned_to = None if values is None else torch.tensor(values, dtype=torch.float64)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        """A tuning is taken up where there is one, whether or not this stage had one."""
+        held = state_dict.get(f"{prefix}tuned_to")
+        if held is not None and (held.dtype != torch.float64 or held.shape != (self.spec.n_tunables,)):
+            raise ValueError(
+                f"a tuning of shape {tuple(held.shape)} and {held.dtype} does not fit a device with "
+                f"{self.spec.n_tunables} tunables"
+            )
+        self.tuned_to = None if held is None else held.clone()
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def settings(self) -> dict[str, Any]:
         """The arguments that make a stage like this one, as plain JSON values."""
@@ -143,6 +175,7 @@ class Stage(OfKind, nn.Module):
     def build(self, spec: DeviceSpec, n_features: int, seed: int) -> None:
         """Create encoder, standardiser and linear map for a device and an input width."""
         self.spec = spec
+        self.tuning = None
         self.encoder = self._new_encoder(spec, n_features, seed)
         self.standardiser = Standardiser(spec.n_outputs)
         self.bypass_standardiser = Standardiser(n_features if self.bypass else 0)
@@ -222,7 +255,9 @@ class Stage(OfKind, nn.Module):
             raise ConfigError("this stage was not fitted to rows yet: train its network first (trainer.fit)")
         with own_torch_state():
             rows = inputs.detach().to("cpu", torch.float64).reshape(-1, inputs.shape[-1])
-            responses = session.measure(self.encoder(rows), "train" if self.training else "evaluate")
+            responses = session.measure(
+                self.encoder(rows), "train" if self.training else "evaluate", tuning=self.tuning
+            )
             features = self.features(rows, responses)
         activity = self.activate(self.linear(features))
         return activity.reshape(*inputs.shape[:-1], self.width).to(inputs.device, inputs.dtype)

@@ -164,7 +164,14 @@ class Trainer:
         """Device rows of one stage of ``n_layers``, from 0, in a fit on ``n_rows`` samples, at most."""
         planned = self.plan.rows_a_sample(n_classes) * self.schedule.measurements(stage, n_layers)
         scouting = self.plan.scouting_rows_a_sample() if stage == 0 else 0
-        return n_rows * (planned + scouting + self.new_readout().rows_a_sample())
+        return n_rows * (planned + scouting + self.new_readout().rows_a_sample()) + self.schedule.extra_rows()
+
+    def writes(self, n_rows: int, n_layers: int = 1) -> int:
+        """Writes of tunables that a fit on ``n_rows`` samples will make, at most; 0 for most trainers.
+
+        A device that bears small changes alone (``Tunable.max_change``) may take more.
+        """
+        return n_layers * self.schedule.writes(n_rows)
 
     def predict_cost(self, n_rows: int, n_classes: int, n_layers: int, steps: int = 1) -> int:
         """Device rows that predicting ``n_rows`` samples will need, at most; of sequences of so many steps."""
@@ -286,6 +293,9 @@ class Trainer:
                 stack.enter_context(session.measuring_phase())
             plan.measure_pilot(*first, fit.inputs, fit.labels, n_outputs)
             self.schedule.run(fit)
+            for _, stage, session in network:
+                if stage.tuning is None:  # whatever the user's session was told; predictions are measured under it
+                    stage.tuning = session.tuning
             readout = fit.readout.finish(network, fit.inputs, fit.labels, fit.task)
             require_finite("the readout's weights", readout.state_dict().values())
             network.readout, network.task = readout, fit.task.unweighted
@@ -315,7 +325,8 @@ class Trainer:
                 trained = list(range(n_layers)) if session in clients else []
             n_outputs, of_task = fit.task.n_outputs, fit.task.cost_options()
             rows = sum(self.stage_cost(samples, n_outputs, number, n_layers, **of_task) for number in trained)
-            session.require(rows + self.predict_cost(held_out, n_outputs, len(served), **of_task))
+            writes = self.writes(samples, len(trained))
+            session.require(rows + self.predict_cost(held_out, n_outputs, len(served), **of_task), writes)
 
 
 def _as_validation(validation: Any, n_features: int, task: LearningTask) -> Validation:

@@ -21,6 +21,7 @@ from hwloop.training.schedules.rehearsal import Rehearsal
 
 PATIENCE = 20.0  # seconds until a test that hangs fails
 CLASSES = 3
+GAINS = (hwloop.Tunable("gains", 16, 0.0, 4.0, rest=1.0),)
 QUICK = {"min_steps": 20, "epochs": 2, "batch_samples": 16, "twin": "linear"}
 ONLINE = {"schedule": "online", "epochs": 3, "batch_samples": 20, "inner_steps": 2}
 
@@ -62,10 +63,18 @@ every_rule = pytest.mark.parametrize("case", each_row(CASES, *TELLING))
 
 
 class Mixer(hwloop.Device):
-    """|x T| and the nudges: noiseless, each row by itself and the same to the last bit in every batch."""
+    """|x T| g and the nudges: noiseless, each row by itself and the same to the last bit in every batch.
+
+    The gains g are its tunables.
+    """
+
+    simulated = True
+    tuning_frequencies = 1.0  # it is no sinusoid, but a trainer that believes it must still keep its promises
 
     def __init__(self, max_rows: int | None = None, pause_seconds: float = 0.0) -> None:
-        self.spec = hwloop.DeviceSpec(12 + 16, 16, -1.0, 1.0, max_rows=max_rows, deterministic=True, n_nudges=16)
+        self.spec = hwloop.DeviceSpec(
+            12 + 16, 16, -1.0, 1.0, max_rows=max_rows, deterministic=True, n_nudges=16, tunables=GAINS
+        )
         self.matrix = np.random.default_rng(0).normal(size=(12, 16))
         self.pause_seconds = pause_seconds
         self.rows = 0
@@ -75,13 +84,18 @@ class Mixer(hwloop.Device):
         threading.Event().wait(self.pause_seconds)
         self.rows += len(inputs)
         drives, nudges = np.split(inputs, [12], axis=1)
-        return np.abs((drives[:, :, None] * self.matrix).cumsum(axis=1)[:, -1]) + nudges
+        return np.abs((drives[:, :, None] * self.matrix).cumsum(axis=1)[:, -1]) * self.tuning + nudges
 
     def pull_back(self, stimuli, gradients):
         """Its derivative, for trainers that say that they use a model."""
         self.asked_for_a_derivative = True
-        by_drives = (gradients * np.sign(stimuli[:, :12] @ self.matrix)) @ self.matrix.T
+        by_drives = (self.tuning * gradients * np.sign(stimuli[:, :12] @ self.matrix)) @ self.matrix.T
         return np.hstack([by_drives, gradients])
+
+    def pull_back_tuning(self, stimuli, gradients):
+        """Its derivative by the gains."""
+        self.asked_for_a_derivative = True
+        return (gradients * np.abs(stimuli[:, :12] @ self.matrix)).sum(axis=0)
 
 
 def make(case: str, **more) -> hwloop.Trainer:

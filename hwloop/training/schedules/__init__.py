@@ -203,6 +203,14 @@ class Schedule(ABC):
     def measurements(self, stage: int, n_stages: int) -> int:
         """How often each planned row is measured in a stage, from 0, of a network of so many stages."""
 
+    def extra_rows(self) -> int:
+        """Rows of each stage that do not depend on how many samples there are."""
+        return 0
+
+    def writes(self, samples: int) -> int:
+        """Writes of tunables in each stage, at most, where one write bears every change."""
+        return 0
+
     def check(self, network: PhysicalNetwork, task: LearningTask) -> None:
         """Refuse a network, built but not measured yet, that cannot be trained like this.
 

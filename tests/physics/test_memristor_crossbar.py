@@ -1,8 +1,12 @@
 """The crossbar against circuit theory and against what is known of memristors: writing, wear, creep."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
+import hwloop
+from hwloop.journal import DiskJournal, InMemoryJournal
 from hwloop.simulators.crossbar.crossbar import MemristorCrossbar
 from hwloop.simulators.crossbar.wires import Wires
 
@@ -131,25 +135,22 @@ def test_stuck_cells_stay_and_wear_makes_more_of_them():
     assert after.mean() == pytest.approx(0.1 + 0.9 / 2, abs=0.06)  # half of the others outlive the endurance
 
 
-def test_a_device_that_goes_on_finds_its_cells_as_they_were():
+@pytest.mark.parametrize("stopped_after", [3, 4])  # between two rows of one tuning, and before another
+def test_a_run_that_goes_on_finds_the_cells_as_they_were(tmp_path, stopped_after):
     settings = {"drift_exponent": 0.1, "endurance": 3, "write_noise": 0.02}
-    whole, rows = crossbar(**settings), voltages(crossbar(), 40)
-    tunings = np.random.default_rng(0).uniform(LOW, HIGH, (6, whole.spec.n_tunables))
-    with whole:
-        for tuning in tunings:
-            whole.tune(tuning)
-            whole.measure(rows)
-        progress = whole.progress()
-        expected = whole.measure(rows)
-        whole.tune(tunings[0])
-        next_one = whole.measure(rows)
-    resumed = crossbar(**settings)
-    with resumed:
-        resumed.resume(progress)
-        resumed.tune(tunings[-1])
-        np.testing.assert_array_equal(resumed.measure(rows), expected)
-        resumed.tune(tunings[0])
-        np.testing.assert_array_equal(resumed.measure(rows), next_one)
+    rng = np.random.default_rng(0)
+    rows = rng.uniform(-0.2, 0.2, (8, 30, 6))
+    tunings = rng.uniform(LOW, HIGH, (4, crossbar().spec.n_tunables))
+
+    def measured(journal, count):
+        with hwloop.Session(crossbar(**settings), journal=journal) as session:
+            return [session.measure(rows[k], tuning=tunings[k // 2]) for k in range(count)]
+
+    expected = measured(InMemoryJournal(), 8)
+    with closing(DiskJournal(tmp_path)) as journal:
+        measured(journal, stopped_after)
+    with closing(DiskJournal(tmp_path)) as journal:
+        np.testing.assert_array_equal(measured(journal, 8), expected)
 
 
 @pytest.mark.parametrize(

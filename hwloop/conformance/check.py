@@ -15,6 +15,7 @@ from hwloop.conformance.limits import limits, saturation, sign
 from hwloop.conformance.nudges import nudges
 from hwloop.conformance.report import Finding, Report, Result, Status, Undecided, decide, failed, note
 from hwloop.conformance.stream import stream
+from hwloop.conformance.tunables import tunables
 from hwloop.device import Device
 from hwloop.errors import BudgetExceeded, ConfigError, HwloopError, LimitError
 from hwloop.registry import nearest
@@ -32,6 +33,7 @@ MEASURED = (
     memory,
     nudges,
     stream,
+    tunables,
     full_calls,
     reopening,
     two_at_once,

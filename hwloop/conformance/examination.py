@@ -226,7 +226,14 @@ class Examination:
             raise
 
     def measure(self, stimuli: Float64Array) -> Float64Array:
-        """Responses to rows that go to the driver in one call where the session allows it.
+        """Responses to rows that go to the driver in one call where the session allows it: :meth:`answered`."""
+        responses = self.answered(stimuli)
+        alone = self.spec.resets(stimuli)  # the others of a stream answer to the rows before, too
+        self.repeats.enter(stimuli[alone], responses[alone])
+        return responses
+
+    def answered(self, stimuli: Float64Array) -> Float64Array:
+        """The same, of rows that are no repeats of those under another tuning.
 
         Raises
         ------
@@ -240,7 +247,7 @@ class Examination:
                 break
             self.open()
             try:
-                responses = self._called(stimuli)
+                return self._called(stimuli)
             except DeviceError as error:
                 if isinstance(error, Unanswered):
                     raise
@@ -248,10 +255,20 @@ class Examination:
                 if attempt + 1 < ATTEMPTS and not self.hung:
                     self.close()
                 continue
-            alone = self.spec.resets(stimuli)  # the others of a stream answer to the rows before, too
-            self.repeats.enter(stimuli[alone], responses[alone])
-            return responses
         raise Unanswered(f"the device fails: {self.incidents[-1]}")
+
+    def tune(self, tuning: Float64Array) -> None:
+        """Write a tuning, which the rows behind it are measured under.
+
+        Raises
+        ------
+        StimulusError, LimitError
+            It is refused.
+        DeviceError
+        """
+        self.open()
+        self.bounded("tune()", lambda: self.device.tune(tuning))
+        self.session.tune(tuning)
 
     def _called(self, stimuli: Float64Array) -> Float64Array:
         return self.bounded("measure()", lambda: self.session.measure(stimuli, "calibrate"), rows=len(stimuli))

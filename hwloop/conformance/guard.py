@@ -15,7 +15,7 @@ import numpy as np
 
 from hwloop.device import Device
 from hwloop.device.spec import Float64Array
-from hwloop.errors import DeviceTimeout, LimitError
+from hwloop.errors import DeviceTimeout, LimitError, StimulusError
 from hwloop.probing.timing import TimedCall
 
 Result = TypeVar("Result")
@@ -39,6 +39,8 @@ class Guard:
         Every call that was not watched line by line, nor given a context.
     closes
         How often the device was closed.
+    tunings
+        What was written to its tunables, in order.
     """
 
     def __init__(self, device: Device, injector: InterruptInjector) -> None:
@@ -47,11 +49,12 @@ class Guard:
         self.breaches: list[str] = []
         self.calls: list[TimedCall] = []
         self.entered = self.inputs_changed = self.replies_changed = self.closes = 0
-        self._driver, self._close = device._measure, device.close
+        self.tunings: list[Float64Array] = []
+        self._driver, self._close, self._tuner = device._measure, device.close, device._tune
         self._last: tuple[Any, Any] = (None, None)
         self._during: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
         try:
-            vars(device).update(_measure=self._guarded, close=self._counted_close)
+            vars(device).update(_measure=self._guarded, close=self._counted_close, _tune=self._guarded_tune)
             self.installed = True
         except TypeError:  # a class with __slots__
             self.installed = False
@@ -59,7 +62,7 @@ class Guard:
     def remove(self) -> None:
         """Leave the device as it was."""
         if self.installed:
-            for name in ("_measure", "close"):
+            for name in ("_measure", "close", "_tune"):
                 vars(self.device).pop(name, None)
 
     @contextlib.contextmanager
@@ -74,6 +77,17 @@ class Guard:
     def _counted_close(self) -> None:
         self.closes += 1
         self._close()
+
+    def _guarded_tune(self, values: Float64Array) -> None:
+        spec, name = self.device.spec, type(self.device).__name__
+        try:
+            spec.all_tunables.refuse_out_of_limits(np.asarray(values, dtype=np.float64), name)
+        except (LimitError, StimulusError) as error:
+            breach = f"past tune() to the driver would have gone: {error}"
+            self.breaches.append(breach)
+            raise LimitError(breach) from error
+        self.tunings.append(np.array(values))
+        self._tuner(values)
 
     def _guarded(self, inputs: Float64Array) -> Any:
         self.entered += 1

@@ -93,7 +93,7 @@ def reopening(examination: Examination) -> Finding | Undecided:
 
     def compare() -> Crossover:
         steps = [_steps(examination, probe, early) for early in rng.integers(2, size=PAIRS)]
-        return _compared(np.array(steps), survey)
+        return steps_compared(np.array(steps), survey)
 
     return confirmed(compare).outcome(
         "the response to the same stimulus changes when the device is closed and opened",
@@ -115,7 +115,7 @@ def _steps(examination: Examination, probe: Float64Array, early: int) -> list[Fl
     return steps if early else steps[::-1]
 
 
-def _compared(steps: Float64Array, survey: ResponseSurvey) -> Crossover:
+def steps_compared(steps: Float64Array, survey: ResponseSurvey) -> Crossover:
     """Reopening may move the response always the same way, or each time another way: a test for each.
 
     Parameters

@@ -74,10 +74,8 @@ class DeviceSpec:
             raise ValueError("DeviceSpec.input_low must lie below input_high on every channel")
         self._check_nudges()
         object.__setattr__(self, "tunables", Tunables(self.tunables))
-        if self.streams and (self.n_nudges or self.tunables or self.n_inputs < 2):
-            raise ValueError(
-                "DeviceSpec: a stream needs a drive and a reset, its last input; it has no nudges and no tunables"
-            )
+        if self.streams and (self.n_nudges or self.n_inputs < 2):
+            raise ValueError("DeviceSpec: a stream needs a drive and a reset, its last input; it has no nudges")
 
     def _check_nudges(self) -> None:
         nudges, allowed = self.n_nudges, (0, self.n_outputs)

@@ -150,6 +150,11 @@ class Catalogue:
         shares = np.array(self._durations)[entries] / np.array(self._counts)[entries]
         return float(shares.sum())
 
+    def tuning(self, number: int) -> Float64Array | None:
+        """What a row was measured under."""
+        entry = int(self._entries(np.array([number]))[0])
+        return self._stored.tuning(self._chunks[entry], self._offsets[entry])
+
     def measured_under(self, numbers: Numbers, tuning: Float64Array | None) -> NDArray[np.bool_]:
         """Which rows were measured under a tuning."""
         entries, which = np.unique(self._entries(numbers), return_inverse=True)
@@ -291,6 +296,10 @@ class FolderJournal(Journal):
     def duration_seconds(self, first: int, rows: int) -> float:
         with self._mutex:
             return self._catalogue.duration_seconds(first, rows)
+
+    def tuning(self, number: int) -> Float64Array | None:
+        with self._mutex:
+            return self._catalogue.tuning(number)
 
     def measured_under(self, numbers: Numbers, tuning: Float64Array | None) -> NDArray[np.bool_]:
         with self._mutex:

@@ -113,6 +113,9 @@ class InMemoryJournal(Journal):
         found = (self._locate(number)[0] for number in range(first, first + rows))
         return sum(record.duration_seconds / len(record.stimuli) for record in found)
 
+    def tuning(self, number: int) -> Float64Array | None:
+        return self._locate(number)[0].tuning
+
     def measured_under(self, numbers: NDArray[np.int64], tuning: Float64Array | None) -> NDArray[np.bool_]:
         return np.array([_is_under(self._locate(int(number))[0], tuning) for number in numbers], dtype=bool)
 

@@ -109,6 +109,10 @@ class Journal(ABC):
     def duration_seconds(self, first: int, rows: int) -> float:
         """Device time of consecutive rows."""
 
+    def tuning(self, number: int) -> Float64Array | None:
+        """What a readable row was measured under, shape (n_tunables,); ``None`` on a device without tunables."""
+        return None
+
     def measured_under(self, numbers: NDArray[np.int64], tuning: Float64Array | None) -> NDArray[np.bool_]:
         """Which readable rows were measured under a tuning, shape (n_tunables,); ``None`` on a device without."""
         return np.full(len(numbers), tuning is None)

@@ -55,7 +55,15 @@ class Stream:
             )
         self._device.tell(StreamRedriven(position - first, first))
         self._device.continue_from(first)
-        self._device.measure(self._journal.read_rows(np.arange(first, position))[0])
+        rows = np.arange(first, position)
+        while len(rows):
+            tuning = self._journal.tuning(int(rows[0]))
+            alike = self._journal.measured_under(rows, tuning)
+            under = len(rows) if alike.all() else int(np.argmin(alike))
+            if tuning is not None:
+                self._device.tune(tuning)
+            self._device.measure(self._journal.read_rows(rows[:under])[0])
+            rows = rows[under:]
 
     def stands(self) -> None:
         """The device has just answered rows that are in the journal, or will be."""

@@ -32,7 +32,9 @@ def counts(slow):
 
 def record(number):
     rng = np.random.default_rng(number)
-    return Record("train", "s", 2 * number, 1e9 + number, 0.5, rng.random((2, 3)), rng.random((2, 2)), "stage 1")
+    rows = (rng.random((2, 3)), rng.random((2, 2)), "stage 1")
+    tuned = {"tuning": rng.random(4), "writes": number, "write_seconds": 0.1} if number % 2 else {}
+    return Record("train", "s", 2 * number, 1e9 + number, 0.5, *rows, **tuned)
 
 
 @pytest.fixture
@@ -68,6 +70,9 @@ def assert_recorded(found):
     expected = record(found.first_row // 2)
     np.testing.assert_array_equal(found.stimuli, expected.stimuli)
     np.testing.assert_array_equal(found.responses, expected.responses)
+    assert (found.tuning is None, found.writes) == (expected.tuning is None, expected.writes)
+    if found.tuning is not None:
+        np.testing.assert_array_equal(found.tuning, expected.tuning)
 
 
 def forged(header, body):
@@ -89,8 +94,14 @@ def headers():
         "rows": 2,
         "duration_seconds": 0.5,
     }
+    tuned = {
+        "writes": 1,
+        "write_seconds": 0.1,
+        "arrays": [*arrays, {**arrays[0], "name": "tuning", "shape": [1, 3]}],
+    }
     return [
         json.dumps({"kind": "rows", "started_seconds": 1.0, **rows, "arrays": arrays}).encode(),
+        json.dumps({"kind": "rows", "started_seconds": 1.0, **rows, **tuned}).encode(),
         json.dumps({"kind": "device", "started_seconds": 1.0, "details": DEVICE, "arrays": []}).encode(),
     ]
 
@@ -102,7 +113,7 @@ def test_forged_headers(tmp_path, fuzz, count):
     path = chunk_path(tmp_path, 0)
 
     def read(data):
-        path.write_bytes(forged(headers()[1], b"") + forged(data, body) + forged(data, b""))
+        path.write_bytes(forged(headers()[-1], b"") + forged(data, body) + forged(data, b""))
         journal = ReadOnlyJournal(tmp_path)
         for found in journal.records():
             assert found.stimuli.shape[0] == found.responses.shape[0] >= 1
@@ -210,4 +221,4 @@ def test_the_note_that_a_replay_reads_its_device_from(tmp_path, fuzz, count):
         path.write_bytes(forged(data, b""))
         assert Replay(tmp_path).spec.n_inputs >= 1
 
-    fuzz(read, headers()[1:], count, 5, (JournalError, ConfigError))
+    fuzz(read, headers()[2:], count, 5, (JournalError, ConfigError))

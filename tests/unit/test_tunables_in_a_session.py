@@ -1,5 +1,8 @@
 """Rows are measured under a tuning: remembered, counted, recorded, resumed, reused by stimulus and tuning."""
 
+import contextlib
+from dataclasses import replace
+
 import h5netcdf
 import numpy as np
 import pytest
@@ -186,3 +189,35 @@ def test_a_journal_with_tunings_is_verified_and_exported(recorded):
     write_netcdf(folder / "rows.nc", {}, [device], [block])
     with h5netcdf.File(folder / "rows.nc") as file:
         np.testing.assert_array_equal(file["journal"]["tuning"][6], SET)
+
+
+class Remembering(TunedLayer):
+    """Its state goes on from row to row, as far as the first pixel lets it; the last input resets."""
+
+    def __init__(self):
+        super().__init__()
+        self.spec = replace(self.spec, streams=True)
+        self.state = 0.0
+
+    def _measure(self, inputs):
+        answers = []
+        for row in inputs:
+            self.state = row[0] + (0.0 if row[-1] > 0 else (0.2 + 0.7 * self.tuning[3]) * self.state)
+            answers.append([self.state, self.tuning[0], row[1]])
+        return np.array(answers)
+
+
+def test_a_stream_is_driven_again_under_the_tunings_that_its_rows_had():
+    rows = np.column_stack([X[:, :3], [1, -1, -1, -1, -1, -1]])
+    tunings = [None, OTHER, None, WALKED, OTHER, OTHER]
+
+    def driven(opened_between):
+        session = Session(Remembering())
+        with session if not opened_between else contextlib.nullcontext():
+            pairs = zip(rows, tunings, strict=True)
+            answers = [session.measure(row[None], tuning=tuning) for row, tuning in pairs]
+        return np.concatenate(answers), session.ledger
+
+    (once, ledger), (again, counted) = driven(False), driven(True)
+    np.testing.assert_array_equal(once, again)
+    assert (ledger.rows, ledger.writes) == (counted.rows, counted.writes)

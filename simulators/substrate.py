@@ -173,7 +173,7 @@ class Substrate(DeclaredDevice, shared=True):
         """Make the physics, ``_chain`` and ``spec`` of the settings, which are attributes now."""
 
     def noiseless(self) -> Self:
-        """A new device with the same physics and converters, without noise, jitter, glitches and drift; at rest."""
+        """A new device, at rest, with the same physics and converters, without noise, jitter, glitches, drift."""
         return type(self)(**{**self._settings, **self.quiet_settings})
 
     def continue_from(self, rows: int) -> None:

@@ -42,8 +42,8 @@ class MachZehnderMesh(Substrate):
     the ADC over [0, 1], glitches.
 
     An intensity is a sinusoid of every phase, of frequency 1, so that two measurements half a turn apart tell its
-    derivative (``tuning_frequencies``): exactly without cross-talk, to 1.4 times the
-    cross-talk with it, and as long as no reading is clipped.
+    derivative (``tuning_frequencies``): exactly without cross-talk, else to about 1.4 times
+    the cross-talk, and as long as no reading is clipped.
 
     Parameters
     ----------

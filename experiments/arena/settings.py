@@ -90,7 +90,9 @@ def with_validation(table: dict[str, Any]) -> dict[str, Any]:
 TEST_SEED = 0
 
 
-def arena_partition(dataset: Dataset, seed: int, test: float, validation: float) -> Partition:
+def arena_partition(
+    dataset: Dataset, seed: int, test: float, validation: float, test_seed: int = TEST_SEED
+) -> Partition:
     """The rows of one seed.
 
     The test rows are the same for every seed, so no row that a setting was chosen on is ever tested on. Training
@@ -100,8 +102,10 @@ def arena_partition(dataset: Dataset, seed: int, test: float, validation: float)
     ----------
     test, validation
         Fractions of all rows; validation above 0.
+    test_seed
+        What draws the test rows.
     """
-    outer = split(dataset, TEST_SEED, test, 0.0)
+    outer = split(dataset, test_seed, test, 0.0)
     labels = dataset.labels[outer.train]
     rest = replace(
         dataset,

@@ -20,6 +20,7 @@ COMMANDS = {
     "info": "catalogue_command",
     "arena": "arena_command",
     "tune": "tune_command",
+    "frontier": "frontier_command",
     "drift": "drift_command",
     "check": "check_command",
     "calibrate": "calibrate_command",

@@ -43,6 +43,8 @@ class DeviceSpec:
         *reset*. The last input is the reset: above the middle of its limits it brings the device to rest before
         its row. A session measures such rows in order, recalls none, and drives the device again from the last
         reset when it goes on from a journal.
+    watts
+        What the device draws while it answers, for the joules of a prediction; ``None`` if nobody has measured it.
     """
 
     n_inputs: int
@@ -57,6 +59,7 @@ class DeviceSpec:
     n_nudges: int = 0
     tunables: tuple[Tunable, ...] = Tunables()
     streams: bool = False
+    watts: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("n_inputs", "n_outputs", "max_rows"):
@@ -68,6 +71,8 @@ class DeviceSpec:
             object.__setattr__(self, name, int(value))
         if self.row_seconds is not None and not (np.isfinite(self.row_seconds) and self.row_seconds >= 0):
             raise ValueError(f"DeviceSpec.row_seconds must be a time in seconds, not {self.row_seconds!r}")
+        if self.watts is not None and not (np.isfinite(self.watts) and self.watts >= 0):
+            raise ValueError(f"DeviceSpec.watts must be a power in watts, not {self.watts!r}")
         for name in ("input_low", "input_high"):
             object.__setattr__(self, name, self._checked_limit(name))
         if not np.all(np.asarray(self.input_low) < np.asarray(self.input_high)):
@@ -190,7 +195,7 @@ class DeviceSpec:
     def as_dict(self) -> dict[str, Any]:
         """The spec as plain numbers, lists and text, for JSON and TOML.
 
-        ``n_nudges``, ``tunables`` and ``streams`` stand in it only where there are some.
+        ``n_nudges``, ``tunables``, ``streams`` and ``watts`` stand in it only where there are some.
         """
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         # A device that has none is described as it was before there were any.
@@ -202,6 +207,8 @@ class DeviceSpec:
             del values["tunables"]
         if not self.streams:
             del values["streams"]
+        if self.watts is None:
+            del values["watts"]
         return {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in values.items()}
 
     def differences(self, other: DeviceSpec) -> list[str]:

@@ -72,6 +72,16 @@ class Interval:
             return False
         return self.high - self.low <= ROUNDING * max(abs(self.low), abs(self.high))
 
+    @property
+    def side(self) -> int:
+        """1 or -1 where all that is known lies above or below 0; else 0: chance explains the difference."""
+        if self.low is None or self.high is None or self.shared:
+            return 0
+        low, high = self.low, self.high
+        if self.rows is not None:  # other test rows must not change it either
+            low, high = min(low, self.rows[0]), max(high, self.rows[1])
+        return 1 if low > 0 else -1 if high < 0 else 0
+
     def as_dict(self) -> dict[str, Any]:
         """``mean``, ``low`` and ``high`` as plain numbers; ``test_rows`` with a low and a high, or ``None``."""
         rows = None if self.rows is None else {"low": self.rows[0], "high": self.rows[1]}

@@ -41,12 +41,7 @@ class Comparison:
     @property
     def winner(self) -> str | None:
         """Who is better beyond what chance explains: ``network``, the other's key, or ``None`` for nobody."""
-        low, high = self.advantage.low, self.advantage.high
-        if low is None or high is None or self.advantage.shared:
-            return None
-        if self.advantage.rows is not None:  # other test rows must not change it either
-            low, high = min(low, self.advantage.rows[0]), max(high, self.advantage.rows[1])
-        return NETWORK if low > 0 else self.key if high < 0 else None
+        return {1: NETWORK, 0: None, -1: self.key}[self.advantage.side]
 
     @property
     def words(self) -> str:

@@ -1,6 +1,6 @@
 """Footprint, sparsities and effective operations are those that the neurobench package gives.
 
-``neurobench_figures.json`` was made by this file's ``main`` with neurobench 2.3.0 beside snntorch, torch not upgraded:
+``neurobench_figures.json`` was made by this file's ``main``, with neurobench 2.3.0 beside snntorch and this torch:
 ``pip install --no-deps --target pkg neurobench && PYTHONPATH=pkg python tests/unit/test_workload.py``.
 """
 

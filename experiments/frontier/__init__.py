@@ -1,0 +1,1 @@
+"""Physical networks against digital ones at equal digital cost."""

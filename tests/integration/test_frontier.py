@@ -1,7 +1,6 @@
 """``hwloop frontier``: both sides, a page, JSON, what is kept; a rival is one file, as its page's example."""
 
-import __future__
-
+import importlib
 import json
 import re
 from pathlib import Path
@@ -49,7 +48,8 @@ def frontier(*options):
 def test_a_rival_is_a_file_and_a_second_call_computes_nothing(small, monkeypatch):
     code = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL).group(1)
     (small / "first_features.py").write_text(code)
-    exec(compile(code, str(small / "first_features.py"), "exec", __future__.annotations.compiler_flag), {})
+    monkeypatch.syspath_prepend(str(small))
+    importlib.import_module("first_features")
     options = ("small.toml", "--effort", "6", "--seeds", "2", "--budget", "20,40", "--json", "--out")
 
     status, first = frontier(*options, str(small / "one"))

@@ -71,6 +71,7 @@ def test_every_device_of_the_registry_keeps_its_promises(name):
     assert_keeps_its_promises(lambda: hwloop.open_device(name, **SETTINGS.get(name, {})))
 
 
+@pytest.mark.exhaustive  # the other process is started two dozen times
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_every_device_in_a_process_of_its_own_keeps_its_promises(name):

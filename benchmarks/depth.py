@@ -30,7 +30,7 @@ ARMS = {  # name: trainer, stages
     "2 stages, greedy": ("greedy", 2),
     "3 stages, greedy": ("greedy", 3),
 }
-SAMPLES = sized(None, short=300)
+SAMPLES = sized(None, short=100)
 
 
 def accuracy(trainer: str, stages: int, seed: int, arguments: argparse.Namespace) -> float:

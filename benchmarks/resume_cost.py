@@ -1,7 +1,7 @@
 """What resuming costs, beside the run itself: processor time of both, each in a process of its own.
 
     python benchmarks/resume_cost.py            # digits-optical, 5 seeds, twice each way
-    python benchmarks/resume_cost.py --short    # one seed of a small network, once
+    python benchmarks/resume_cost.py --short    # wine-optical, one seed of a small network, once
 
 Three ways to end a run whose rows are all recorded: as it was stopped after its last seed (``finished``), as it
 was stopped before the floors of its last seed (``last-floors``), and ``--from-start``, which executes all again.
@@ -23,7 +23,8 @@ from pathlib import Path
 
 from sizes import sized
 
-SMALL = ["seeds=1", "network.width=20", "trainer.settings.epochs=5", "device.settings.n_outputs=40"]
+SMALL = ["seeds=1", "evidence.floors=false", "trainer.settings.min_steps=20", "device.settings.n_outputs=40"]
+EXPERIMENT = sized("digits-optical", short="wine-optical")
 ROUNDS, SETTINGS = sized((2, ["seeds=5"]), short=(1, SMALL))
 
 
@@ -62,7 +63,7 @@ def measured(folder: Path) -> dict[str, float]:
     """Processor seconds of the run and of each way to end it."""
     whole = folder / "whole"
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
-    found = {"run": processor_seconds("run", "digits-optical", *settings, "--out", str(whole))}
+    found = {"run": processor_seconds("run", EXPERIMENT, *settings, "--out", str(whole))}
     found["finished"] = processor_seconds("resume", str(stopped(whole, folder / "finished")))
     found["last-floors"] = processor_seconds("resume", str(without_last_floors(stopped(whole, folder / "floors"))))
     found["from-start"] = processor_seconds("resume", "--from-start", str(stopped(whole, folder / "start")))

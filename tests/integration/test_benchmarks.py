@@ -45,7 +45,7 @@ def arena(tmp_path_factory):
     """The folder of a small arena that has been held."""
     folder = tmp_path_factory.mktemp("arena") / "held"
     settings = ["device.settings.n_outputs=40", "network.width=20"]
-    words = ["arena", "digits-optical", "--trainers", "local,readout", "--budget", "2", "--seeds", "2"]
+    words = ["arena", "wine-optical", "--trainers", "local,readout", "--budget", "2", "--seeds", "2"]
     words += ["--trials", "1", "--out", str(folder), *(word for each in settings for word in ("--set", each))]
     done = run([sys.executable, "-m", "hwloop.cli", *words], folder.parent)
     assert done.returncode == 0, done.stderr

@@ -148,6 +148,7 @@ def test_a_mistake_is_one_clear_line(command, arguments, code, says):
     assert not list_runs(Path("runs"))
 
 
+@pytest.mark.slow
 def test_ctrl_c_closes_the_device_and_is_130(folder):
     running = process(folder, "lab:Slow")
     assert "checking" in running.stderr.readline()
@@ -164,6 +165,7 @@ def test_ctrl_c_closes_the_device_and_is_130(folder):
     assert kept.rows > 0
 
 
+@pytest.mark.slow
 def test_a_hanging_device_is_named_and_the_command_ends(folder):
     running = process(folder, "lab:Hanging", "--timeout", "0.5", "--json")
     output, _ = running.communicate(timeout=20)

@@ -19,6 +19,7 @@ from hwloop.experiments.dataset import Dataset
 from hwloop.experiments.datasets import split
 from hwloop.registry import DATASETS
 
+pytestmark = pytest.mark.slow
 PAGE = Path(__file__).parents[2] / "docs" / "evidence.md"
 CONFIG = {
     "name": "small",

@@ -117,6 +117,7 @@ def test_the_forecast_holds_the_reference_rows(tmp_path, experiment):
     assert not any(point.drift for point in evidence.seeds[0].drift[0])
 
 
+@pytest.mark.slow
 def test_a_paused_run_is_interrupted_and_goes_on_where_it_was(tmp_path, experiment):
     folder = tmp_path / "run"
     with pytest.raises(DeviceDrifted):

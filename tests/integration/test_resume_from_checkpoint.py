@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from examples import each_row
 
 import hwloop
 from hwloop.events import EpochFinished, StageFinished
@@ -161,6 +160,7 @@ def test_every_cut_ends_the_same_as_no_cut_and_as_executing_again(lab, cut_run, 
     assert replay_experiment(folder, split, with_references=True).differences == ()
 
 
+@pytest.mark.slow
 def test_floors_that_are_finished_are_not_computed_again(lab, monkeypatch):
     config = experiment(lab)
     cut_at(lab / "run", config, MethodScored, 17)  # all but the last floor of the second seed
@@ -246,7 +246,8 @@ def cut_run(tmp_path_factory):
     return folder / "cut", outcome(folder / "whole")
 
 
-@pytest.mark.parametrize("misfit", each_row(MISFITS, next(iter(MISFITS))))
+@pytest.mark.slow
+@pytest.mark.parametrize("misfit", MISFITS)
 def test_a_checkpoint_that_does_not_fit_is_set_aside(lab, cut_run, reseal, misfit):
     shutil.copytree(cut_run[0], lab / "run")
     change, words = MISFITS[misfit]

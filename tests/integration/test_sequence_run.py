@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import tomllib
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples import each_row
 from typer.testing import CliRunner
 
 from hwloop.cli.app import app
@@ -55,13 +57,19 @@ def test_every_shipped_experiment_of_sequences_is_tried():
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
+    """The folder and the evidence of an experiment that ran once."""
     base = tmp_path_factory.mktemp("sequences")
-    return {name: (base / name, run_experiment(small(name), split, out=base / name)) for name in SMALL}
+
+    @functools.cache
+    def run_of(name):
+        return base / name, run_experiment(small(name), split, out=base / name)
+
+    return run_of
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", each_row(SMALL, "narma10-delay-loop", "channel-equalisation-delay-loop"))
 def test_a_run_says_both_errors_and_is_replayed_to_the_last_bit(finished, name):
-    folder, evidence = finished[name]
+    folder, evidence = finished(name)
     comparison = replay_experiment(folder, split, with_references=True)
     assert comparison.differences == ()
     keys = {column.key for column in evidence.columns}
@@ -84,7 +92,7 @@ def test_a_run_says_both_errors_and_is_replayed_to_the_last_bit(finished, name):
 
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(finished, tmp_path):
     name = "narma10-delay-loop"
-    _, evidence = finished[name]
+    _, evidence = finished(name)
 
     class Stop(Exception):
         pass
@@ -135,7 +143,7 @@ def test_a_device_without_memory_takes_a_row_a_step_and_its_network_comes_back(t
 
 
 def test_another_process_predicts_a_symbol_a_step(finished, tmp_path):
-    folder, _ = finished["channel-equalisation-delay-loop"]
+    folder, _ = finished("channel-equalisation-delay-loop")
     data = channel_sequences(6, 80)
     np.savetxt(tmp_path / "new.csv", data.inputs[:2], delimiter=",", fmt="%.17g")
     result = CliRunner().invoke(app, ["predict", str(folder), str(tmp_path / "new.csv"), "--json"])
@@ -151,7 +159,7 @@ def test_test_targets_change_no_bit_of_what_is_trained(finished, tmp_path):
     import hwloop.experiments.time_series as series
     from hwloop.registry import DATASETS
 
-    folder, _ = finished["narma10-delay-loop"]
+    folder, _ = finished("narma10-delay-loop")
     config = small("narma10-delay-loop", "evidence.floors=false")
     plain = DATASETS.load
 

@@ -44,6 +44,7 @@ def agrees_with_torch(**settings):
         np.testing.assert_array_equal(brian2.measure(rows), torch_lif.measure(rows))
 
 
+@pytest.mark.slow
 def test_every_spike_is_that_of_torch():
     agrees_with_torch(**SMALL, **RECURRENT)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import typer
+from examples import each_row
 
 from hwloop.cli.command import DEVICE_ERROR, reported
 from hwloop.errors import JournalError
@@ -45,7 +46,7 @@ def test_a_fault_of_a_recording_is_called_that(capsys):
     assert capsys.readouterr().err == "hwloop: journal error: the replay differs from the recorded run\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", each_row([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], signal.SIGINT))
 def test_a_signal_behind_the_last_line_changes_no_exit_code(number):
     """The interpreter is ending: everything is said and done."""
     code = (

@@ -70,7 +70,14 @@ def test_sequences_are_judged_by_the_columns_of_a_step():
 EARLIER = {"vowels-acoustic": "channel", "vowels-cavity": "channel"}  # all others: one scale
 
 
-@pytest.mark.parametrize("dataset", ["digits", "mnist1d", pytest.param("vowels", marks=pytest.mark.real_data)])
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        "digits",
+        pytest.param("mnist1d", marks=pytest.mark.slow),
+        pytest.param("vowels", marks=pytest.mark.real_data),
+    ],
+)
 def test_shipped_experiments_keep_what_they_had(dataset):
     try:
         data = DATASETS.build(dataset)

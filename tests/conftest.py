@@ -70,15 +70,18 @@ STARTED_SECONDS = 1_700_000_000.0
 
 
 @pytest.fixture
-def unpainted_figures(request, monkeypatch):
-    """The figures of a run's report are laid out but not painted, which takes most of a small run's time.
-
-    Slow tests paint them.
-    """
+def never_painted(monkeypatch):
+    """The figures of a run's report are laid out but not painted, which takes most of a small run's time."""
     from matplotlib.figure import Figure
 
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, format: path.write_bytes(b""))
+
+
+@pytest.fixture
+def unpainted_figures(request):
+    """The same, but slow tests paint them."""
     if request.node.get_closest_marker("slow") is None:
-        monkeypatch.setattr(Figure, "savefig", lambda figure, path, format: path.write_bytes(b""))
+        request.getfixturevalue("never_painted")
 
 
 @pytest.fixture(autouse=True)

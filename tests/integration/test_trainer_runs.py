@@ -17,6 +17,8 @@ from hwloop.experiment.runner import resume_experiment, run_experiment
 from hwloop.experiments.datasets import split
 from hwloop.registry import TRAINERS, accepted_settings
 
+pytestmark = pytest.mark.usefixtures("never_painted")
+
 QUICK: dict[str, int | str] = {"epochs": 1, "min_steps": 10, "twin": "linear"}
 FIBRE = ("optical-fibre", {"n_outputs": 20})
 SERVED_BY = {"eqprop": ("settled-oscillators", {"hardening": 2.0})}

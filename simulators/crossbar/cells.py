@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from hwloop.device.declared import SettingsGroup, real, whole
 from hwloop.device.spec import Float64Array
@@ -56,11 +56,20 @@ class Cells(SettingsGroup):
     drift_rows: float = real(100.0, 1e-3, 1e12)
 
 
+def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Each number as another that looks random: a step of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
+    bits = bits + np.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(bits ^ (bits >> np.uint64(31)))
+
+
 class Chip:
     """The cells of one chip.
 
-    What a write leaves is drawn from the seed and the values that are written: written again they leave the same,
-    so that a run that goes on meets the conductances that it had.
+    What a write leaves in a cell is drawn from the seed, the cell and the value that is written: written again it
+    leaves the same, so that a run that goes on meets the conductances that it had, and a cell of which nothing new
+    is asked keeps its own.
 
     Parameters
     ----------
@@ -73,7 +82,9 @@ class Chip:
     """
 
     def __init__(self, settings: Cells, shape: tuple[int, ...], stream: Callable[[str], NoiseStream]) -> None:
-        self._set, self._stream = settings, stream
+        self._set = settings
+        key = stream("write").at_row(0).integers(0, 1 << 63, dtype=np.uint64)
+        self._keys = _mixed(np.arange(math.prod(shape), dtype=np.uint64).reshape(shape) ^ key)
         self.range = settings.high_siemens - settings.low_siemens
         order = stream("stuck").at_row(0)
         self._weakness = order.random(shape)  # the weakest are stuck from the beginning
@@ -90,12 +101,12 @@ class Chip:
 
     def written(self, target: Float64Array) -> tuple[Float64Array, NDArray[np.int64]]:
         """Conductances that a write leaves in sound cells, and the pulses that it took, for those asked for."""
-        key = hashlib.sha256(np.ascontiguousarray(target, dtype="<f8").tobytes()).hexdigest()
-        rng = self._stream(f"write/{key}").at_row(0)
+        drawn = _mixed(target.astype("<f8").view("<u8") ^ self._keys)
         found, pulses = target.copy(), np.zeros(target.shape, dtype=np.int64)
         due = np.ones(target.shape, dtype=bool)
         for _ in range(self._set.verify_pulses):
-            noise = self._set.write_noise * self.range * rng.standard_normal(target.shape)
+            drawn = _mixed(drawn)
+            noise = self._set.write_noise * self.range * ndtri(((drawn >> np.uint64(11)) + 0.5) / 2.0**53)
             pulsed = np.clip(target + noise, self._set.low_siemens, self._set.high_siemens)
             found[due] = pulsed[due]
             pulses += due

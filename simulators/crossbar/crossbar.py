@@ -42,10 +42,11 @@ class MemristorCrossbar(Substrate):
     Tunables are ``positive`` and ``negative``, or ``conductances``, in S, output after output: what is asked of
     each cell. Any write programs the whole array. At rest they are random, as of cells that were only just formed.
 
-    What a write leaves differs from it by the noise of writing, drawn from the seed and the values written; a
-    verify loop makes it less. Some cells are stuck, others wear out with every pulse, and all creep towards less
-    conductance until they are written again (Le Gallo and Sebastian, J. Phys. D 53, 213002 (2020)). The pulses of
-    every cell, and when they were written, are part of the device's progress: a run that goes on finds them.
+    What a write leaves differs from it by the noise of writing, drawn from the seed, the cell and the value
+    written; a verify loop makes it less. Some cells are stuck, others wear out with every pulse, and all creep
+    towards less conductance until they are written again (Le Gallo and Sebastian, J. Phys. D 53, 213002 (2020)).
+    The pulses of every cell, and when they were written, are part of the device's progress: a run that goes on
+    finds them.
 
     With ``wire_ohms`` the currents solve Kirchhoff's laws at every crossing, rows being driven at their left ends
     and columns read at their lower ones.

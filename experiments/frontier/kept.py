@@ -15,6 +15,8 @@ from typing import Any
 from hwloop._version import __version__
 from hwloop.journal.durable_files import atomic_write, make_folder
 
+# Files of this package that decide what a result is; ways, budgets and trials are part of the key by themselves.
+DECIDING = ("problem.py", "rival.py", "sides.py", "matching.py")
 LIBRARIES = ("numpy", "scipy", "sklearn", "torch")
 
 
@@ -61,5 +63,5 @@ def _code(parts: list[Any]) -> list[str]:
     """A digest of the file that each part stands in, and of those of this package."""
     modules = {inspect.getmodule(part if inspect.isclass(part) else type(part)) for part in parts}
     files = {Path(module.__file__) for module in modules if module is not None and module.__file__}
-    files |= set(Path(__file__).parent.glob("*.py")) - {Path(__file__).with_name("report.py")}
+    files |= {Path(__file__).with_name(name) for name in DECIDING}
     return sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.exists())

@@ -8,6 +8,7 @@ trained on.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -72,7 +73,7 @@ class Population(nn.Module):
         rng = torch.Generator().manual_seed(jobs[0].seed)
 
         def drawn(*size: int, fan_in: int) -> Tensor:
-            return torch.randn(count, *size, generator=rng, dtype=torch.float32) * (2.0 / fan_in) ** 0.5
+            return torch.randn(count, *size, generator=rng, dtype=torch.float32) * math.sqrt(2.0 / fan_in)
 
         self.weights = [drawn(a, b, fan_in=a) for a, b in itertools.pairwise(shape.sizes)]
         self.biases = [torch.zeros(count, 1, b, dtype=torch.float32) for b in shape.sizes[1:]]
@@ -220,7 +221,7 @@ class Network(Model):
             first.weight.data, first.bias.data = weight.T[:, None].contiguous(), bias  # type: ignore[union-attr]
             layers += [first, nn.ReLU(), _PlacesFirst()]
         for number, (weight, bias) in enumerate(self._layers):
-            layer = nn.Linear(*weight.shape, dtype=torch.float32)
+            layer = nn.Linear(weight.shape[0], weight.shape[1], dtype=torch.float32)
             layer.weight.data, layer.bias.data = weight.T.contiguous(), bias
             layers += [nn.ReLU(), layer] if number else [layer]
         return nn.Sequential(*layers)

@@ -35,6 +35,9 @@ from hwloop.training.echo_state import StateReadout
 from hwloop.training.reservoir import DeviceMemory
 
 READ_AT_MOST = 128  # outputs, by heads that are trained step by step
+PROBED, HEADROOM = 2, 1.1  # sequences that show the largest reading, and how much more is left room for
+QUIET: Mapping[str, Any] = {"read_noise": 0.0, "dac_bits": None, "adc_bits": None}
+ROWS_APART = 1_000
 WINDOW = 10  # steps of the past that a device without memory is shown
 
 
@@ -111,7 +114,10 @@ def _remembered(name: str, settings: Mapping[str, Any], data: Partition) -> Meas
     needed = {"n_inputs": data.n_features, "sequence_length": task.steps, "readout": "all"}
     takes = accepted_settings(DEVICES.load(name)) or set()
     needed |= {"seed": data.seed} if "seed" in takes and "seed" not in settings else {}
+    if "full_scale" in takes and "full_scale" not in settings:
+        needed["full_scale"] = _full_scale(name, {**settings, **needed}, data)
     device = open_device(name, **{**settings, **needed})
+    device.continue_from(ROWS_APART * data.seed)  # so that one rig has other noise on every seed
     memory = DeviceMemory()
     memory.build(device.spec, task.steps, features, ONE_SCALE)
     with Session(device) as session:
@@ -120,6 +126,18 @@ def _remembered(name: str, settings: Mapping[str, Any], data: Partition) -> Meas
         states = [memory.states(train, "train", session.measure)]
         states += [memory.states(rows, "evaluate", session.measure) for rows in others]
     return _found(device, states, data, 0, (1.0, 1.0 / task.steps))
+
+
+def _full_scale(name: str, settings: Mapping[str, Any], data: Partition) -> float:
+    """The largest reading of a few training sequences: a reading's noise and steps are shares of it."""
+    task = data.task
+    some = data.train.inputs[:PROBED].reshape(-1, task.steps, data.n_features // task.steps)
+    memory, device = DeviceMemory(), open_device(name, **{**settings, **QUIET, "full_scale": 1.0})
+    memory.build(device.spec, task.steps, some.shape[2], ONE_SCALE)
+    with Session(device) as session:
+        memory.fit(data.train.inputs.reshape(len(data.train), task.steps, -1), session.measure)
+        states = memory.states(some, "calibrate", session.measure)
+    return HEADROOM * float(np.abs(states).max()) or 1.0
 
 
 def _row_by_row(
@@ -169,7 +187,7 @@ def _found(
 
 
 class ChosenOutputs(Rival):
-    """A ridge readout of as many outputs as the budget pays: the first, or those that matching pursuit takes."""
+    """A ridge readout of as many outputs as the budget pays, those that matching pursuit takes."""
 
     key, name = "readout", "ridge readout"
 
@@ -179,21 +197,19 @@ class ChosenOutputs(Rival):
     def settings(
         self, problem: Problem, budget: int, trials: int, rng: np.random.Generator
     ) -> list[Mapping[str, Any]]:
-        count = min(budget // problem.n_values, problem.n_features)
-        return [{"chosen": chosen} for chosen in (True, False)][:trials] if count else []
+        return [{}] if budget >= problem.n_values else []
 
     def fit(self, jobs: Sequence[Job], share: float = 1.0) -> list[Model]:
         orders: dict[int, list[int]] = {}
         found: list[Model] = []
+        most = max((job.budget // job.problem.n_values for job in jobs), default=0)
         for job in jobs:
-            problem, most = job.problem, max(each.budget for each in jobs) // job.problem.n_values
-            order = list(range(problem.n_features))
-            if job.settings["chosen"]:
-                if id(problem) not in orders:
-                    seen, aims = problem.steps_of(problem.train), problem.aims_of(problem.train)
-                    orders[id(problem)] = matched(seen, aims, min(most, len(seen) // 2))
-                order = orders[id(problem)]
-            found.append(_read(problem, np.array(order[: max(1, job.budget // problem.n_values)])))
+            problem = job.problem
+            if id(problem) not in orders:
+                seen, aims = problem.steps_of(problem.train), problem.aims_of(problem.train)
+                orders[id(problem)] = matched(seen, aims, min(most, len(seen) // 2))
+            order = orders[id(problem)]
+            found.append(_read(problem, np.array(order[: job.budget // problem.n_values])))
         return found
 
 

@@ -152,7 +152,7 @@ def linear_layer(weight: Float64Array, bias: Float64Array) -> nn.Module:
     """A layer of weights (n, values) and biases (values,), in single precision."""
     import torch
 
-    layer = nn.Linear(*weight.shape, dtype=torch.float32)
+    layer = nn.Linear(weight.shape[0], weight.shape[1], dtype=torch.float32)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weight.T))
         layer.bias.copy_(torch.from_numpy(bias))

@@ -36,12 +36,16 @@ class Effort:
         Seeds on which the whole search is done once more where the physics wins; 0 for none.
     budgets
         Multiply-adds of a prediction; empty for those of the task.
+    trainers, rows
+        That tune a device which has tunables, and device rows a training sample that they may measure.
     """
 
     trials: int = 16
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     fresh: int = 0
     budgets: tuple[int, ...] = ()
+    trainers: tuple[str, ...] = ("tune-outputs",)
+    rows: float = 50.0
 
     def __post_init__(self) -> None:
         if self.trials < 4:
@@ -82,7 +86,7 @@ def _frontier(config: ExperimentConfig, effort: Effort, seeds: tuple[int, ...], 
     budgets = effort.budgets or tuple(
         task.read_at_once * each for each in (STEP_BUDGETS if task.steps > 1 else CLASS_BUDGETS)
     )
-    plan = Plan(config, tuple(sorted(set(budgets))), seeds, effort.trials)
+    plan = Plan(config, tuple(sorted(set(budgets))), seeds, effort.trials, effort.trainers, effort.rows)
     ways = ways_of(config, task.steps > 1, effort.trials)
     rivals, heads = list(all_rivals()), list(HEADS)
     on = {"budgets": list(plan.budgets), "seeds": list(seeds), "trials": effort.trials}
@@ -100,6 +104,7 @@ def _frontier(config: ExperimentConfig, effort: Effort, seeds: tuple[int, ...], 
             "network": config.network.model_dump(),
             "ways": [way.as_dict() for way in ways],
             "heads": [head.key for head in heads],
+            "tuned": [list(effort.trainers), effort.rows],
         },
         heads,
         lambda: _physical(plan, ways, tell),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from hwloop.experiment.config import ExperimentConfig, validated
-from hwloop.experiments.frontier.physics import Way, remembers
+from hwloop.experiments.frontier.physics import Way
 
 # Settings of each device, as its shipped experiments have them, and those among which its ways choose.
 DEVICES: dict[str, tuple[Mapping[str, Any], Mapping[str, Sequence[Any]]]] = {
@@ -28,22 +28,43 @@ DEVICES: dict[str, tuple[Mapping[str, Any], Mapping[str, Sequence[Any]]]] = {
     "acoustic-cavity": ({"n_microphones": 16}, {"drive_level": (2.0, 0.5)}),
     "oscillators": ({"steps_per_period": 40}, {"amplitude": (2.8, 1.5), "duration_periods": (2.0, 1.0)}),
     "delay-loop": ({"n_nodes": 200}, {"input_scale": (2.0, 0.7), "gain": (1.0, 0.5)}),
+    "passive-cavity": ({"n_nodes": 200}, {"bias": (1.0, 3.0)}),
+    "programmable-speckle": ({"n_outputs": 256, "read_noise": 0.01}, {"exposure": (1.0, 3.0)}),
 }
-# Of a device with memory, on series: drawn for every task.
-LOOPS: Mapping[str, tuple[float, float]] = {
-    "gain": (0.2, 1.1),
-    "bias": (0.0, 1.6),
-    "input_scale": (0.1, 2.0),
-    "node_spacing": (0.2, 2.0),
-}
-LOOP = {
-    "n_nodes": 200,
-    "laps_per_step": 1,
-    "full_scale": 1.0,
-    "read_noise": 0.003,
-    "adc_bits": 10,
-    "dac_bits": 10,
-    "mask": "uniform",
+
+
+def _optoelectronic(rng: np.random.Generator) -> dict[str, Any]:
+    """A delay loop whose delay is longer than the clock's cycle, drawn."""
+    return {
+        "model": str(rng.choice(["sine", "ikeda"])),
+        "gain": float(rng.uniform(0.5, 1.1)),
+        "bias": float(rng.uniform(0.0, 1.5)),
+        "input_scale": float(10 ** rng.uniform(-1.5, 0.4)),
+        "mask": str(rng.choice(["uniform", "binary"])),
+        "excess_nodes": int(rng.choice([1, 3, 7])),
+        "node_spacing": 50.0,
+        "laps_per_step": 1,
+        "seed": int(rng.integers(1 << 30)),
+    }
+
+
+def _passive(rng: np.random.Generator) -> dict[str, Any]:
+    """A passive cavity read by intensity, drawn."""
+    return {
+        "round_trip_gain": float(rng.uniform(0.1, 0.97)),
+        "round_trip_phase": float(rng.uniform(0.0, 2 * np.pi)),
+        "input_scale": 1.0,
+        "bias": float(10 ** rng.uniform(-0.7, 0.8)),
+        "mask": str(rng.choice(["uniform", "phase"])),
+        "seed": int(rng.integers(1 << 30)),
+    }
+
+
+# Of devices with memory, on series: nodes, noise, converters; how the rest is drawn. A mask is part of the rig.
+LOOP = {"n_nodes": 200, "read_noise": 0.003, "adc_bits": 10, "dac_bits": 10}
+LOOPS: dict[str, Callable[[np.random.Generator], dict[str, Any]]] = {
+    "delay-loop": _optoelectronic,
+    "passive-cavity": _passive,
 }
 TASKS: dict[str, Mapping[str, Any]] = {
     "digits": {},
@@ -51,7 +72,8 @@ TASKS: dict[str, Mapping[str, Any]] = {
     "wine": {},
     "narma10": {},
     "mackey-glass": {"ahead": 10},
-    "channel": {"sequences": 12, "steps": 600},
+    "channel": {"sequences": 12, "steps": 600, "snr_db": 20.0},
+    "santa-fe": {},
 }
 TEST = 0.25
 WINDOWS = (10, 20)  # steps that a device without memory is shown
@@ -78,15 +100,14 @@ def _pair(device: str, task: str) -> ExperimentConfig:
 def ways_of(config: ExperimentConfig, series: bool, trials: int) -> list[Way]:
     """How a device may be used: as the experiment says first, then with other settings of its kind.
 
-    Every way costs two of the trials, so there are at most half as many; where a row is a sample a quarter, which
-    leaves trials for the heads.
+    Every way costs a trial; where a row is a sample there are at most a quarter as many, for the heads need some.
     """
     part = config.device[0]
-    if series and part.name in DEVICES and remembers(part.name):
+    if series and part.name in LOOPS:
         rng = np.random.default_rng(0)
-        drawn = [{name: float(rng.uniform(*ends)) for name, ends in LOOPS.items()} for _ in range(trials // 2)]
         own = [Way()] if "sequence_length" in part.settings else []
-        return [*own, *(Way({**LOOP, **each}) for each in drawn)][: trials // 2]
+        drawn = [Way({**LOOP, **LOOPS[part.name](rng)}) for _ in range(trials)]
+        return [*own, *drawn][:trials]
     grid: list[dict[str, Any]] = [{}]
     choices = DEVICES[part.name][1] if part.name in DEVICES else {}
     for name, values in choices.items():
@@ -94,4 +115,4 @@ def ways_of(config: ExperimentConfig, series: bool, trials: int) -> list[Way]:
             grid = [{**each, name: value} for value in values for each in grid]
     windows = WINDOWS if series else WINDOWS[:1]
     ways = [Way(each, window) for each in grid for window in windows]
-    return ways[: max(1, trials // 4)]
+    return ways[: trials if series else max(1, trials // 4)]

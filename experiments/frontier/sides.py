@@ -20,6 +20,7 @@ from hwloop.experiments.dataset import split
 from hwloop.experiments.frontier.physics import HEADS, Measured, Way, head_of, measured
 from hwloop.experiments.frontier.problem import Part, Problem
 from hwloop.experiments.frontier.rival import Choice, Job, Model, Rival, all_rivals, rival_of
+from hwloop.experiments.frontier.tuned import Tuned
 from hwloop.registry import DATASETS, accepted_settings
 
 SEARCHED = 1_000_003  # added to the first seed: series on which settings are searched, which are never tested on
@@ -79,12 +80,16 @@ class Plan:
         Every one tests what was chosen.
     trials
         Settings tried on validation rows, of each side at each budget.
+    trainers, rows
+        That tune a device which has tunables, and device rows a training sample that they may measure.
     """
 
     experiment: ExperimentConfig
     budgets: tuple[int, ...]
     seeds: tuple[int, ...]
     trials: int
+    trainers: tuple[str, ...] = ()
+    rows: float = 50.0
 
     @property
     def drawn_anew(self) -> bool:
@@ -240,16 +245,23 @@ def physical_side(plan: Plan, ways: Sequence[Way], tell: Tell) -> tuple[list[Ent
     """
     part, data = device_of(plan.experiment), plan.searched_on
     cheap, others = HEADS[0], HEADS[1:]
-    ways = list(ways)[: max(1, plan.trials // 2)]
+    ways = list(ways)[: plan.trials]
     tried: list[tuple[float, Way, Measured, list[Choice]]] = []
     for number, way in enumerate(ways):
         tell(f"{part.name}: way {number + 1} of {len(ways)}")
         found = measured(part, plan.experiment.network, way, data)
-        choices = _searched(cheap, found, found.problem, plan, 2)
+        choices = _searched(cheap, found, found.problem, plan, 1)
         merits = [choice.merit for choice in within(choices, plan.budgets).values()]
         tried.append((float(np.mean(merits)) if merits else -np.inf, way, found, choices))
     _, way, found, choices = max(tried, key=lambda each: each[0])
-    left = plan.trials - 2 * len(ways)
+    left = plan.trials - len(ways)
+    raw = Problem.of(data)
+    made = [Tuned(part, plan.experiment.network, trainer, plan.rows) for trainer in plan.trainers]
+    tuners = [each for each in made if each.suits(raw)]
+    for tuner in tuners:  # costly, so that one or two trials of each are enough
+        tell(f"{part.name}: {tuner.name}")
+        choices += _searched(tuner, found, raw, plan, 2)
+        left -= 2
     heads = [head for head in others if head.suits(found.problem)]
     if heads and left >= len(heads):
         ordered = found.ordered()
@@ -264,6 +276,9 @@ def physical_side(plan: Plan, ways: Sequence[Way], tell: Tell) -> tuple[list[Ent
         return asked[seed].problem
 
     chosen = within(choices, plan.budgets)
+    inside = {each.key: each for each in tuners}
+    tuned = {budget: choice for budget, choice in chosen.items() if choice.key in inside}
+    chosen = {budget: choice for budget, choice in chosen.items() if choice.key not in inside}
     plain = {budget: choice for budget, choice in chosen.items() if choice.key == cheap.key}
     entries = tested(plan, plain, head_of, problem_of, found.overhead) if plain else []
     trained = {budget: choice for budget, choice in chosen.items() if choice.key != cheap.key}
@@ -272,6 +287,10 @@ def physical_side(plan: Plan, ways: Sequence[Way], tell: Tell) -> tuple[list[Ent
             if seed not in asked:
                 problem_of(seed)
         entries += tested(plan, trained, head_of, lambda seed: asked[seed].ordered(), found.overhead)
+    if tuned:
+        entries += tested(
+            plan, tuned, inside.__getitem__, lambda seed: Problem.of(plan.data(seed)), found.overhead
+        )
     return sorted(entries, key=lambda entry: entry.budget), way, found
 
 

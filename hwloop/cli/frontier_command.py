@@ -36,12 +36,18 @@ def frontier(
     seeds: Annotated[
         str, typer.Option(metavar="N|S,S,…", help="Number of seeds that are tested on, or the seeds.")
     ] = "5",
-    budget: Annotated[
+    multiply_adds: Annotated[
         str | None,
         typer.Option(
-            metavar="M,M,…", help="Digital multiply-adds a prediction (a step).", show_default="the task's five"
+            metavar="M,M,…", help="Digital budgets of a prediction (a step).", show_default="the task's five"
         ),
     ] = None,
+    budget: Annotated[
+        float, typer.Option(metavar="ROWS", help="Device rows a training sample that --trainers may measure.")
+    ] = 50.0,
+    trainers: Annotated[
+        str, typer.Option(metavar="NAME,…", help="Who tunes a device that has tunables; empty for nobody.")
+    ] = "tune-outputs",
     fresh: Annotated[
         int, typer.Option(metavar="N", help="Search anew on so many other seeds where the physics wins.")
     ] = 0,
@@ -58,8 +64,9 @@ def frontier(
     from hwloop.experiments.frontier.report import write_frontiers
     from hwloop.experiments.frontier.run import Effort, run_frontier
 
-    budgets = () if budget is None else _numbers("--budget", budget)
-    asked = Effort(effort, _seeds(seeds), fresh, budgets)
+    budgets = () if multiply_adds is None else _numbers("--multiply-adds", multiply_adds)
+    named = tuple(name.strip() for name in trainers.split(",") if name.strip())
+    asked = Effort(effort, _seeds(seeds), fresh, budgets, named, budget)
     configs = _experiments(experiments or [], settings or [])
     errors, found = new_console(stderr=True), []
     with _shown(errors) as tell:

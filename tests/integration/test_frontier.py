@@ -50,7 +50,7 @@ def test_a_rival_is_a_file_and_a_second_call_computes_nothing(small, monkeypatch
     (small / "first_features.py").write_text(code)
     monkeypatch.syspath_prepend(str(small))
     importlib.import_module("first_features")
-    options = ("small.toml", "--effort", "6", "--seeds", "2", "--budget", "20,40", "--json", "--out")
+    options = ("small.toml", "--effort", "6", "--seeds", "2", "--multiply-adds", "20,40", "--json", "--out")
 
     status, first = frontier(*options, str(small / "one"))
     assert status == 0

@@ -59,6 +59,7 @@ COMPARED = (
     "rows",
     "recalled",
     "reused",
+    "writes",
     "floor_rows",
     "losses",
     "devices",

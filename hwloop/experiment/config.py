@@ -310,7 +310,8 @@ class ExperimentConfig(Table):
     """An experiment: what is trained, on what, with which device, and how often.
 
     ``device`` is one for all stages or a list of one a stage. ``seeds`` is a number n (seeds 0 to n - 1) or
-    the seeds themselves. ``budget`` is the number of rows that the whole run, all seeds together, may measure.
+    the seeds themselves. ``budget`` is the number of rows that the whole run, all seeds together, may measure,
+    ``write_budget`` that of writes of the devices' tunables.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -322,6 +323,7 @@ class ExperimentConfig(Table):
     split: SplitConfig = SplitConfig()
     seeds: list[Annotated[int, Field(ge=0, lt=2**63)]] = [0]
     budget: Annotated[int, Field(ge=1)] | None = None
+    write_budget: Annotated[int, Field(ge=1)] | None = None
     evidence: EvidenceConfig = EvidenceConfig()
     journal: JournalConfig = JournalConfig()
     reference: ReferenceConfig | None = None

@@ -208,6 +208,12 @@ class Evidence:
         return {purpose: sum(seed.reused.get(purpose, 0) for seed in self.seeds) for purpose in RUN_PURPOSES}
 
     @property
+    def writes(self) -> dict[str, int]:
+        """Writes of tunables by purpose, all seeds together; empty where there were none."""
+        counted = {purpose: sum(seed.writes.get(purpose, 0) for seed in self.seeds) for purpose in RUN_PURPOSES}
+        return {purpose: writes for purpose, writes in counted.items() if writes}
+
+    @property
     def floor_rows(self) -> int:
         """Rows that the one-stage floor measured beyond those of the network, all seeds together."""
         return sum(seed.floor_rows for seed in self.seeds)
@@ -321,6 +327,7 @@ class Evidence:
             "physics_adds_over_linear": _plain_interval(self.physics_adds_over_linear),
             "input_scaling": self.input_scaling,
             "rows": self.rows,
+            **({"writes": self.writes} if self.writes else {}),
             "rows_per_train_sample": self.rows_per_train_sample,
             "duty_cycle": self.duty_cycle,
             "wall_seconds": self.wall_seconds,

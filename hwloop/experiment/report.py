@@ -176,6 +176,7 @@ def _ledger(evidence: Evidence) -> list[dict[str, Any]]:
             "measured": measured,
             "recalled": recalled[purpose],
             "reused": evidence.reused[purpose],
+            "writes": evidence.writes.get(purpose, 0),
         }
         for purpose, measured in evidence.rows.items()
         if measured or recalled[purpose] or evidence.reused[purpose]

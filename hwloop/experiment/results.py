@@ -38,6 +38,8 @@ class SeedResult:
         By method: ``network`` and, where they were asked for, floors.
     rows, recalled, reused
         Rows measured, recalled from memory and taken from earlier runs, by purpose, for the network itself.
+    writes
+        Writes of tunables by purpose, of those that had some.
     floor_rows
         Rows that the one-stage floor measured beyond those, because it could not recall them.
     busy_seconds
@@ -91,6 +93,7 @@ class SeedResult:
     kind: type[LearningTask] = Classification
     input_scaling: str = ""
     own_test_rows: bool = False
+    writes: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and text, for a metrics file."""
@@ -107,7 +110,7 @@ class SeedResult:
                 plain |= (
                     {} if value is Classification else {"task": value.kind}
                 )  # files never named the first kind
-            else:
+            elif each.name != "writes" or value:  # files of devices without tunables never named them
                 plain[each.name] = value
         return plain | {
             "drift": [[asdict(point) for point in curve] for curve in self.drift],

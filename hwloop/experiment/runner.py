@@ -35,7 +35,7 @@ from hwloop.experiment.run_folder import (
     run_in_free_folder,
     unfinished_run,
 )
-from hwloop.experiment.seed_run import SeedRun, prepare_seed, require_budget, run_forecast, seed_rows
+from hwloop.experiment.seed_run import SeedRun, prepare_seed, require_budget, run_forecast, seed_rows, seed_writes
 from hwloop.runs.layout import CONFIG
 from hwloop.session import Forecast
 from hwloop.tasks import task_of_dataset
@@ -187,8 +187,9 @@ class _Run:
         for number, session in enumerate(first.distinct_sessions):
             known.require_alike(self._data[0].seed, number, session.device)
         rows = [seed_rows(self.config, first.trainer, data, k == 0) for k, data in enumerate(self._data)]
-        forecast = run_forecast(sum(rows), first.sessions)
-        require_budget(self.config.budget, forecast, len(rows))
+        writes = sum(seed_writes(self.config, first.trainer, data) for data in self._data)
+        forecast = run_forecast(sum(rows), first.sessions, writes)
+        require_budget(self.config.budget, forecast, len(rows), self.config.write_budget)
         return rows, forecast
 
     def _rows_measured(self) -> int:
@@ -197,9 +198,11 @@ class _Run:
     def _prepared(self, rig: Rig, number: int, rows: int) -> SeedRun:
         budget, data = self.config.budget, self._data[number]
         left = None if budget is None else budget - self._rows_measured()
+        writes = self.config.write_budget
+        writes = None if writes is None else writes - sum(sum(each.writes.values()) for each in self.results)
         # First, for whoever listens may end the run, and nobody would close the journals that are opened next.
         self._emit(SeedStarted(data.seed, number + 1, len(self._data), rows))
-        return prepare_seed(self.config, data, rig, left, self._emit)
+        return prepare_seed(self.config, data, rig, left, self._emit, writes)
 
     def _sweep_rows(self, number: int) -> int:
         return self.config.evidence.response_rows if number == 0 else 0

@@ -49,21 +49,31 @@ def seed_rows(config: ExperimentConfig, trainer: Trainer, data: Partition, first
     return rows
 
 
-def run_forecast(rows: int, sessions: Sequence[Session]) -> Forecast:
-    """Rows and time of the whole run; the stages share the rows evenly among their sessions."""
-    shares = [session.forecast(rows).seconds for session in sessions]
+def seed_writes(config: ExperimentConfig, trainer: Trainer, data: Partition) -> int:
+    """Writes of tunables that one seed makes at most; a change that must be walked costs more."""
+    return trainer.writes(len(data.train), config.network.stages)
+
+
+def run_forecast(rows: int, sessions: Sequence[Session], writes: int = 0) -> Forecast:
+    """Rows, writes and time of the whole run; the stages share them evenly among their sessions."""
+    shares = [session.forecast(rows, writes).seconds for session in sessions]
     known = [seconds for seconds in shares if seconds is not None]
-    return Forecast(rows, sum(known) / len(shares) if len(known) == len(shares) else None)
+    return Forecast(rows, sum(known) / len(shares) if len(known) == len(shares) else None, writes)
 
 
-def require_budget(budget: int | None, forecast: Forecast, n_seeds: int) -> None:
-    """Refuse a run that its budget does not cover.
+def require_budget(budget: int | None, forecast: Forecast, n_seeds: int, write_budget: int | None = None) -> None:
+    """Refuse a run that its budgets of rows and of writes do not cover.
 
     Raises
     ------
     BudgetExceeded
-        Before anything is measured; the message says how many rows are needed.
+        Before anything is measured; the message says how much is needed.
     """
+    if write_budget is not None and forecast.writes > write_budget:
+        raise BudgetExceeded(
+            f"the run needs up to {forecast}, but its write_budget is {write_budget:,} writes of tunables; "
+            f"nothing was measured. Give at least {forecast.writes:,} writes, fewer seeds, or a smaller dataset"
+        )
     if budget is not None and forecast.rows > budget:
         seeds = f"{n_seeds} seeds" if n_seeds > 1 else "one seed"
         raise BudgetExceeded(
@@ -202,6 +212,7 @@ class SeedRun:
             "rows": _summed(ledger.rows for ledger in ledgers),
             "recalled": _summed(ledger.recalled for ledger in ledgers),
             "reused": _summed(ledger.reused for ledger in ledgers),
+            "writes": _counted(_summed(ledger.writes for ledger in ledgers)),
             "busy_seconds": sum(ledger.seconds["train"] for ledger in ledgers),
             "measuring_seconds": sum(phases) if phases else None,
         }
@@ -252,7 +263,14 @@ def _summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:
     return {purpose: sum(count[purpose] for count in every) for purpose in RUN_PURPOSES}
 
 
-def prepare_seed(config: ExperimentConfig, data: Partition, rig: Rig, budget: int | None, emit: Emit) -> SeedRun:
+def prepare_seed(
+    config: ExperimentConfig,
+    data: Partition,
+    rig: Rig,
+    budget: int | None,
+    emit: Emit,
+    write_budget: int | None = None,
+) -> SeedRun:
     """Build trainer, devices, sessions and network of one seed; nothing is measured.
 
     What the configuration leaves open is decided from the training rows.
@@ -282,6 +300,7 @@ def prepare_seed(config: ExperimentConfig, data: Partition, rig: Rig, budget: in
                 reference=reference,
                 listeners=[emit],
                 earlier=rig.earlier(),
+                write_budget=write_budget,
             )
         )
     sessions = sessions * stages if len(sessions) == 1 else sessions
@@ -302,3 +321,8 @@ def _with_input_scaling(config: ExperimentConfig, data: Partition) -> tuple[Expe
     found = decided(network.input_scaling, data.train.inputs, max(network.sequence_steps, data.task.steps))
     settled = network.model_copy(update={"input_scaling": found.name})
     return config.model_copy(update={"network": settled}), [f"input scaling: {found.text}"]
+
+
+def _counted(writes: dict[str, int]) -> dict[str, int]:
+    """Writes by purpose, of those that had some."""
+    return {purpose: count for purpose, count in writes.items() if count}

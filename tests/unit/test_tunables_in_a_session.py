@@ -19,13 +19,14 @@ from hwloop import (
     Session,
     TuningError,
 )
+from hwloop.experiment.seed_run import require_budget
 from hwloop.journal import DiskJournal, InMemoryJournal, ReadOnlyJournal
 from hwloop.runs.layout import JournalFolder
 from hwloop.runs.netcdf_file import write_netcdf
 from hwloop.runs.parquet_file import write_parquet
 from hwloop.runs.recorded_rows import row_blocks, survey
 from hwloop.runs.verification import check_journal
-from hwloop.session.account import Place
+from hwloop.session.account import Forecast, Place
 
 X = np.random.default_rng(0).uniform(-1, 1, (6, 4))
 WALKED = {"phases": [1.0, -1.0, 1.0]}  # two writes from rest, and from OTHER
@@ -221,3 +222,10 @@ def test_a_stream_is_driven_again_under_the_tunings_that_its_rows_had():
     (once, ledger), (again, counted) = driven(False), driven(True)
     np.testing.assert_array_equal(once, again)
     assert (ledger.rows, ledger.writes) == (counted.rows, counted.writes)
+
+
+def test_a_run_is_refused_whose_writes_its_budget_does_not_cover():
+    forecast = Forecast(10, None, 30)
+    require_budget(None, forecast, 1, write_budget=30)
+    with pytest.raises(BudgetExceeded, match="needs up to 10 rows and 30 writes, but its write_budget is 29"):
+        require_budget(None, forecast, 1, write_budget=29)

@@ -32,7 +32,7 @@ def read_npz(path: Path) -> RawTable:
     DatasetError
         It is damaged, or it is not clear which array holds the features.
     """
-    arrays = _arrays(path)
+    arrays = read_arrays(path)
     train = {name.removesuffix(TRAIN): array for name, array in arrays.items() if name.endswith(TRAIN)}
     if not train:
         return _table(path, arrays)
@@ -79,7 +79,7 @@ def read_features(path: Path) -> RawTable:
     import pandas as pd
 
     if path.suffix.lower() == ".npz":
-        arrays = _arrays(path)
+        arrays = read_arrays(path)
         array = arrays[_features_of(path, arrays)]
     else:
         array = _one(path)
@@ -99,7 +99,14 @@ def partner_of(path: Path) -> Path | None:
     return next((path.with_name(name) for name in names if path.with_name(name).is_file()), None)
 
 
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of a ``.npz``, by their names.
+
+    Raises
+    ------
+    DatasetError
+        It is damaged.
+    """
     try:
         with zipfile.ZipFile(path) as stored:
             found = {}

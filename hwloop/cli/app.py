@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "check_command",
     "calibrate": "calibrate_command",
     "characterise": "characterise_command",
+    "fit": "fit_command",
     "bench": "bench_command",
     "serve": "serve_command",
     "resume": "run_command",

@@ -39,7 +39,9 @@ class Repeats:
         if not live.any():
             unknown = Estimate.unknown()
             return {"consistency": unknown, "noise_share": unknown, "drift": unknown}
-        parts = [part[:, live] / self.spread[live] for part in (self.first, self.again, self.last)]
+        # One scale for all: an output that hardly moves is no measure of the others.
+        scale = np.sqrt(np.mean(np.square(self.spread[live])))
+        parts = [part[:, live] / scale for part in (self.first, self.again, self.last)]
         blocks = np.array_split(np.arange(len(self.first)), max(2, min(len(self.first) // BLOCK_LEAST, 100)))
         rng = np.random.default_rng(seed)
         drawn = []

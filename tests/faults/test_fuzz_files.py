@@ -18,6 +18,7 @@ from hwloop.experiment.run_folder import recorded_state
 from hwloop.experiments.datasets import experiment_file
 from hwloop.experiments.own_data import from_file
 from hwloop.experiments.own_data.new_rows import read_new_rows
+from hwloop.experiments.own_data.pairs import read_pairs
 from hwloop.runs import layout
 from hwloop.runs.files import UnreadableError, check_metrics, summarise_metrics
 from hwloop.runs.summary import summary_of
@@ -320,3 +321,55 @@ def test_images_of_the_users(tmp_path, fuzz, count):
     outcomes = fuzz(read, whole, count, 22, DatasetError)
     assert outcomes["read"]
     assert outcomes["refused"]
+
+
+def one_line(take, kind):
+    """Refused, if at all, in one line."""
+    refused = None
+    try:
+        take()
+    except kind as error:
+        refused = error
+    if refused is not None:
+        assert "\n" not in str(refused)
+        assert len(str(refused)) < 2000
+        raise refused
+
+
+@counts(2_000)
+@pytest.mark.parametrize("kind", ["csv", "npz", "parquet", "h5"])
+def test_measured_pairs_of_the_users(tmp_path, fuzz, count, kind):
+    import h5py
+    import numpy as np
+
+    path, names = tmp_path / f"rows.{kind}", {"npz": ("X", "speaker"), "h5": (None, None)}.get(kind, ("a,b", "Id"))
+    if kind == "h5":
+        with h5py.File(path, "w") as stored:
+            stored["x"], stored["y"] = np.arange(40.0).reshape(20, 2), np.arange(20.0)
+        whole = [path.read_bytes()]
+    else:
+        whole = written(path, kind)
+
+    def read(data):
+        path.write_bytes(data)
+        one_line(lambda: read_pairs(path, *names), DatasetError)
+
+    assert fuzz(read, whole, count, 22, DatasetError)["refused"]
+
+
+@counts(2_000)
+def test_twins(tmp_path, fuzz, count):
+    import numpy as np
+
+    from hwloop.twin import fit
+    from hwloop.twin.linear import AffineCandidate
+    from hwloop.twin.saved import load_twin, save_twin
+
+    path, rows = tmp_path / "twin.safetensors", np.random.default_rng(0).uniform(size=(30, 3))
+    save_twin(fit(rows, rows[:, :2], candidates=(AffineCandidate(),)), path)
+
+    def read(data):
+        path.write_bytes(data)
+        one_line(lambda: load_twin(path), ConfigError)
+
+    assert fuzz(read, [path.read_bytes()], count, 23, ConfigError)["refused"]

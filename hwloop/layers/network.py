@@ -368,6 +368,29 @@ class PhysicalNetwork(nn.Module):
             return stages
         return self.readout.passes * stages + self.readout.multiply_adds
 
+    @property
+    def folded_multiply_adds(self) -> int:
+        """The same for a deployed network: what stands beside a matrix or in front of a device is folded into it.
+
+        A gain an output is folded into the matrix behind it, exactly, for both are linear; a common gain of all
+        inputs into that of the device's driver. Gains that differ from input to input, and a projection, are
+        counted. An offset counts one an output of a matrix, as an input that is always 1. The last stage's map is
+        not counted where the readout sees measured features.
+        """
+        if self.readout is None:
+            raise ConfigError("the network has no readout yet; train it first (trainer.fit)")
+        sees_features = self.readout.settings().get("view") == "features"
+        last, found = len(self) - 1, 0
+        for number, stage, _ in self:
+            encoder = stage.encoder
+            is_common = len(set(encoder.gain[encoder.gain > 0].tolist())) <= 1
+            found += 0 if encoder.is_direct else encoder.n_features * encoder.n_data
+            found += 0 if is_common else stage.steps * encoder.n_data
+            if number < last or not sees_features:
+                found += stage.steps * (stage.n_features + 1) * stage.width
+        offsets = self.task.n_outputs if self.task is not None else 0
+        return self.readout.passes * found + self.readout.multiply_adds + offsets
+
 
 def stage_seed(seed: int, number: int) -> int:
     """A seed of its own for each stage."""

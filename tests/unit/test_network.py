@@ -6,6 +6,7 @@ import copy
 
 import numpy as np
 import pytest
+import small_fits
 import torch
 
 import hwloop
@@ -102,6 +103,24 @@ def test_multiply_adds_count_projection_encoding_standardising_and_map():
     assert direct == 5 + 12 + 12 * 6
     projected = built([Stage(6)], n_features=30).multiply_adds
     assert projected == 30 * 7 + 7 + 12 + 12 * 6
+
+
+@pytest.mark.parametrize(
+    ("trainer", "scaling", "stages", "count"),
+    [
+        ("tune-exact", "global", 1, 16 * 3 + 3),  # 16 outputs read by 3 classes: gains are folded, offsets count
+        ("tune-exact", "channel", 1, 16 * 3 + 3 + 5),
+        ("tune-exact", "global", 2, 2 * 16 * 3 + 3 + (16 + 1) * 6),
+        ("local", "global", 1, (16 + 1) * 6 + 6 * 3 + 3),
+    ],
+)
+def test_a_deployed_network_folds_gains_and_pays_for_offsets(trainer, scaling, stages, count):
+    network = PhysicalNetwork(
+        hwloop.Session(small_fits.Mixer()), [Stage(6, scaling=scaling) for _ in range(stages)]
+    )
+    settings = small_fits.options(trainer, epochs=1, min_steps=2)
+    hwloop.trainer(trainer, **settings).fit(network, *small_fits.blobs())
+    assert network.folded_multiply_adds == count
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
+from hwloop.events import Noticed
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.session import Session
 from hwloop.tasks import LearningTask
@@ -58,6 +59,9 @@ class InSituSettings(Settings):
         Training samples a step; 0: as many as give 2,000 steps, from 10 to 100.
     head_lr
         Peak learning rate of the readout's AdamW.
+    head_decay
+        Decoupled decay of the readout's weights, multiplied by the learning rate in each step: small weights have
+        responses that differ where it matters.
     input_noise
         Standard deviation of the noise added to the inputs in training, which costs no row, for every row is
         measured anew; in units of that of all inputs.
@@ -70,6 +74,7 @@ class InSituSettings(Settings):
     epochs: int = option(50, COUNT)
     batch_samples: int = option(0, whole_number(0))
     head_lr: float = option(0.02, POSITIVE)
+    head_decay: float = option(0.0, FINITE_NOT_NEGATIVE)
     input_noise: float = option(0.1, FINITE_NOT_NEGATIVE)
     averaged: float = option(0.0, SHARE)
     start: str = option(REST, one_of((REST, RANDOM)))
@@ -158,6 +163,7 @@ class InSitu(Schedule):
             inputs = stage.map(features)
             fit.readout.add_stage(nn.Identity(), features)
             fit.stage_done(number, stage.activate(inputs))
+            fit.stages[number].notes.insert(0, tuned.chosen)  # told before the first step already
             fit.checkpoint(TrainingState(number + 1, fit.rng, stage=number + 1))
 
 
@@ -189,7 +195,7 @@ class _TunedStage:
         self.rule.begin(self.space, self.session.device, start, self.steps, self.rng)
         self._look_around(start)
         self.head = OutputHead([self.space.spec.n_outputs], self.fit.task)
-        adam = AdamSettings(lr=self.settings.head_lr, weight_decay=0.0)
+        adam = AdamSettings(lr=self.settings.head_lr, weight_decay=self.settings.head_decay)
         self.optimiser, self.rate = one_cycle_adamw(list(self.head.parameters()), adam, self.steps)
         self.scale: tuple[Float64Array, Float64Array] | None = None
         mean, taken = np.zeros(self.space.size), 0
@@ -267,7 +273,8 @@ class _TunedStage:
             if self.rule.checks_influence:
                 influence = self._influence(start, stimuli, base.mean(axis=0), noise, says)
         self.rule.told(size, influence)
-        self.fit.notice(self.number, "; ".join(says))
+        self.chosen = "; ".join(says)
+        self.fit.emit(Noticed(self.chosen))
 
     def _chosen_size(self, start: Float64Array, stimuli: Float64Array, noise: float, says: list[str]) -> float:
         """As large as makes a row's difference stand out of the noise, as small as that allows."""
@@ -290,7 +297,8 @@ class _TunedStage:
         n_outputs, count = base.shape[1], self.space.size
         few = max(1, round(0.7 * n_outputs)) if n_outputs > 1 else 1
         sets = np.stack([self.rng.permutation(count) < min(few, count) for _ in range(PROBES)])
-        toward = np.where(start < 0.5, PROBE_SHARE, -PROBE_SHARE)
+        # Of sizes of their own: equal ones may add up to a whole period.
+        toward = np.where(start < 0.5, PROBE_SHARE, -PROBE_SHARE) * self.rng.uniform(0.5, 1.0, count)
         tunings = np.stack([self.space.values(start + np.where(chosen, toward, 0.0)) for chosen in sets])
         moved = np.sqrt(np.square(self._measured(stimuli, tunings) - base).mean(axis=1))
         floor = np.sqrt(1.5) * noise + 1e-9 * np.abs(base).max()

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from hwloop.experiment.intervals import Summary
 from hwloop.experiments.frontier.sides import Entry
 from hwloop.experiments.frontier.standing import LOSE, TIE, UNABLE, WIN, Frontier, Point
-from hwloop.html_report import ACCENT, GRID, INK, QUIET, SECOND, STYLE, data_uri, rendered, save_png
+from hwloop.html_report import ACCENT, GRID, QUIET, SECOND, STYLE, data_uri, rendered, save_png
 from hwloop.journal.durable_files import atomic_write
 
 PAGE, JSON_FILE = "frontier.html", "frontier.json"
@@ -37,7 +37,7 @@ def draw_frontiers(frontiers: Sequence[Frontier]) -> Figure:
         axes.set_visible(False)
     names = [("physical, best device", ACCENT, 1.8), ("other devices", QUIET, 0.8), ("digital", SECOND, 1.8)]
     if len({each.device for each in frontiers}) == 1:
-        names = [names[0], names[2]]
+        names = [("physical", *names[0][1:]), names[2]]
     handles = [matplotlib.lines.Line2D([], [], color=c, linewidth=w, label=n) for n, c, w in names]
     handles += [
         matplotlib.lines.Line2D([], [], color=ACCENT, marker=m, linestyle="", markersize=5, label=v)
@@ -68,18 +68,10 @@ def _panel(axes: Any, frontiers: Sequence[Frontier], task: str) -> None:
         axes.yaxis.set_minor_formatter(matplotlib.ticker.FormatStrFormatter("%.2g"))
         axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%.2g"))
         axes.tick_params(axis="y", which="both", labelsize=7.5)
-    axes.set_title(f"{task}: {metric.axis}" + ("" if metric.higher_is_better else ", less is better"))
+    better = "" if metric.higher_is_better else ", less is better"
+    axes.set_title(f"{task}, {best.device}\n{metric.axis}{better}", fontsize=8.5)
     axes.set_xlabel(f"digital multiply-adds a {'step' if best.rows_are_steps else 'prediction'}", fontsize=8)
     axes.grid(color=GRID)
-    axes.annotate(
-        best.device,
-        (0.98, 0.04 if metric.higher_is_better else 0.96),
-        xycoords="axes fraction",
-        ha="right",
-        va="bottom" if metric.higher_is_better else "top",
-        color=INK,
-        fontsize=7.5,
-    )
 
 
 def _standing(each: Frontier) -> tuple[int, int, float]:
@@ -124,10 +116,12 @@ def figures_of(frontier: Frontier, point: Point) -> dict[str, Any]:
 
 
 def totals(frontiers: Sequence[Frontier]) -> str:
-    """``3 wins, 12 ties, 195 losses of 210``, and how many wins came again on fresh seeds."""
+    """``3 wins, 12 ties, 195 losses in 210 budgets``, and how many wins came again on fresh seeds."""
     points = [point for each in frontiers for point in each.points]
     count = {verdict: sum(point.verdict == verdict for point in points) for verdict in (WIN, TIE, LOSE, UNABLE)}
-    said = f"{count[WIN]} wins, {count[TIE]} ties, {count[LOSE]} losses of {len(points)} budgets"
+    named = ((WIN, "win", "wins"), (TIE, "tie", "ties"), (LOSE, "loss", "losses"))
+    said = ", ".join(f"{count[verdict]} {one if count[verdict] == 1 else many}" for verdict, one, many in named)
+    said += f" in {len(points)} budgets"
     if count[UNABLE]:
         said += f"; {count[UNABLE]} too small for the device's inputs"
     asked = [point for point in points if point.fresh is not None]

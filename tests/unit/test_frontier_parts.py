@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from hwloop.errors import ConfigError
+from hwloop.experiment.config import DevicePart, NetworkConfig
 from hwloop.experiment.workload import workload_of
 from hwloop.experiments.arena.settings import arena_partition
 from hwloop.experiments.dataset import Dataset
@@ -17,6 +18,7 @@ from hwloop.experiments.frontier.rival import Choice, Job, all_rivals
 from hwloop.experiments.frontier.run import Effort
 from hwloop.experiments.frontier.sides import Entry, contributions, shares_of, within
 from hwloop.experiments.frontier.standing import LOSE, TIE, WIN, Point
+from hwloop.experiments.frontier.tuned import Tuned
 from hwloop.tasks import SequenceOfValues
 
 
@@ -169,3 +171,20 @@ def test_a_result_is_kept_and_a_change_is_seen(tmp_path, monkeypatch):
 def test_an_effort_that_compares_nothing_is_refused(wrong):
     with pytest.raises(ConfigError):
         Effort(**wrong)
+
+
+@pytest.mark.slow
+def test_a_device_with_tunables_is_tuned_as_wide_as_the_budget_pays():
+    part = DevicePart(name="programmable-speckle", settings={"pixel_bits": None})
+    tuned = Tuned(part, NetworkConfig(), "tune-outputs", 8.0)
+    assert tuned.suits(ROWS)
+    assert not tuned.suits(SERIES)
+    assert not Tuned(DevicePart(name="optical-fibre"), NetworkConfig(), "tune-outputs", 8.0).suits(ROWS)
+    few = Tuned(part, NetworkConfig(), "tune-outputs", 1.0)
+    assert few.settings(ROWS, 30, 2, np.random.default_rng(0)) == []  # so many rows tune nothing
+    settings = tuned.settings(ROWS, 13, 2, np.random.default_rng(0))
+    assert len(settings) == 2
+    (model,) = tuned.fit([Job(ROWS, 13, settings[0], 0)])
+    assert model.multiply_adds == 12
+    assert model.network.sessions[0].device.spec.n_outputs == 4
+    assert model.predicted(ROWS, ROWS.test).shape == ROWS.test.samples.targets.shape

@@ -133,6 +133,7 @@ class SlewLimited(DeviceWrapper):
 
     def stood(self, positions: Mapping[str, Mapping[str, Any]]) -> None:
         """Where an earlier process left the device, unless it says that itself, or this object has moved it."""
+        self.device.stood(positions)
         details = positions.get(PLACE)
         if details is None or self._says_so or self._driven:
             return

@@ -207,7 +207,7 @@ class MayStand(Event):
     place
         Which of the devices of a rig, such as ``1/SlewLimited``: the members of a pool are told apart.
     low, high
-        By channel, in the unit of the stimuli.
+        By channel, in the unit of the stimuli; of tunables by value, in theirs.
     closed
         It was brought to its safe state and closed, and stands there.
     boot

@@ -18,7 +18,16 @@ from hwloop.device.description import ConstructorArguments, DeviceDescription, c
 from hwloop.device.hold import Hold, LiveSettings, asking, called, closing, guard, look_between_calls, opening
 from hwloop.device.plain_value import UNDESCRIBED, qualified
 from hwloop.device.spec import DeviceSpec, Float64Array, RowHandling
-from hwloop.device.tuning import Tuned, assert_again, checked_tuning, kind_of, same_tuning, set_tuning
+from hwloop.device.tuning import (
+    PLACE,
+    Tuned,
+    assert_again,
+    checked_tuning,
+    kind_of,
+    left_standing,
+    same_tuning,
+    set_tuning,
+)
 from hwloop.errors import DeviceError, HwloopError
 from hwloop.events import Event, Listener
 
@@ -267,8 +276,10 @@ class Device(ABC):
         """Told after opening where the hardware may stand, as an earlier process left word in the journal.
 
         ``positions`` holds the details of :class:`hwloop.events.MayStand` by place. By default every device inside
-        is told.
+        is told, and tunables that must be walked begin there.
         """
+        if PLACE in positions and not self.hands_tuning_on:
+            left_standing(self, positions[PLACE], self.rests_when_left)
         for device in self.devices_inside:
             device.stood(positions)
 

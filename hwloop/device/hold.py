@@ -23,6 +23,7 @@ from hwloop.device.plain_value import PlainValues, undescribed
 from hwloop.device.spec import DeviceSpec, Float64Array
 from hwloop.device.tuning import Tuned, after_open, bring_to_rest
 from hwloop.errors import BadReading, DeviceChanged, DeviceError, HwloopError
+from hwloop.events import Event
 
 T = TypeVar("T")
 LAST_CALL_SECONDS = 0.25  # what a call in flight gets to end, so that tunables can be brought to rest behind it
@@ -43,6 +44,10 @@ class HeldDevice(Protocol):
         ...
 
     def _tune(self, values: Float64Array) -> None: ...
+
+    def tell(self, event: Event) -> None:
+        """Tell the session."""
+        ...
 
     @property
     def spec(self) -> DeviceSpec:
@@ -366,7 +371,7 @@ def _bring_up(device: HeldDevice, hold: Hold, is_lost: bool) -> None:
     """Set the tunables of a device that was just opened; one where that fails is closed."""
     try:
         with changing_itself(device, device.devices_inside):
-            after_open(device, hold, is_lost, bool(_this_thread.calls))
+            after_open(device, hold, is_lost, bool(_this_thread.calls), _this_thread.holder is not None)
     except BaseException as error:
         try:
             device.close()

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from hwloop.device.spec import DeviceSpec, Float64Array
-from hwloop.errors import DeviceDisconnected, DeviceError, DeviceTimeout, HwloopError
+from hwloop.errors import DeviceDisconnected, DeviceError, DeviceTimeout, HwloopError, JournalError
+from hwloop.events import Event, MayStand
+from hwloop.process import boot
+
+PLACE = "tunables"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +32,15 @@ class Tuned:
         That write succeeded, and the device has not been lost since.
     is_open
         They were brought to rest when the device was opened, and are again before it is closed.
+    is_guess
+        Nobody has said yet where an earlier process left them; they are taken to be at rest.
     """
 
     set_to: Float64Array
     at: Float64Array
     is_sure: bool = True
     is_open: bool = False
+    is_guess: bool = False
 
 
 class TunedDevice(Protocol):
@@ -51,6 +60,10 @@ class TunedDevice(Protocol):
         ...
 
     def _tune(self, values: Float64Array) -> None: ...
+
+    def tell(self, event: Event) -> None:
+        """Tell the session."""
+        ...
 
 
 class Closings(Protocol):
@@ -91,7 +104,7 @@ def assert_again(device: TunedDevice, closings: Closings) -> None:
     _walk(device, closings, state.set_to)
 
 
-def after_open(device: TunedDevice, closings: Closings, is_lost: bool, in_call: bool) -> None:
+def after_open(device: TunedDevice, closings: Closings, is_lost: bool, in_call: bool, has_session: bool) -> None:
     """Bring the tunables of a device to rest that was opened; then to what they were set to, if it was not closed.
 
     Parameters
@@ -100,14 +113,72 @@ def after_open(device: TunedDevice, closings: Closings, is_lost: bool, in_call: 
         A call has failed since it was opened before.
     in_call
         It is opened again in the course of a call, whose rows are measured under what was set.
+    has_session
+        A session opens it, and will say where an earlier process left it (:func:`left_standing`): hardware that
+        must be walked is written to when that is known, before its first row.
     """
-    state = state_of(device)
+    is_new, state = device._tuned is None, state_of(device)
     if state.is_open and state.is_sure and not is_lost:
         return
     rest = device.spec.tunable_rest
     wanted = state.set_to if in_call or state.is_open else rest
-    object.__setattr__(device, "_tuned", Tuned(wanted, state.at if state.is_open else rest, False, True))
-    assert_again(device, closings)
+    waits = is_new and has_session and _must_be_walked(device)
+    object.__setattr__(device, "_tuned", Tuned(wanted, state.at if state.is_open else rest, False, True, waits))
+    if not waits:
+        assert_again(device, closings)
+
+
+def left_standing(device: TunedDevice, details: Mapping[str, Any], rests_when_left: bool) -> None:
+    """Take in where an earlier process left the tunables of hardware that must be walked.
+
+    Parameters
+    ----------
+    details
+        Of :class:`hwloop.events.MayStand`: between two tunings that one write leads over.
+    rests_when_left
+        Or at rest, where it goes without this program.
+
+    Raises
+    ------
+    JournalError
+        The details cannot be used.
+    DeviceError
+        It may stand farther than one write from anything that is known.
+    """
+    state, name = device._tuned, type(device).__name__
+    if state is None or not state.is_guess or details.get("closed") is True:
+        return
+    values, rest = device.spec.all_tunables, device.spec.tunable_rest
+    try:
+        low, high = (np.array(details[side], dtype=np.float64) for side in ("low", "high"))
+        started = details["boot"]
+        if not low.shape == high.shape == rest.shape or not np.isfinite([low, high]).all():
+            raise ValueError("they are no tunings of this device")
+        values.refuse_out_of_limits(low, name)
+    except (KeyError, TypeError, ValueError) as error:
+        raise JournalError(
+            f"where the journal says that the tunables of {name} were left cannot be used ({error}); bring them "
+            "to rest by hand, and begin a new run"
+        ) from error
+    if rests_when_left or started != boot():
+        low, high = np.minimum(low, rest), np.maximum(high, rest)
+    if (high - low > values.at_once * (1 + 1e-9)).any():
+        raise DeviceError(
+            f"{name} may have lost its power since its tunables were written last, and stand at rest or anywhere "
+            "between two tunings, farther than one write may lead (max_change). Nothing was written. Bring them "
+            "to rest by hand, and begin a new run (--reuse takes the rows)"
+        )
+    object.__setattr__(device, "_tuned", replace(state, at=low, is_guess=False))
+
+
+def _must_be_walked(device: TunedDevice) -> bool:
+    return not device.simulated and bool(np.isfinite(device.spec.all_tunables.at_once).any())
+
+
+def _announce(device: TunedDevice, before: Float64Array, after: Float64Array, closed: bool = False) -> None:
+    """Leave word, before hardware is moved that must be walked, where it may stand from now on."""
+    low, high = np.minimum(before, after), np.maximum(before, after)
+    device.tell(MayStand(PLACE, low.tolist(), high.tolist(), closed, boot()))
 
 
 def bring_to_rest(device: TunedDevice, closings: Closings, is_free: bool, in_call: bool) -> HwloopError | None:
@@ -124,29 +195,38 @@ def bring_to_rest(device: TunedDevice, closings: Closings, is_free: bool, in_cal
     state = device._tuned
     if state is None or not state.is_open:
         return None
+    if state.is_guess:  # nothing was written to it, and nobody knows where it stands
+        object.__setattr__(device, "_tuned", None)
+        return None
     failure: HwloopError | None = None
     rest = device.spec.tunable_rest
     if is_free:
         try:
             if not state.is_sure:
-                _write(device, closings, state.at)
-            _walk(device, closings, rest)
+                _write(device, closings, state.at, at_the_end=True)
+            _walk(device, closings, rest, at_the_end=True)
         except HwloopError as error:
             failure = error
+    if is_free and failure is None and _must_be_walked(device):
+        with contextlib.suppress(HwloopError):
+            _announce(device, rest, rest, closed=True)
     closings.closings += 1
     is_there = is_free and failure is None
     object.__setattr__(device, "_tuned", Tuned(state.set_to if in_call else rest, rest, is_there))
     return failure
 
 
-def _walk(device: TunedDevice, closings: Closings, target: Float64Array) -> None:
+def _walk(device: TunedDevice, closings: Closings, target: Float64Array, at_the_end: bool = False) -> None:
     for values in device.spec.all_tunables.walk(state_of(device).at, target):
-        _write(device, closings, values)
+        _write(device, closings, values, at_the_end)
 
 
-def _write(device: TunedDevice, closings: Closings, values: Float64Array) -> None:
-    """One write of the driver, and the time to settle."""
+def _write(device: TunedDevice, closings: Closings, values: Float64Array, at_the_end: bool = False) -> None:
+    """One write of the driver, and the time to settle; ``at_the_end`` nothing may keep it from its safe state."""
     before, closed = state_of(device), closings.closings
+    if _must_be_walked(device):
+        with contextlib.suppress(HwloopError) if at_the_end else contextlib.nullcontext():
+            _announce(device, before.at, values)
     object.__setattr__(device, "_tuned", replace(before, is_sure=False))
     try:
         device._tune(values.copy())
@@ -160,7 +240,7 @@ def _write(device: TunedDevice, closings: Closings, values: Float64Array) -> Non
     if closings.closings != closed:
         raise DeviceDisconnected(f"{type(device).__name__} was closed by its owner while it was being tuned")
     values.flags.writeable = False
-    object.__setattr__(device, "_tuned", replace(before, at=values, is_sure=True))
+    object.__setattr__(device, "_tuned", replace(before, at=values, is_sure=True, is_guess=False))
 
 
 def _wait(seconds: float) -> None:

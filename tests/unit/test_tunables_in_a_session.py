@@ -1,6 +1,7 @@
 """Rows are measured under a tuning: remembered, counted, recorded, resumed, reused by stimulus and tuning."""
 
 import contextlib
+import shutil
 from dataclasses import replace
 
 import h5netcdf
@@ -11,6 +12,7 @@ from tuned_devices import OTHER, TunedLayer, TunedRig
 
 from hwloop import (
     BudgetExceeded,
+    DeviceError,
     JournalError,
     LimitError,
     NearestReplay,
@@ -229,3 +231,34 @@ def test_a_run_is_refused_whose_writes_its_budget_does_not_cover():
     require_budget(None, forecast, 1, write_budget=30)
     with pytest.raises(BudgetExceeded, match="needs up to 10 rows and 30 writes, but its write_budget is 29"):
         require_budget(None, forecast, 1, write_budget=29)
+
+
+def test_a_rig_that_must_be_walked_starts_where_a_killed_process_left_it(tmp_path, monkeypatch):
+    def opened(folder, stands):
+        rig = TunedRig()
+        rig._values = np.array(stands, dtype=float)
+        return rig, DiskJournal(folder)
+
+    rig, journal = opened(tmp_path / "a", np.zeros(7))
+    session = Session(rig, journal=journal)
+    session.open()
+    session.measure(X, tuning=WALKED)
+    journal.close()  # and the process is killed
+    for stands in ([1, -1, 1, 0, 0, 0, 0], [0.75, -0.6, 0.5, 0, 0, 0, 0]):  # there, or on the last step of the way
+        shutil.copytree(tmp_path / "a", tmp_path / str(stands))
+        after, again = opened(tmp_path / str(stands), stands)
+        with Session(after, journal=again) as resumed:
+            resumed.measure(X, tuning=WALKED)
+            resumed.measure(X)
+        again.close()
+        walked = np.array([stands, *after.writes])
+        assert np.abs(np.diff(walked[:, :3], axis=0)).max() <= 0.5 + 1e-9
+        assert after.writes[-1] == [0.0] * 7
+    monkeypatch.setattr("hwloop.device.tuning.boot", lambda: "another boot")
+    after, again = opened(tmp_path / "a", np.zeros(7))
+    with pytest.raises(DeviceError, match=r"may have lost its power.*Nothing was written"):
+        Session(after, journal=again).open()
+    assert after.writes == []
+    again.close()
+    session.close()  # whatever becomes of its journal
+    assert rig.events[-2:] == [[0.0] * 7, "close"]

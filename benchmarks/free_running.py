@@ -2,9 +2,9 @@
 
 python benchmarks/free_running.py [nodes]
 
-10 Lyapunov times (750 points) are trained on, 10 are forecast with every prediction fed back as the next row. Settings
-are those of the least error on stretches that begin far behind the tested ones, among so many drawn at random. A
-digital echo state network of as many nodes gets as many trials. NeuroBench's own figures are means over 14 series;
+10 Lyapunov times (750 points) are trained on, 10 are forecast with every prediction fed back as the next row.
+Settings are those of the least error on stretches that begin far behind the tested ones, among many drawn at random.
+A digital echo state network of as many nodes gets as many trials. NeuroBench's own figures are means over 14 series;
 this is the first of them, with a delay of 17.
 """
 

@@ -90,6 +90,7 @@ class DrivenStage(Stage):
         if n_features % self.steps:
             raise ConfigError(f"{n_features} features a row are no {self.steps} steps of equal size")
         self.spec = spec
+        self.tuning = None
         self.memory.build(spec, self.steps, n_features // self.steps, self._scaling)
         self.standardiser = Standardiser(0)
         self.bypass_standardiser = Standardiser(0)
@@ -135,8 +136,13 @@ class DrivenStage(Stage):
         return super().clipped_share(self.every_step(inputs))
 
     def states(self, session: Session, inputs: Tensor, purpose: str) -> Float64Array:
-        """What the device answers at every step, (rows, steps, nodes)."""
-        return self.memory.states(self.sequences(inputs), purpose, session.measure)
+        """What the device answers at every step, (rows, steps, nodes), under the stage's tuning."""
+        tuning = self.tuning
+
+        def measure(stimuli: Float64Array, purpose: str) -> Float64Array:
+            return session.measure(stimuli, purpose, tuning=tuning)
+
+        return self.memory.states(self.sequences(inputs), purpose, measure)
 
     @property
     def multiply_adds(self) -> int:
@@ -235,13 +241,13 @@ class Driven(Schedule):
         states = stage.states(session, fit.inputs, "train")
         stage.memory.finish()
         require_finite("the states", [torch.from_numpy(states)])
-        for note in [*insensitive_features(stage.every_step(fit.inputs), stage.encoder), *_still_nodes(states)]:
+        for note in [*insensitive_features(stage.every_step(fit.inputs), stage.encoder), *still_nodes(states)]:
             fit.notice(0, note)
         fit.readout.add_stage(nn.Identity(), torch.from_numpy(states))
         fit.emit(StageFinished(0, 1))
 
 
-def _still_nodes(states: Float64Array) -> list[str]:
+def still_nodes(states: Float64Array) -> list[str]:
     """A note if nodes answer the same at every step of every training row."""
     still = int(np.count_nonzero(np.ptp(states.reshape(-1, states.shape[2]), axis=0) == 0))
     return (

@@ -138,7 +138,8 @@ class Tuner:
     def _gradient(self, readout: StateReadout, states: Float64Array, differences: Float64Array) -> Float64Array:
         """Mean over the steps of error, weight and difference, of the node of each value of a mask.
 
-        What a value does to other nodes, later, has the sign of its own perturbation, and cancels in the mean.
+        What other values do to the node has the signs of their perturbations, and cancels in the mean; what this
+        one does to other nodes, later, is left out.
         """
         errors = readout(states) - self._aims
         by_node = ((errors @ (readout.weight.T * readout.gain)) * differences).mean(axis=0)

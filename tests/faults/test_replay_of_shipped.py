@@ -29,6 +29,11 @@ QUICKER = {
     # Readouts in closed form have neither epochs nor losses.
     "diabetes-optical": ["device.settings.n_outputs=60"],
     "narma10-delay-loop": ["device.settings.n_nodes=40"],
+    "narma10-passive-cavity": ["device.settings.n_nodes=30", "dataset.settings.sequences=6"],
+    "narma10-tuned-cavity": [
+        *("device.settings.n_nodes=10", "dataset.settings.sequences=6"),
+        *("trainer.settings.searches=2", "trainer.settings.pairs=1"),
+    ],
     "mackey-glass-delay-loop": ["device.settings.n_nodes=40"],
     "channel-equalisation-delay-loop": ["device.settings.n_nodes=20"],
     "santa-fe-delay-loop": ["device.settings.n_nodes=40"],

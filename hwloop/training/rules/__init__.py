@@ -14,7 +14,14 @@ from hwloop.device.spec import Float64Array
 from hwloop.layers import Stage
 from hwloop.tasks import UNSAID, LearningTask
 from hwloop.training.objectives import LocalObjective, StageObjective
-from hwloop.training.optimiser import AdamSettings, ResponseNoise, one_cycle_adamw, shuffled_batches
+from hwloop.training.optimiser import (
+    AdamSettings,
+    AveragedWeights,
+    OtherDevices,
+    ResponseNoise,
+    one_cycle_adamw,
+    shuffled_batches,
+)
 
 # Training starts on the rows that are there while the rest is being measured. Which step sees which rows is
 # fixed by these numbers, never by the clock: a run ends the same on a fast device, a slow one and a replay.
@@ -189,22 +196,30 @@ def train_on(
         Of all samples: the class (samples,), and what was carried over (samples, rows_a_sample, m).
     """
     samples, steps = len(labels), settings.steps(len(labels))
-    optimiser, schedule = one_cycle_adamw([*stage.linear.parameters(), *objective.parameters()], settings, steps)
+    parameters = [*stage.linear.parameters(), *objective.parameters()]
+    optimiser, schedule = one_cycle_adamw(parameters, settings, steps)
     batch_rows = min(settings.batch_samples, samples) * rows_a_sample
     noise = ResponseNoise(settings.response_noise, batch_rows * stage.n_features, rng)
+    others = OtherDevices(settings.device_spread, rng)
+    averaged = AveragedWeights(parameters, settings.averaged_share, steps)
     progress = _EpochProgress(steps, -(-samples // settings.batch_samples), report)
     for features, part_steps in parts:
         batches = shuffled_batches(len(features), settings.batch_samples, rng)
         for _ in range(part_steps):
             batch = next(batches)
-            z = stage.linear(noise.added_to(features[batch]).flatten(0, 1))
             known = None if before is None else before[batch].flatten(0, 1)
-            loss = objective.loss(stage, z, labels[batch], known)
+
+            def loss_of(given: Tensor, wanted: Tensor = labels[batch], known: Tensor | None = known) -> Tensor:
+                return objective.loss(stage, stage.linear(given), wanted, known)
+
+            loss = loss_of(others.worse(noise.added_to(features[batch]).flatten(0, 1), loss_of))
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
+            averaged.step()
             progress.add(loss.detach())
+    averaged.put_in_place()
     return features
 
 

@@ -24,7 +24,7 @@ import hwloop
 from hwloop.passport import characterise
 from hwloop.registry import DATASETS
 
-SETTINGS, SEEDS = sized((20, 1), short=(3, 1))
+SETTINGS, SEEDS = sized((20, 1), short=(2, 1))
 SHORT = sized({}, short={"network.width": 10})
 BUDGET = sized(5000, short=700)
 OTHER_SEED = 1001  # of the sequences that a passport's target is found on

@@ -2,7 +2,7 @@
 
 from hwloop.passport.capacity import Capacity, Samples, capacity
 from hwloop.passport.characterise import Passport, characterise
-from hwloop.passport.drive import Drive, FedBack, RowsAlone, WithinRow, drive_of
+from hwloop.passport.drive import Drive, FedBack, RowAfterRow, RowsAlone, WithinRow, drive_of
 from hwloop.passport.forecast import TaskForecast
 from hwloop.passport.plan import PassportPlan, plan_passport
 
@@ -12,6 +12,7 @@ __all__ = [
     "FedBack",
     "Passport",
     "PassportPlan",
+    "RowAfterRow",
     "RowsAlone",
     "Samples",
     "TaskForecast",

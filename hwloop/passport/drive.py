@@ -15,7 +15,7 @@ from hwloop.layers.encode import default_reference_slots, step_spec
 from hwloop.probing.stimuli import half_range, middle
 
 WASHOUT = 50  # steps that a memory is given to forget how a sequence began, where a sequence has as many
-FED_BACK_STEPS = 250  # of a sequence, one row each
+ROW_STEPS = 250  # of a sequence whose steps are rows
 
 Measure = Callable[[Float64Array], Float64Array]  # stimuli (rows, n_inputs) to responses
 
@@ -90,16 +90,43 @@ class RowsAlone(Drive):
         self.channels, self.nodes = spec.n_drives - slots, spec.n_outputs
 
     def states(self, sequences: Float64Array, measure: Measure) -> Float64Array:
-        values = sequences[:, 0]
+        return measure(self._stimuli(sequences[:, 0]))[:, np.newaxis]
+
+    def _stimuli(self, values: Float64Array) -> Float64Array:
+        """Of values (rows, channels); what stands behind the drives is 0."""
+        drives = self._spec.n_drives
         stimuli = np.tile(middle(self._spec), (len(values), 1))
         stimuli[:, : self.channels] += half_range(self._spec)[: self.channels] * values
-        stimuli[:, self.channels : self._spec.n_drives] = self._spec.high[self.channels : self._spec.n_drives]
-        stimuli[:, self._spec.n_drives :] = 0.0
-        return measure(np.clip(stimuli, self._spec.low, self._spec.high))[:, np.newaxis]
+        stimuli[:, self.channels : drives] = self._spec.high[self.channels : drives]
+        stimuli[:, drives:] = 0.0
+        return np.asarray(np.clip(stimuli, self._spec.low, self._spec.high))
 
     def described(self) -> str:
+        return f"every row by itself, {self._held}"
+
+    @property
+    def _held(self) -> str:
         held = f", {self._slots} held at their upper limit" if self._slots else ""
-        return f"every row by itself, {self.channels} channels{held}"
+        return f"{self.channels} channels{held}"
+
+
+class RowAfterRow(RowsAlone):
+    """A device whose state goes on from row to row: a row a step, the first of a sequence resets it."""
+
+    name = "stream"
+
+    def __init__(self, spec: DeviceSpec, reference_slots: int | None = None) -> None:
+        super().__init__(spec, reference_slots)
+        self.steps, self.washout, self.rows_a_sequence = ROW_STEPS, WASHOUT, ROW_STEPS
+
+    def states(self, sequences: Float64Array, measure: Measure) -> Float64Array:
+        stimuli = self._stimuli(sequences.reshape(-1, self.channels))
+        stimuli[:, -1] = self._spec.low[-1]
+        stimuli[:: self.steps, -1] = self._spec.high[-1]
+        return measure(stimuli).reshape(len(sequences), self.steps, -1)[:, self.washout :]
+
+    def described(self) -> str:
+        return f"a row a step of {self.steps} a sequence, each begun by a reset, {self._held}"
 
 
 class WithinRow(Drive):
@@ -160,7 +187,7 @@ class FedBack(Drive):
         self._memory.attach(spec)
         self._feedback = feedback_channels
         self.nodes = spec.n_outputs
-        self.steps, self.washout, self.rows_a_sequence = FED_BACK_STEPS, WASHOUT, FED_BACK_STEPS
+        self.steps, self.washout, self.rows_a_sequence = ROW_STEPS, WASHOUT, ROW_STEPS
         self._spec = spec
 
     @property
@@ -198,6 +225,10 @@ def drive_of(
     ConfigError
         It cannot be driven so.
     """
+    if device.spec.streams:
+        if steps is not None or feedback is not None:
+            raise ConfigError("the device goes on from row to row: a step is a row, and nothing is fed back to it")
+        return RowAfterRow(device.spec, reference_slots)
     if feedback is not None:
         if steps is not None:
             raise ConfigError("steps are those of a row, and feedback makes a step a row: give one of the two")

@@ -14,7 +14,7 @@ SAMPLES, FEWEST_SAMPLES = 4000, 300
 ENOUGH_A_NODE = 40  # samples: more tell little more
 REPEATED = 100  # samples at least, if there is room
 ALIKE = 200  # samples at most, for the generalisation rank
-FEWEST_REPEATED, FEWEST_ALIKE = 4, 4
+FEWEST_REPEATED, FEWEST_ALIKE = 20, 4
 TASK_ROWS = 1000
 
 
@@ -80,8 +80,10 @@ def plan_passport(drive: Drive, budget: int | None = None, row_tasks: int = 0) -
     """
     each, per_sequence = drive.rows_a_sequence, drive.samples_a_sequence
     most = MOST_ROWS if budget is None else budget
-    fewest = max(ceil(FEWEST_SAMPLES / per_sequence), FEWEST_REPEATED)
-    least = drive.rows_to_begin + each * (fewest + 2 * FEWEST_REPEATED + FEWEST_ALIKE) + 50 * row_tasks
+    fewest, again, near = (
+        ceil(samples / per_sequence) for samples in (FEWEST_SAMPLES, FEWEST_REPEATED, FEWEST_ALIKE)
+    )
+    least = drive.rows_to_begin + each * (fewest + 2 * again + near) + 50 * row_tasks
     if most < least:
         raise BudgetExceeded(
             f"a passport of this device needs at least {least:,} rows, but the budget is {most:,}; nothing was "
@@ -91,8 +93,8 @@ def plan_passport(drive: Drive, budget: int | None = None, row_tasks: int = 0) -
     task_rows = row_tasks * max(50, min(TASK_ROWS, room // (4 * row_tasks))) if row_tasks else 0
     sequences = (room - task_rows) // each
     wanted = ceil(min(max(SAMPLES // 2, ENOUGH_A_NODE * drive.nodes), SAMPLES) / per_sequence)
-    alike = max(1, min(ceil(min(2 * drive.nodes, ALIKE) / per_sequence), sequences // 8))
-    repeated = max(FEWEST_REPEATED, min(ceil(REPEATED / per_sequence), sequences // 10))
+    alike = max(near, min(ceil(min(2 * drive.nodes, ALIKE) / per_sequence), sequences // 8))
+    repeated = max(again, min(ceil(REPEATED / per_sequence), sequences // 10))
     stream = max(fewest, min(wanted, sequences - alike - 2 * repeated))
     nodes = min(drive.nodes, stream * per_sequence // FEWEST_A_STATE)
     return PassportPlan(stream, repeated, alike, task_rows, drive.rows_to_begin, each, nodes)

@@ -73,6 +73,18 @@ def test_a_loop_is_driven_in_steps_and_a_task_is_predicted():
     json.dumps(found.as_dict(), allow_nan=False)
 
 
+def test_a_stream_is_driven_row_after_row():
+    settings = {key: value for key, value in LOOP.items() if key not in ("n_inputs", "sequence_length", "readout")}
+    loop = DelayLoop(n_inputs=1, streams=True, **settings)
+    found = characterise(loop, 3000, degrees=1, delays=5)
+    assert found.driven.startswith("a row a step of 250 a sequence, each begun by a reset, 1 channels")
+    assert found.plan.rows % 250 == 0
+    assert found.plan.rows <= 3000
+    # As of the same loop driven within a row.
+    within = characterise(DelayLoop(**LOOP), 60, degrees=1, delays=5)
+    np.testing.assert_allclose(found.capacity.linear.value, within.capacity.linear.value, atol=0.15)
+
+
 def test_rows_of_other_tasks_are_measured_and_counted():
     device = hwloop.open_device("optical-fibre", n_inputs=70, n_outputs=30)
     found = characterise(device, 700, degrees=1, tasks=[DATASETS.build("digits")])

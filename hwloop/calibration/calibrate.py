@@ -17,6 +17,7 @@ from hwloop.calibration.paired import PairedData, analyse_paired, measure_paired
 from hwloop.calibration.plan import Plan, plan_rows
 from hwloop.calibration.recommendation import Recommendation, recommend
 from hwloop.calibration.settling_sweep import SettlingSweep
+from hwloop.calibration.tunables import measure_tunables
 from hwloop.deadline import MONOTONIC, Clock
 from hwloop.device import Device, DeviceSpec
 from hwloop.html_report.summary import summary
@@ -190,6 +191,7 @@ def calibrate(
     with session:
         pilot = measure_pilot(timed, plan, rng)
         data = measure_paired(timed, plan, pilot, rng) if pilot.paired else measure_mixing(timed, plan, pilot, rng)
+        tuned = measure_tunables(timed, rng)
         identity = session.identity
     analysis = analyse_paired(data, units) if isinstance(data, PairedData) else analyse_mixing(data, units)
     return Calibration(
@@ -199,7 +201,7 @@ def calibrate(
         seed=seed,
         middle_row=analysis.middle_row,
         pilot=pilot,
-        figures={**analysis.figures, **timing_figures(timed.calls)},
+        figures={**analysis.figures, **timing_figures(timed.calls), **tuned},
         batch_times=batch_times(timed.calls),
         analysis=analysis,
         interrupted_at=timed.recorded,

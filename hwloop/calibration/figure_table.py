@@ -70,6 +70,17 @@ GROUPS: dict[str, dict[str, Figure]] = {
         "gain_drift": Figure("gain drift", "relative change of the gain a row", "output"),
         "offset_drift": Figure("offset drift", "change of the offset a row", "output"),
     },
+    "Tunables": {
+        "tunable_effect": Figure(
+            "effect", "change from the lowest values to the highest, of the responses' spread", "tunable", True
+        ),
+        "tunable_return": Figure(
+            "set and return", "change behind a return to rest, of the spread", "tunable", True
+        ),
+        "tunable_unsettled": Figure(
+            "unsettled", "difference right behind a write and later, of the spread", "tunable", True
+        ),
+    },
     "Pace": {
         "latency": Figure("latency", "time of a call beyond its rows"),
         "row_time": Figure("time of a row", "time that each further row of a call takes"),

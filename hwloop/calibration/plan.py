@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hwloop.calibration.tunables import tunable_rows
 from hwloop.device import DeviceSpec
 from hwloop.errors import BudgetExceeded, ConfigError
 
@@ -36,6 +37,8 @@ class Plan:
         Sizes of the calls in which the reference stimuli are sent, in no particular order.
     step_rows, steps
         Length and number of the steps of the pilot.
+    tunables
+        Rows under tunings other than rest, and between them; 0 where there are none.
     """
 
     pilot: int
@@ -43,11 +46,12 @@ class Plan:
     call_sizes: tuple[int, ...]
     steps: int
     step_rows: int
+    tunables: int = 0
 
     @property
     def rows(self) -> int:
         """All rows."""
-        return self.pilot + self.main
+        return self.pilot + self.main + self.tunables
 
     @property
     def reference(self) -> int:
@@ -77,21 +81,22 @@ def plan_rows(spec: DeviceSpec, budget: int | None = None) -> Plan:
         )
     rows = default_rows(spec) if budget is None else budget
     # A small budget still looks first, with fewer and shorter steps.
-    steps, step_rows = (8, 24) if rows >= 8 * (8 * 24 + singles(spec)) else (6, 8)
+    steps, step_rows = (8, 24) if rows - tunable_rows(spec) >= 8 * (8 * 24 + singles(spec)) else (6, 8)
     pilot = steps * step_rows + singles(spec)
-    main = rows - pilot
-    return Plan(pilot, main, call_sizes(spec, main), steps, step_rows)
+    tunables = tunable_rows(spec)
+    main = rows - pilot - tunables
+    return Plan(pilot, main, call_sizes(spec, main), steps, step_rows, tunables)
 
 
 def least_rows(spec: DeviceSpec) -> int:
     """The smallest budget that gives every figure an interval."""
-    return 6 * 8 + singles(spec) + max(_least_paired(spec), _least_mixing(spec))
+    return tunable_rows(spec) + 6 * 8 + singles(spec) + max(_least_paired(spec), _least_mixing(spec))
 
 
 def default_rows(spec: DeviceSpec) -> int:
     """Rows without a budget: intervals that a physicist would call narrow."""
     main = max(DEFAULT_ROWS, 30 * (spec.n_inputs + 35), 12 * spec.n_inputs)
-    return 8 * 24 + singles(spec) + main
+    return tunable_rows(spec) + 8 * 24 + singles(spec) + main
 
 
 def singles(spec: DeviceSpec) -> int:

@@ -29,7 +29,8 @@ def device_line(device: Device) -> str:
     drives = f"{spec.n_drives} inputs ({limits(spec)})"
     nudges = f", {spec.n_nudges} nudges" if spec.n_nudges else ""
     unit = f" ({spec.output_unit})" if spec.output_unit else ""
-    return f"<{name}: {drives}{nudges}, {spec.n_outputs} outputs{unit}>"
+    tunables = f", {spec.n_tunables} tunables" if spec.tunables else ""
+    return f"<{name}: {drives}{nudges}, {spec.n_outputs} outputs{unit}{tunables}>"
 
 
 def device_html(device: Device) -> str:
@@ -41,6 +42,7 @@ def device_html(device: Device) -> str:
             "inputs": f"{spec.n_drives}, {limits(spec)}",
             "nudges": spec.n_nudges or None,
             "outputs": f"{spec.n_outputs} {spec.output_unit}".strip(),
+            "tunables": ", ".join(f"{each.count} {each.name}" for each in spec.tunables),
             "rows a call": "any number" if spec.max_rows is None else f"{spec.max_rows:,} at most",
             "time a row": "" if spec.row_seconds is None else f"{spec.row_seconds:g} s",
             "the same stimulus": "gives the same response" if spec.deterministic else "",

@@ -62,10 +62,12 @@ class TimedSession:
     def __post_init__(self) -> None:
         self.recorded = self.session.journal.rows
 
-    def measure(self, stimuli: Float64Array, timed: bool = False) -> Float64Array:
+    def measure(
+        self, stimuli: Float64Array, timed: bool = False, tuning: Float64Array | None = None
+    ) -> Float64Array:
         """Measure stimuli of shape (rows, n_inputs); ``timed`` where all of them are one call of the driver."""
         begin = self.clock.now()
-        responses = self.session.measure(stimuli, "calibrate")
+        responses = self.session.measure(stimuli, "calibrate", tuning=tuning)
         seconds = self.clock.now() - begin
         first, rows = self.rows, len(stimuli)
         self.rows += rows

@@ -21,6 +21,8 @@ from hwloop import (
     Session,
     TuningError,
 )
+from hwloop.calibration import calibrate
+from hwloop.calibration.figure_table import figure_lines
 from hwloop.experiment.seed_run import require_budget
 from hwloop.journal import DiskJournal, InMemoryJournal, ReadOnlyJournal
 from hwloop.runs.layout import JournalFolder
@@ -262,3 +264,13 @@ def test_a_rig_that_must_be_walked_starts_where_a_killed_process_left_it(tmp_pat
     again.close()
     session.close()  # whatever becomes of its journal
     assert rig.events[-2:] == [[0.0] * 7, "close"]
+
+
+def test_a_calibration_measures_what_tunables_do_and_how_they_return():
+    found = calibrate(TunedLayer(noise=0.01), 900)
+    effect, back, unsettled = (found.figures[f"tunable_{name}"] for name in ("effect", "return", "unsettled"))
+    assert (effect.low > 0.1).all()
+    assert (back.value < 0.05).all()
+    assert (unsettled.value < 0.05).all()
+    assert found.rows == 900
+    assert any(line.group == "Tunables" for line in figure_lines(found.figures))

@@ -6,9 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
+from hwloop.cli.app import app
+from hwloop.experiment import digital
 from hwloop.experiment.config import validated
 from hwloop.experiments.arena import ArenaSettings, run_arena
 from hwloop.experiments.arena.report import write_arena_report
@@ -39,7 +43,9 @@ def hwloop(*arguments, cwd, **environment):
 def small_arena(tmp_path_factory):
     folder = tmp_path_factory.mktemp("arena")
     settings = ArenaSettings(validated(SMALL, "test"), ("local", "readout", "phyll"), (2, 4), trials=3)
-    return settings, folder, run_arena(settings, folder)
+    with pytest.MonkeyPatch.context() as patch:  # the digital network in a hundredth of its steps
+        patch.setattr(digital, "CANDIDATES", (replace(digital.STRONG, epochs=1, min_steps=12),))
+        return settings, folder, run_arena(settings, folder)
 
 
 def test_everybody_trains_within_the_budget_and_is_tested_on_the_same_rows(small_arena):
@@ -166,9 +172,10 @@ def test_a_killed_arena_goes_on_where_it_was(tmp_path):
         (["--set", "device.settings.n_outptus=3"], "'n_outptus': did you mean 'n_outputs'? Known: adc_bits"),
     ],
 )
-def test_a_wrong_option_is_one_line_that_says_what_to_do(arguments, reason, tmp_path):
-    done = hwloop("arena", "digits-optical", *arguments, "--out", "arena", cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
+def test_a_wrong_option_is_one_line_that_says_what_to_do(arguments, reason, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["arena", "digits-optical", *arguments, "--out", "arena"])
+    assert done.exit_code == 2, done.stderr
     assert reason in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "goes on" not in done.stderr

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from hwloop.errors import ConfigError
 from hwloop.experiment.config import ExperimentConfig, validated
 from hwloop.experiments.frontier.physics import Way
+from hwloop.registry import nearest
 
 # Settings of each device, as its shipped experiments have them, and those among which its ways choose.
 DEVICES: dict[str, tuple[Mapping[str, Any], Mapping[str, Sequence[Any]]]] = {
@@ -84,6 +86,21 @@ def shipped_set() -> list[ExperimentConfig]:
     return [_pair(device, task) for task in TASKS for device in DEVICES]
 
 
+def shipped_pair(name: str) -> ExperimentConfig:
+    """One of the set, as in ``santa-fe:delay-loop``.
+
+    Raises
+    ------
+    ConfigError
+        Unknown task or device.
+    """
+    task, _, device = name.partition(":")
+    for what, known, given in (("task", TASKS, task), ("device", DEVICES, device)):
+        if given not in known:
+            raise ConfigError(f"unknown {what} {given!r} of the shipped set: {nearest(given, known)}")
+    return _pair(device, task)
+
+
 def _pair(device: str, task: str) -> ExperimentConfig:
     settings = dict(DEVICES[device][0])
     table = {
@@ -100,7 +117,8 @@ def _pair(device: str, task: str) -> ExperimentConfig:
 def ways_of(config: ExperimentConfig, series: bool, trials: int) -> list[Way]:
     """How a device may be used: as the experiment says first, then with other settings of its kind.
 
-    Every way costs a trial; where a row is a sample there are at most a quarter as many, for the heads need some.
+    Every way costs a trial, and all rows once more. There are at most a quarter as many, for the heads need some;
+    of a loop on a series as many, for a readout is its only head.
     """
     part = config.device[0]
     if series and part.name in LOOPS:
@@ -115,4 +133,4 @@ def ways_of(config: ExperimentConfig, series: bool, trials: int) -> list[Way]:
             grid = [{**each, name: value} for value in values for each in grid]
     windows = WINDOWS if series else WINDOWS[:1]
     ways = [Way(each, window) for each in grid for window in windows]
-    return ways[: trials if series else max(1, trials // 4)]
+    return ways[: max(1, trials // 4)]

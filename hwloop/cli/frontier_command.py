@@ -26,7 +26,7 @@ def frontier(
     experiments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME|FILE.toml]...",
+            metavar="[NAME|FILE.toml|TASK:DEVICE]...",
             help="Experiments whose device and data are taken; none: the shipped set.",
         ),
     ] = None,
@@ -110,13 +110,18 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
 def _experiments(names: list[str], settings: list[str]) -> list[ExperimentConfig]:
     from hwloop.experiment.config import check_names, load_experiment
     from hwloop.experiments.datasets import experiment_file
-    from hwloop.experiments.frontier.shipped import shipped_set
+    from hwloop.experiments.frontier.shipped import shipped_pair, shipped_set
 
     if not names:
         if settings:
             raise ConfigError("--set changes an experiment; name one, or leave it out for the shipped set")
         return shipped_set()
-    found = [load_experiment(experiment_file(name), settings) for name in names]
+    pairs = [name for name in names if ":" in name]
+    if pairs and settings:
+        raise ConfigError(f"--set changes an experiment, not {pairs[0]}, which is one of the shipped set")
+    found = [
+        shipped_pair(name) if name in pairs else load_experiment(experiment_file(name), settings) for name in names
+    ]
     for config in found:
         check_names(config)
     return [with_data_read(config) for config in found]

@@ -78,6 +78,7 @@ def test_a_rival_is_a_file_and_a_second_call_computes_nothing(small, monkeypatch
         (("small.toml", "--effort", "1"), "at least 4 trials"),
         (("small.toml", "--seeds", "many"), "no list of whole numbers"),
         (("nothing-here",), "nothing-here"),
+        (("narma10:delay-lop",), "delay-loop"),
         (("--set", "seeds=3"), "name one"),
     ],
 )

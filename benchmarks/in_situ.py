@@ -30,8 +30,8 @@ SHORTER = sized({}, short={"epochs": 1})
 # The reference, in units of the modulator's limit: hardly stronger than a data channel, or a perturbation mostly
 # moves what stands still. By outputs.
 REFERENCES = {4: 0.35, 10: 0.35, 20: 0.35, 40: 0.5}
-INPUT_NOISE = {4: 0.12, 10: 0.12, 20: 0.12, 40: 0.18}
-HEAD_DECAY = {"tune-exact": {}, "tune-outputs": {20: 0.1, 40: 0.3}}
+INPUT_NOISE = {"tune-exact": {}, "tune-outputs": {40: 0.18}}
+HEAD_DECAY = {"tune-exact": {40: 0.5}, "tune-outputs": {20: 0.1, 40: 0.3}}
 
 
 @dataclass(frozen=True)

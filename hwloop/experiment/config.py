@@ -55,9 +55,10 @@ class NetworkConfig(Table):
     where every nonlinearity is physical, ``"relu"`` the relu interface. ``input_scaling`` is the first stage's:
     ``"global"`` is one scale for all features, ``"channel"`` one for each (features of different units),
     ``"auto"`` chooses from the training rows (:mod:`hwloop.input_scaling`) and says what. ``weights`` is the
-    precision of the digital maps: ``float``, ``binary``, ``ternary`` or ``dorefa:<bits>``. With ``sequence_steps``
-    above 1 a row of the dataset is a sequence of so many steps, which the first stage's device takes in order, in
-    one row.
+    precision of the digital maps: ``float``, ``binary``, ``ternary`` or ``dorefa:<bits>``. With
+    ``controls`` constants are held on inputs of their own, in the device's unit, such as a weak reference. With
+    ``sequence_steps`` above 1 a row of the dataset is a sequence of so many steps, which the first stage's device
+    takes in order, in one row.
     """
 
     stages: Annotated[int, Field(ge=1, le=MAX_STAGES)] = 2
@@ -65,6 +66,7 @@ class NetworkConfig(Table):
     activation: Literal["none", "relu"] = "none"
     bypass: bool = False
     reference_slots: Annotated[int, Field(ge=0)] | None = None
+    controls: list[float] = []
     input_scaling: Literal["auto", "global", "channel"] = DEFAULT_INPUT_SCALING
     weights: Annotated[str, Field(pattern=WEIGHTS)] = "float"
     sequence_steps: Annotated[int, Field(ge=1, le=MAX_WIDTH)] = 1

@@ -257,6 +257,7 @@ def build_stages(
             "scaling": network.input_scaling if number == 0 else "global",
             "weights": network.weights,
             "steps": network.sequence_steps if number == 0 else 1,
+            **({"controls": tuple(network.controls)} if network.controls else {}),
         }
 
     stages = range(network.stages if count is None else count)

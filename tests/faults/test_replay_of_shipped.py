@@ -48,6 +48,7 @@ QUICKER = {
 SHORT = {
     "local": ["trainer.settings.epochs=2", "trainer.settings.min_steps=50"],
     "phyll": ["trainer.settings.epochs=2", "trainer.settings.min_steps=50"],
+    "tune-outputs": ["trainer.settings.epochs=1", "trainer.settings.directions=1"],
 }
 CLOSED_FORM = ("readout", "reservoir")
 MEASURED = ("scores", "losses", "rows", "recalled", "floor_rows")

@@ -12,8 +12,9 @@ import hwloop
 from hwloop.layers import PhysicalNetwork, Stage
 from hwloop.registry import TRAINERS
 from hwloop.training.rules.tuning import ParameterShift, Perturbation, TunedBatch, TuningSpace
+from hwloop.training.schedules.in_situ import InSitu
 
-TUNING = [name for name in TRAINERS.entries() if name.startswith("tune-")]
+TUNING = [name for name in small_fits.CLASSIFYING if isinstance(TRAINERS.build(name).schedule, InSitu)]
 
 
 class Sines(hwloop.Device):

@@ -24,7 +24,8 @@ from hwloop import (
 from hwloop.calibration import calibrate
 from hwloop.calibration.figure_table import figure_lines
 from hwloop.experiment.seed_run import require_budget
-from hwloop.journal import DiskJournal, InMemoryJournal, ReadOnlyJournal
+from hwloop.journal import DiskJournal, InMemoryJournal, ReadOnlyJournal, Record
+from hwloop.journal.frame import rows_arrays, rows_header
 from hwloop.runs.layout import JournalFolder
 from hwloop.runs.netcdf_file import write_netcdf
 from hwloop.runs.parquet_file import write_parquet
@@ -274,3 +275,11 @@ def test_a_calibration_measures_what_tunables_do_and_how_they_return():
     assert (unsettled.value < 0.05).all()
     assert found.rows == 900
     assert any(line.group == "Tunables" for line in figure_lines(found.figures))
+
+
+def test_what_is_written_of_a_device_without_tunables_is_what_it_was():
+    record = Record("train", "rig", 0, 1e9, 0.5, np.ones((1, 2)), np.ones((1, 3)))
+    keys = ["kind", "purpose", "step", "device", "first_row", "rows", "started_seconds", "duration_seconds"]
+    assert list(rows_header(record)) == keys
+    assert list(rows_arrays(record)) == ["stimuli", "responses"]
+    assert "writes" not in Place(0, "", {}, {}, {}, {"train": 0}).as_dict()

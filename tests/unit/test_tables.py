@@ -40,7 +40,7 @@ def verification():
     kind = SimpleNamespace(
         identity=DEVICE, settings="s", purpose="calibrate", rows=1234567, calls=4321, first_seconds=1.7e9
     )
-    kind.last_seconds, kind.device_seconds = 1.7e9, 123456.78
+    kind.last_seconds, kind.device_seconds, kind.writes = 1.7e9, 123456.78, 0
     journal = SimpleNamespace(name="seed-123456-device-12", measured=[kind])
     return measured_table(SimpleNamespace(journals=[journal]))
 

@@ -3,8 +3,8 @@
 python benchmarks/capacity_bound.py
 
 Recurrent networks of random size, strength and bias, read through random mixtures, some of them dependent.
-Printed: the greatest total over the independent outputs, before and after it is held to them, and how many intervals before
-do not reach down to the bound. Of a complete device 2.5 % do so by chance.
+Printed: the greatest total over the independent outputs, before and after it is held to them, and how many
+intervals before do not reach down to the bound. Of a complete device 2.5 % do so by chance.
 """
 
 import numpy as np

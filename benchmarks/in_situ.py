@@ -70,7 +70,7 @@ def scored(case: Case, outputs: int, seed: int, validate: bool) -> dict[str, flo
     stage = Stage(1, reference_slots=0, controls=(REFERENCES[outputs],))
     network = PhysicalNetwork(session, [stage], seed=seed)
     options = {
-        "input_noise": INPUT_NOISE[outputs],
+        "input_noise": INPUT_NOISE[case.trainer].get(outputs, 0.12),
         "head_decay": HEAD_DECAY[case.trainer].get(outputs, 0.0),
         **case.options,
         **SHORTER,

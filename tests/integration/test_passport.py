@@ -94,13 +94,26 @@ def test_rows_of_other_tasks_are_measured_and_counted():
     assert 0 < forecast.alignment < 1
 
 
-def test_a_stopped_one_goes_on_where_it_was():
-    whole = InMemoryJournal()
-    device = DelayLoop(**LOOP)
-    first = characterise(device, 30, degrees=1, delays=4, journal=whole)
-    again = characterise(DelayLoop(**LOOP), 30, degrees=1, delays=4, journal=whole)
-    assert again.as_dict() == {**first.as_dict()}
-    assert whole.rows == first.plan.rows
+def test_a_stopped_one_goes_on_where_it_was(monkeypatch):
+    whole = characterise(DelayLoop(**LOOP), 30, degrees=1, delays=4)
+    journal, calls, answers = InMemoryJournal(), [], DelayLoop._measure
+
+    def breaks(self, inputs):
+        calls.append(len(inputs))
+        if len(calls) > 2:
+            raise hwloop.DeviceError("the laser is off")
+        return answers(self, inputs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DelayLoop, "_measure", breaks)
+        with pytest.raises(hwloop.DeviceError, match="the laser is off"):
+            characterise(DelayLoop(**LOOP), 30, degrees=1, delays=4, journal=journal)
+    assert 0 < journal.rows < whole.plan.rows
+    recorded = journal.rows
+    again = characterise(DelayLoop(**LOOP), 30, degrees=1, delays=4, journal=journal)
+    assert again.interrupted_at == recorded
+    assert again.as_dict() | {"interrupted_at": 0, "warnings": []} == whole.as_dict() | {"warnings": []}
+    assert journal.rows == whole.plan.rows
 
 
 def test_what_cannot_be_is_refused_before_a_row():

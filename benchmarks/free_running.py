@@ -1,19 +1,18 @@
 """Mackey-Glass running free on a loop that streams: NeuroBench's constants, stretches and error, and its cost.
 
-python benchmarks/free_running.py [nodes]
+python benchmarks/free_running.py
 
-10 Lyapunov times (750 points) are trained on, 10 are forecast with every prediction fed back as the next row.
-Settings are those of the least error on a stretch that begins far behind the tested ones, among many drawn at
-random. A digital echo state network of as many nodes gets as many trials. NeuroBench's own figures are means over
-14 series; this is the first of them, with a delay of 17.
+10 Lyapunov times (750 points) are trained on, 10 are forecast with every prediction fed back as the next row. The
+loop's settings had the least error among 108, drawn at random and then near the best, on six stretches far behind
+the tested ones; a digital echo state network of as many nodes is chosen here among fewer. NeuroBench's own figures
+are means over 14 series; this is the first of them, with a delay of 17.
 """
 
-import sys
 import warnings
 from functools import cache
 
 import numpy as np
-from loops import QUIET, Loop, draw_sine, near
+from loops import QUIET, Loop
 from sizes import sized
 from table import print_table
 
@@ -23,11 +22,16 @@ from hwloop.experiments.chaotic_series import neurobench_mackey_glass, smape
 from hwloop.training.echo_state import EchoState, StateReadout
 from hwloop.training.reservoir import PhysicalStream
 
-NODES = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else sized(300, short=10)
+NODES = sized(300, short=10)
 TRAINED, FORECAST, WARM_UP = sized((750, 750, 45), short=(60, 20, 10))
-TRIALS, CHECKS, TESTS = sized((24, 1, 10), short=(2, 1, 2))
-NOISES = sized((0.0, 1e-4), short=(0.0,))
+TRIALS, CHECKS, TESTS = sized((24, 3, 10), short=(2, 1, 2))
+NOISES = sized((0.0, 1e-6, 1e-4), short=(0.0,))
 RIDGES = 10.0 ** np.arange(-9, 0)
+RIDGE = 3.74e-8
+SETTINGS = {
+    "model": "ikeda", "gain": 0.71028, "bias": 1.53378, "input_scale": 0.33809, "mask": "uniform",
+    "seed": 721450141, "excess_nodes": 7, "node_spacing": 50.0, "laps_per_step": 1, "n_nodes": NODES,
+}  # fmt: skip
 
 
 @cache
@@ -69,27 +73,19 @@ def digital(radius: float, scale: float, ridge: float, seed: int, x: np.ndarray)
 
 
 def main() -> None:
-    rng, behind = np.random.default_rng(0), [2000 + 1600 * k for k in range(CHECKS)]
-    tests, lines = [37 * k for k in range(TESTS)], []
+    rng, behind = np.random.default_rng(0), [2000 + 1100 * k for k in range(CHECKS)]
+    tests, lines, loop = [37 * k for k in range(TESTS)], [], Loop("delay-loop", SETTINGS)
     for noise in NOISES:
-        best = None
-        for trial in range(TRIALS):
-            loop = draw_sine(rng, NODES) if best is None or trial < TRIALS * 2 / 3 else near(rng, best[1])
-            ridge = float(rng.choice(RIDGES))
-            error = mean_error(lambda x, m=loop, r=ridge, n=noise: forecast(m, r, x, n), behind)
-            if best is None or error < best[0]:
-                best = (error, loop, ridge)
-        found = [mean_error(lambda x, b=best, n=noise: forecast(b[1], b[2], x, n), [start]) for start in tests]
-        cost = 2 * NODES + 1
-        lines.append([f"delay loop, noise {noise:g}", f"{cost:,}", f"{best[0]:.2f}", shown(found)])
-        print(*lines[-1], best[1].settings, best[2], flush=True)
+        found = [mean_error(lambda x, n=noise: forecast(loop, RIDGE, x, n), [start]) for start in tests]
+        lines.append([f"delay loop, noise {noise:g}", f"{2 * NODES + 1:,}", "", shown(found)])
+        print(*lines[-1], np.round(found, 1), flush=True)
     options = [(rng.uniform(0.3, 1.3), 10 ** rng.uniform(-1.5, 0.5), rng.choice(RIDGES)) for _ in range(TRIALS)]
     scores = [mean_error(lambda x, o=option: digital(*o, 0, x), behind) for option in options]
     chosen = options[int(np.argmin(scores))]
     found = [mean_error(lambda x: digital(*chosen, 0, x), [start]) for start in tests]
     lines.append(["digital echo state", f"{NODES * (NODES + 2):,}", f"{min(scores):.2f}", shown(found)])
     print_table(
-        f"sMAPE of {FORECAST} points run free, {TESTS} stretches; {TRIALS} trials each on {CHECKS} others",
+        f"sMAPE of {FORECAST} points run free, {TESTS} stretches",
         ["method", "multiply-adds a step", "validation", "test"],
         lines,
     )

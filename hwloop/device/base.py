@@ -8,6 +8,7 @@ import functools
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar, Self, final
 
@@ -471,6 +472,8 @@ def _copied(device: Device, duplicate: Callable[[Any], Any], memo: dict[int, Any
         twin.__dict__.update(state or {})
     if device._live_settings is not None and twin._live_settings is device._live_settings:
         object.__setattr__(twin, "_live_settings", device._live_settings.copy())
+    if twin._tuned is not None:
+        object.__setattr__(twin, "_tuned", replace(twin._tuned, is_open=False))
     return twin
 
 

@@ -37,6 +37,7 @@ class HeldDevice(Protocol):
     _tuned: Tuned | None
     hands_tuning_on: ClassVar[bool]
     settles_itself: ClassVar[bool]
+    rests_when_left: ClassVar[bool]
 
     @property
     def simulated(self) -> bool:

@@ -105,6 +105,11 @@ class Tunable:
             return
         if not np.all(np.asarray(self.high) - np.asarray(self.low) >= self.step * (1 - ON_STEP)):
             raise ValueError(f"{self._named('step')} is larger than the range of a value: {self.step!r}")
+        if self.on_step > ON_STEP + 0.1:
+            raise ValueError(
+                f"{self._named('step')} is finer than numbers as large as the limits can show: {self.step!r}; "
+                "count from another zero"
+            )
         if self.max_change is not None and self.max_change < self.step * (1 - ON_STEP):
             raise ValueError(f"{self._named('max_change')} is smaller than a step, so that no value could change")
 
@@ -113,8 +118,16 @@ class Tunable:
         if not np.all((rest >= self.low) & (rest <= self.high)):
             raise ValueError(f"{self._named('rest')} must lie within the limits, not at {self.rest!r}")
         steps = np.zeros(1) if self.step is None else (rest - self.low) / self.step
-        if (np.abs(steps - np.round(steps)) > ON_STEP).any():
+        if (np.abs(steps - np.round(steps)) > self.on_step).any():
             raise ValueError(f"{self._named('rest')} must lie on a step, at low + k * {self.step!r}")
+
+    @property
+    def on_step(self) -> float:
+        """How far from a step a value may lie, in steps: at least what float64 is off that far from 0."""
+        if self.step is None:
+            return ON_STEP
+        largest = float(max(np.abs(self.low).max(), np.abs(self.high).max()))
+        return ON_STEP + float(4 * np.spacing(largest)) / self.step
 
     @property
     def change_at_once(self) -> float:
@@ -187,6 +200,10 @@ class Tunables(tuple[Tunable, ...]):
         return self._flat(each.step or np.inf for each in self)
 
     @cached_property
+    def _on_step(self) -> Float64Array:
+        return self._flat(each.on_step for each in self)
+
+    @cached_property
     def at_once(self) -> Float64Array:
         """Largest changes at one write, in whole steps where there are some; infinity for any."""
         return self._flat(each.change_at_once for each in self)
@@ -240,7 +257,8 @@ class Tunables(tuple[Tunable, ...]):
         inside = np.clip(values, self.low, self.high)
         stepped = np.isfinite(self._steps)
         low, high, step, value = self.low[stepped], self.high[stepped], self._steps[stepped], inside[stepped]
-        steps = np.minimum(np.floor((value - low) / step + 0.5), np.floor((high - low) / step + ON_STEP))
+        last = np.floor((high - low) / step + self._on_step[stepped])
+        steps = np.minimum(np.floor((value - low) / step + 0.5), last)
         inside[stepped] = np.minimum(low + steps * step, high)
         return np.asarray(inside)
 
@@ -265,7 +283,7 @@ class Tunables(tuple[Tunable, ...]):
                 f"Keep it within [{low!r}, {high!r}]{unit}, or ask spec.nearest_tuning(values)"
             )
         steps = (values - self.low) / self._steps
-        on_step = np.abs(steps - np.round(steps)) <= ON_STEP
+        on_step = np.abs(steps - np.round(steps)) <= self._on_step
         if not on_step[np.isfinite(self._steps)].all():
             place = int(np.argmin(on_step | ~np.isfinite(self._steps)))
             what, unit = self._named(place)

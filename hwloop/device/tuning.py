@@ -11,7 +11,14 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from hwloop.device.spec import DeviceSpec, Float64Array
-from hwloop.errors import DeviceDisconnected, DeviceError, DeviceTimeout, HwloopError, JournalError
+from hwloop.errors import (
+    DeviceDisconnected,
+    DeviceError,
+    DeviceTimeout,
+    HwloopError,
+    JournalError,
+    TuningError,
+)
 from hwloop.events import Event, MayStand
 from hwloop.process import boot
 
@@ -48,6 +55,7 @@ class TunedDevice(Protocol):
 
     _tuned: Tuned | None
     settles_itself: ClassVar[bool]
+    rests_when_left: ClassVar[bool]
 
     @property
     def spec(self) -> DeviceSpec:
@@ -122,10 +130,24 @@ def after_open(device: TunedDevice, closings: Closings, is_lost: bool, in_call: 
         return
     rest = device.spec.tunable_rest
     wanted = state.set_to if in_call or state.is_open else rest
-    waits = is_new and has_session and _must_be_walked(device)
-    object.__setattr__(device, "_tuned", Tuned(wanted, state.at if state.is_open else rest, False, True, waits))
+    walked = _must_be_walked(device)
+    waits = is_new and has_session and walked
+    if walked and not (state.is_open or state.is_sure or device.rests_when_left):
+        _refuse_far_from_rest(device, state)
+    at = state.at if state.is_open or (walked and state.is_sure) else rest
+    object.__setattr__(device, "_tuned", Tuned(wanted, at, False, True, waits))
     if not waits:
         assert_again(device, closings)
+
+
+def _refuse_far_from_rest(device: TunedDevice, state: Tuned) -> None:
+    """Refuse to write to a device that was closed where it stood, if no single write leads from there to rest."""
+    if device.spec.writes_between(state.at, device.spec.tunable_rest) > 1:
+        raise DeviceError(
+            f"the tunables of {type(device).__name__} were not brought to rest when it was closed, so that they "
+            "may stand there or where they were left, farther than one write may lead (max_change). Nothing was "
+            "written. Bring them to rest by hand, and build the device anew"
+        )
 
 
 def left_standing(device: TunedDevice, details: Mapping[str, Any], rests_when_left: bool) -> None:
@@ -193,7 +215,7 @@ def bring_to_rest(device: TunedDevice, closings: Closings, is_free: bool, in_cal
         It is opened again for the rows of the same call.
     """
     state = device._tuned
-    if state is None or not state.is_open:
+    if state is None or not (state.is_open or was_set_while_closed(state, device.spec)):
         return None
     if state.is_guess:  # nothing was written to it, and nobody knows where it stands
         object.__setattr__(device, "_tuned", None)
@@ -212,8 +234,14 @@ def bring_to_rest(device: TunedDevice, closings: Closings, is_free: bool, in_cal
             _announce(device, rest, rest, closed=True)
     closings.closings += 1
     is_there = is_free and failure is None
-    object.__setattr__(device, "_tuned", Tuned(state.set_to if in_call else rest, rest, is_there))
+    at = rest if is_there else state_of(device).at
+    object.__setattr__(device, "_tuned", Tuned(state.set_to if in_call else rest, at, is_there))
     return failure
+
+
+def was_set_while_closed(state: Tuned, spec: DeviceSpec) -> bool:
+    """Whether a device that needs no opening was tuned without, and must be brought to rest all the same."""
+    return not state.is_open and state.is_sure and not same_tuning(state.at, spec.tunable_rest)
 
 
 def _walk(device: TunedDevice, closings: Closings, target: Float64Array, at_the_end: bool = False) -> None:
@@ -275,6 +303,11 @@ def checked_tuning(values: Any, spec: DeviceSpec, now: Float64Array, device: str
     TuningError, LimitError
     """
     flat = spec.flat_tuning(values, now)
+    if np.isnan(flat).any():  # of what was given nothing is
+        raise TuningError(
+            f"{device}: the devices inside are tuned differently, since a write to one of them failed, so that "
+            "what is left out has no value to keep; give all values. Nothing was set"
+        )
     spec.all_tunables.refuse_out_of_limits(flat, device)
     flat.flags.writeable = False
     return flat

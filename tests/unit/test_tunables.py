@@ -47,6 +47,15 @@ def test_flat_and_named_are_the_same_values():
     np.testing.assert_array_equal(spec.nearest_tuning([2, -9, 0.3, 0.4, 0.6, 7, -1]), [1, -1, 0.3, 0, 1, 1, 0])
 
 
+def test_steps_far_from_zero_are_as_fine_as_numbers_show():
+    spec = DeviceSpec(1, 1, tunables=(Tunable("hertz", 4, 1e9, 1e9 + 1, step=1e-3, rest=1e9 + 0.123),))
+    nearest = spec.nearest_tuning(1e9 + np.array([0.4567, 0.9996, 1.0, 0.123]))
+    spec.all_tunables.refuse_out_of_limits(nearest, "synthesizer")
+    np.testing.assert_allclose(nearest - 1e9, [0.457, 1.0, 1.0, 0.123], atol=1e-6)
+    with pytest.raises(ValueError, match="step is finer than numbers as large as the limits"):
+        Tunable("hertz", 1, 1e9, 1e9 + 1, step=1e-6)
+
+
 REFUSED = [
     ({"phase": [0, 0, 0]}, TuningError, "no tunable 'phase'; this device has: phases, pixels"),
     ({"phases": [0, 0]}, TuningError, r"'phases' must have shape \(3,\)"),
@@ -121,6 +130,28 @@ def test_a_failed_write_leaves_what_was_set_and_writes_it_again():
         assert largest <= 0.5
 
 
+def test_a_rig_that_could_not_be_brought_to_rest_is_not_written_to_in_one_leap():
+    rig = TunedRig()
+    rig.open()
+    rig.tune({"phases": [1.0, 0.0, 0.0]})
+    rig.failing = [TimeoutError("gone")]
+    with pytest.raises(DeviceError, match="could not be brought to rest"):
+        rig.close()
+    writes = len(rig.writes)
+    with pytest.raises(DeviceError, match=r"Nothing was written\. Bring them to rest by hand"):
+        rig.open()
+    assert len(rig.writes) == writes
+
+
+def test_a_rig_that_was_tuned_before_it_was_opened_is_walked_to_rest():
+    for end in (TunedRig.open, TunedRig.close):
+        rig = TunedRig()
+        rig.tune({"phases": [1.0, 0.0, 0.0]})
+        end(rig)
+        assert rig.writes[-1] == REST.tolist()
+        assert np.abs(np.diff([write[:3] for write in rig.writes], axis=0)).max() <= 0.5
+
+
 def test_a_rig_that_lost_its_power_is_tuned_again_before_the_next_row():
     rig = TunedRig()
     device = Retrying(rig, backoff_seconds=0.0)
@@ -183,6 +214,10 @@ def test_a_copy_of_a_simulation_is_tuned_apart():
         np.testing.assert_array_equal(twin.tuning, SET)
         twin.tune({"phases": [0, 0, 0]})
         np.testing.assert_array_equal(device.tuning, SET)
+    with device:
+        device.tune(OTHER)
+        with copy.deepcopy(device) as twin:  # which nobody has opened
+            np.testing.assert_array_equal(twin.tuning, REST)
 
 
 def test_only_what_is_no_simulation_waits_for_settling(monkeypatch):

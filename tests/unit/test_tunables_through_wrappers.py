@@ -143,6 +143,8 @@ def test_all_members_of_a_pool_are_tuned_and_none_measures_while_they_differ():
             pool.tune(np.zeros(7))
         with pytest.raises(DeviceError, match="tuned differently"):
             pool.measure(X)
+        with pytest.raises(TuningError, match="what is left out has no value to keep"):
+            pool.tune({"phases": [0, 0, 0]})
         pool.tune(np.zeros(7))
         pool.measure(X)
 

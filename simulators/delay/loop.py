@@ -65,6 +65,9 @@ class DelayLoop(SequenceSubstrate):
         By which the delay is longer than the cycle, at most ``n_nodes``.
     streams
         Whether the state goes on from row to row.
+    tuned
+        Whether gain, bias and mask are tunables, at rest where the settings say. The gain stays where the loop
+        contracts: it forgets.
     bias_drift_per_row
         In rad a row.
     """

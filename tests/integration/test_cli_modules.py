@@ -19,6 +19,7 @@ from hwloop.runs.layout import RunState
 WITH_A_DEVICE = {
     "check": ["check", "{rig}"],
     "calibrate": ["calibrate", "{rig}"],
+    "characterise": ["characterise", "{rig}"],
     "serve": ["serve", "{rig}", "--listen", "127.0.0.1:0"],
     "bench": ["bench", "--substrate", "{rig}"],
     "run": ["run", "--set", "device={rig}"],
@@ -29,11 +30,13 @@ WITH_AN_EXPERIMENT = {
     "run": ["run", "{experiment}"],
     "arena": ["arena", "{experiment}", "--out", "arena"],
     "drift": ["drift", "{experiment}", "--out", "drift"],
+    "frontier": ["frontier", "{experiment}", "--out", "frontier"],
+    "tune": ["tune", "{experiment}", "--trials", "1", "--out", "tuned"],
     "resume": ["resume", "{run}"],
     "replay": ["replay", "{run}"],
 }
 # They are given no device, or what one has written.
-WITHOUT = {"list", "info", "note", "runs", "verify", "export", "worker", "predict"}
+WITHOUT = {"list", "info", "note", "runs", "verify", "export", "worker", "predict", "fit"}
 LAB = "import hwloop\nraise hwloop.ConfigError('found beside')\n"
 EXPERIMENT = """
 device = "relu-layer"

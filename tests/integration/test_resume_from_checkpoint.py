@@ -109,7 +109,7 @@ def cut_at(folder, config, kind, times):
 def outcome(folder):
     """All that must be the same to the last bit."""
     results = recorded_results(folder)
-    kept = {seed: {name: result[name] for name in COMPARED} for seed, result in results.items()}
+    kept = {seed: {name: result.get(name) for name in COMPARED} for seed, result in results.items()}
     rows = {}
     for path in sorted(folder.glob("journal/*")):
         journal = ReadOnlyJournal(path)

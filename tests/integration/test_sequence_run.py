@@ -34,6 +34,7 @@ def of(steps, *more):
 
 SMALL = {
     "narma10-delay-loop": of(60, "dataset.settings.sequences=6", "dataset.settings.washout=10"),
+    "narma10-passive-cavity": of(60, "dataset.settings.sequences=6", "dataset.settings.washout=10"),
     "mackey-glass-delay-loop": of(
         60, "dataset.settings.sequences=6", "dataset.settings.washout=10", "dataset.settings.ahead=[1, 4]"
     ),

@@ -63,7 +63,7 @@ def test_every_installed_trainer_stays_within_a_budget_or_is_refused(name):
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"n_outptus": 3}, r"no setting 'n_outptus': did you mean 'n_outputs'\? Known: adc_bits, dac_bits"),
+        ({"n_outptus": 3}, r"no setting 'n_outptus': did you mean 'n_outputs'\? Known: adc_bits, chip, dac_bits"),
         ({"n_outputs": "many"}, "n_outputs must be a whole number, not 'many'"),
     ],
 )

@@ -41,7 +41,7 @@ from hwloop.toml_text import toml_text
 
 # -- every setting of every class -----------------------------------------------------------------------------
 
-MADE_BY_A_FUNCTION = {"acoustic-recorded", "fibre-recorded"}  # of classes that are in the table
+MADE_BY_A_FUNCTION = {"acoustic-recorded", "fibre-recorded", "twin"}  # of classes in the table
 SPEC = DeviceSpec(2, 2, input_low=-1.0)
 
 

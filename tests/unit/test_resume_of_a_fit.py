@@ -65,7 +65,9 @@ FAST = (
 
 
 def test_every_registered_trainer_is_tried():
-    assert set(CASES) == {name for name, entry in CLASSIFYING.items() if entry.value.startswith("hwloop.")}
+    own = {name for name, entry in CLASSIFYING.items() if entry.value.startswith("hwloop.")}
+    # Those that tune a device are executed again, their rows answered by the journal.
+    assert set(CASES) == {name for name in own if hwloop.trainer(name).resumable}
 
 
 @pytest.fixture(scope="module")

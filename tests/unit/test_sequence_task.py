@@ -183,7 +183,7 @@ def test_a_shift_register_solves_a_linear_filter_and_no_floor_sees_the_future():
     inputs = rng.normal(size=(8, 60))
     padded = np.pad(inputs, ((0, 0), (4, 0)))
     filtered = sum(w * padded[:, 4 - k : 64 - k] for k, w in enumerate((0.5, -0.2, 0.0, 0.1, 0.7)))
-    device = SimpleNamespace(device=SimpleNamespace(spec=SimpleNamespace(n_outputs=60 * 10)))
+    device = SimpleNamespace(device=SimpleNamespace(spec=SimpleNamespace(n_outputs=60 * 10, streams=False)))
     for targets, solved in ((filtered, True), (np.roll(inputs, -1, axis=1), False)):
         train, test = Samples(inputs[:6], targets[:6]), Samples(inputs[6:], targets[6:])
         data = Partition(0, train, None, test, task)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hwloop.device.spec import Float64Array
-from hwloop.errors import DeviceDrifted, HwloopWarning
+from hwloop.errors import ConfigError, DeviceDrifted, HwloopWarning
 from hwloop.events import ReferenceMeasured
 from hwloop.journal import Note
 from hwloop.journal.record import PAUSED, RESTANDARDISED
@@ -50,6 +50,11 @@ class ReferenceMonitor(Monitor):
         self.name = self.device
         self._policy = POLICIES[reference.on_drift]
         if recorder.device.spec.tunables:
+            if reference.on_drift == "restandardise":
+                raise ConfigError(
+                    f"on_drift = restandardise cannot serve {self.device}: its tunables change the responses, and "
+                    "a correction found while they rest holds under no other tuning; take warn or pause"
+                )
             # Always the same tuning, or a change of it would be taken for drift.
             self.tuning = recorder.device.spec.tunable_rest
         self._stimuli = reference_stimuli(recorder.device.spec, reference.stimuli, reference.seed)

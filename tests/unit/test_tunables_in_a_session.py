@@ -12,6 +12,7 @@ from tuned_devices import OTHER, TunedLayer, TunedRig
 
 from hwloop import (
     BudgetExceeded,
+    ConfigError,
     DeviceError,
     JournalError,
     LimitError,
@@ -283,3 +284,8 @@ def test_what_is_written_of_a_device_without_tunables_is_what_it_was():
     assert list(rows_header(record)) == keys
     assert list(rows_arrays(record)) == ["stimuli", "responses"]
     assert "writes" not in Place(0, "", {}, {}, {}, {"train": 0}).as_dict()
+
+
+def test_a_correction_found_at_rest_is_not_applied_under_another_tuning():
+    with pytest.raises(ConfigError, match="on_drift = restandardise cannot serve TunedLayer"):
+        Session(TunedLayer(), reference=Reference(on_drift="restandardise"))

@@ -132,9 +132,9 @@ def after_open(device: TunedDevice, closings: Closings, is_lost: bool, in_call: 
     wanted = state.set_to if in_call or state.is_open else rest
     walked = _must_be_walked(device)
     waits = is_new and has_session and walked
-    if walked and not (state.is_open or state.is_sure or device.rests_when_left):
+    if walked and not (state.is_open or state.is_sure or in_call or device.rests_when_left):
         _refuse_far_from_rest(device, state)
-    at = state.at if state.is_open or (walked and state.is_sure) else rest
+    at = state.at if state.is_open or (walked and not device.rests_when_left) else rest
     object.__setattr__(device, "_tuned", Tuned(wanted, at, False, True, waits))
     if not waits:
         assert_again(device, closings)

@@ -143,6 +143,16 @@ def test_a_rig_that_could_not_be_brought_to_rest_is_not_written_to_in_one_leap()
     assert len(rig.writes) == writes
 
 
+def test_a_rig_that_loses_its_connection_in_the_middle_of_a_walk_goes_on_from_there():
+    rig = TunedRig()
+    with Retrying(rig, backoff_seconds=0.0) as device:
+        device.tune({"phases": [1.0, 0.0, 0.0]})
+        rig.failing = [ConnectionError("cable")] * 2  # once more while it is closed
+        device.tune({"phases": [-1.0, 0.0, 0.0]})
+        np.testing.assert_array_equal(device.tuning[:3], [-1.0, 0.0, 0.0])
+    assert np.abs(np.diff([write[:3] for write in rig.writes], axis=0)).max() <= 0.5
+
+
 def test_a_rig_that_was_tuned_before_it_was_opened_is_walked_to_rest():
     for end in (TunedRig.open, TunedRig.close):
         rig = TunedRig()
@@ -204,7 +214,7 @@ def test_closing_at_once_waits_for_no_call_and_writes_beside_none():
     going_on.set()
     thread.join(10)
     rig.open()
-    assert rig.events[-2:] == ["open", REST.tolist()]
+    assert rig.events[-3:] == ["open", SET.tolist(), REST.tolist()]  # from wherever it stands by now
 
 
 def test_a_copy_of_a_simulation_is_tuned_apart():

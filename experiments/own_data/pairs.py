@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,8 @@ def read_pairs(path: Path, inputs: str | None = None, outputs: str | None = None
     Raises
     ------
     DatasetError
-        The file cannot be read; it is not clear what is what; or a value is missing or no number.
+        The file cannot be read; it is not clear what is what; a value is missing or no number; or no input, or no
+        output, ever varies.
     """
     if path.is_dir():
         raise DatasetError(f"{path} is a folder; give a file of stimuli and responses")
@@ -76,8 +77,26 @@ def read_pairs(path: Path, inputs: str | None = None, outputs: str | None = None
     digest = content_digest(path)
     if suffix in ARRAYS:
         found = read_arrays(path) if suffix == ".npz" else _hdf5_arrays(path)
-        return _of_arrays(path, found, inputs, outputs, digest)
-    return _of_table(read_raw(path), inputs, outputs, digest)
+        return _varying(path, _of_arrays(path, found, inputs, outputs, digest))
+    return _varying(path, _of_table(read_raw(path), inputs, outputs, digest))
+
+
+def _varying(path: Path, pairs: Pairs) -> Pairs:
+    """Refuse stimuli or responses that are the same in all rows, for rounding would be taken for physics."""
+    notes = list(pairs.notes)
+    for what, names, part in (
+        ("inputs", pairs.input_names, pairs.inputs),
+        ("outputs", pairs.output_names, pairs.outputs),
+    ):
+        still = [name for name, column in zip(names, part.T, strict=True) if column.min() == column.max()]
+        if len(still) == len(names):
+            raise DatasetError(
+                f"{path}: the {what} ({listed(still)}) are the same in all {len(part):,} rows, so no row tells "
+                f"what the rig does; check the file, or {HOW}"
+            )
+        if still:
+            notes.append(f"the same in every row: {listed(still)}")
+    return replace(pairs, notes=tuple(notes))
 
 
 # -- arrays ------------------------------------------------------------------------------------------------------

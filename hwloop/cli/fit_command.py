@@ -145,15 +145,21 @@ def verdict(evidence: Evidence) -> dict[str, Any]:
     found = evidence.physics_adds
     if found is None or evidence.best_null is None:
         return {"answer": "unknown", "said": "no floor could be scored, so nothing can be said"}
-    # What the seeds change, and what other test rows would: the wider counts. One seed has only the second.
-    spans = [(found.low, found.high)] if found.low is not None and found.high is not None else []
-    spans += [] if found.rows is None else [found.rows]
-    if not spans:
-        return {"answer": "not shown", "said": "one seed shows no difference; give more (--seeds)"}
-    low, high = min(span[0] for span in spans), max(span[1] for span in spans)
-    answer = "yes" if low > 0 else "no" if high <= 0 else "not shown"
     unit = evidence.metric.difference or evidence.metric.title
     scale = evidence.metric.scale
+    name = next((line.name for line in evidence.lines() if line.key == evidence.best_null), evidence.best_null)
+    if found.low is None or found.high is None:
+        return {
+            "answer": "not shown",
+            "adds": found.mean,
+            "best_null": evidence.best_null,
+            "said": "not shown that training would pay: one seed shows no difference; give more (--seeds). "
+            f"There the rig adds {scale * found.mean:+.3g} {unit} over {name}",
+        }
+    # What the seeds change, and what other test rows would: the wider counts.
+    spans = [(found.low, found.high), *([] if found.rows is None else [found.rows])]
+    low, high = min(span[0] for span in spans), max(span[1] for span in spans)
+    answer = "yes" if low > 0 else "no" if high <= 0 else "not shown"
     difference = f"{scale * found.mean:+.3g} {unit} ({scale * low:+.3g} to {scale * high:+.3g})"
     words = {
         "yes": "training would pay: the rig adds",
@@ -166,7 +172,7 @@ def verdict(evidence: Evidence) -> dict[str, Any]:
         "low": low,
         "high": high,
         "best_null": evidence.best_null,
-        "said": f"{words[answer]} {difference} over {evidence.best_null}",
+        "said": f"{words[answer]} {difference} over {name}",
     }
 
 

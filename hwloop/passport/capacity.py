@@ -145,7 +145,10 @@ class Capacity:
     table
         By degree, from 1, and by the longest delay in the product, shape (degrees, delays).
     by_degree
-        Sums of the table over the delays, shape (degrees,).
+        Sums of the table over the delays, shape (degrees,); of a degree that came out below zero, 0.
+    below_zero
+        By how much a degree's whole interval came out below zero, shape (degrees,); 0 for most. No capacity is
+        negative: so much is chance that the surrogates did not show.
     total
         Of all functions that were looked at.
     uncapped
@@ -161,6 +164,7 @@ class Capacity:
     linear: Estimate
     table: Estimate
     by_degree: Estimate
+    below_zero: Float64Array
     total: Estimate
     uncapped: Estimate
     rank: int
@@ -177,7 +181,7 @@ class Capacity:
         """Capacity of the second degree and higher."""
         higher = self.by_degree.value[1:]
         reach = np.sqrt(np.square(self.by_degree.half_width[1:]).sum())
-        return Estimate.within(higher.sum(), reach, 0.0)
+        return Estimate.within(max(float(higher.sum()), 0.0), reach, 0.0)
 
     @property
     def reach(self) -> Estimate:
@@ -228,12 +232,17 @@ def capacity(samples: Samples, degrees: int, delays: int, seed: int = 0) -> Capa
     cumulated = others.sum(axis=2)
     by_degree = _with_reach(value.sum(axis=1), cumulated.std(axis=0, ddof=1), samples.count)
     total = _with_reach(value.sum(), cumulated.sum(axis=1).std(ddof=1), samples.count)
+    below = np.where(by_degree.high < 0, -by_degree.value, 0.0)
+    if below.any():  # they count as nothing, and as less certain by what they missed zero by
+        by_degree = Estimate.within(by_degree.value + below, np.maximum(by_degree.half_width, below))
+        total = Estimate.within(total.value + below.sum(), np.hypot(total.half_width, np.linalg.norm(below)))
     # The theorem: more than there are states is chance, and every part has its share in it.
     excess = min(1.0, space.rank / float(total.value)) if float(total.value) > 0 else 1.0
     return Capacity(
         linear=linear,
         table=_scaled(table, excess),
         by_degree=_scaled(by_degree, excess),
+        below_zero=below,
         total=_scaled(total, excess),
         uncapped=total,
         rank=space.rank,

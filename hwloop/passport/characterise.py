@@ -79,6 +79,12 @@ class Passport:
                 f"{self.plan.nodes:,} of {self._nodes:,} nodes were used, drawn by lot: more need more samples "
                 "(--budget)"
             )
+        for degree in np.flatnonzero(capacities.below_zero) + 1:
+            missed = float(capacities.below_zero[degree - 1])
+            found.append(
+                f"degree {degree} came out {missed:.3g} below zero, which no capacity is: so much is chance, and "
+                "it counts as 0; more rows (--budget) or fewer degrees (--degrees) tell more"
+            )
         if float(capacities.total.high) < 0.8 * capacities.rank:
             found.append(
                 f"at most {float(capacities.total.high):.0f} of {capacities.rank} independent outputs were found "

@@ -16,6 +16,7 @@ MOST_ROWS = 4000
 CLEAR_MEMORY = 0.02  # of what the twin leaves, explained by the row before
 CLEAR_DRIFT = 0.05
 CLEARLY_UNEXPLAINED = 0.05
+ROUNDING = 1e-9  # of the responses' variance: what a twin leaves beyond that is not of the rig
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +63,13 @@ class MeasuredRows:
                 "answers with as much noise: where that is not the rig's own, the rig does better than this says; "
                 "more rows make a better twin"
             )
-        if self.memory > CLEAR_MEMORY:
+        left = self.unexplained > ROUNDING
+        if left and self.memory > CLEAR_MEMORY:
             found.append(
                 f"rows are remembered: the row before explains {100 * self.memory:.1f} % of what the twin leaves, "
                 "and the twin knows each row alone; give rows more time, or measure them in random order"
             )
-        if self.drift > CLEAR_DRIFT:
+        if left and self.drift > CLEAR_DRIFT:
             found.append(
                 f"the rig drifted: a straight line in time explains {100 * self.drift:.1f} % of what the twin "
                 "leaves; the twin takes it for noise"

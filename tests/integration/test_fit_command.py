@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,8 @@ from typer.testing import CliRunner
 
 import hwloop
 from hwloop.cli.app import app
+from hwloop.cli.fit_command import verdict
+from hwloop.experiment.intervals import Interval
 
 
 def rows_of(device, rows, path):
@@ -62,3 +66,20 @@ def test_a_wrong_request_is_one_line(words, said, tmp_path, monkeypatch):
     assert len([line for line in done.stderr.splitlines() if line.startswith("hwloop:")]) == 1
     assert not (tmp_path / "rows-fit").exists()
     assert not (tmp_path / "few-fit").exists()
+
+
+def test_one_seed_never_says_that_training_pays():
+    """Its test rows leave an interval, but what another seed would change is not in it."""
+    rows = Interval(0.04, None, None, rows=(0.01, 0.07))
+    metric = SimpleNamespace(difference="points", title="accuracy", scale=100)
+    evidence = SimpleNamespace(
+        physics_adds=rows,
+        best_null="null_linear",
+        metric=metric,
+        lines=lambda: [SimpleNamespace(key="null_linear", name="null physics, linear map")],
+    )
+    found = verdict(evidence)
+    assert found["answer"] == "not shown"
+    assert found["said"].endswith("There the rig adds +4 points over null physics, linear map")
+    evidence.physics_adds = replace(rows, low=0.02, high=0.06)
+    assert verdict(evidence)["answer"] == "yes"

@@ -83,6 +83,19 @@ def test_outputs_that_are_noise_have_no_capacity():
     assert found.by_degree.covers(0.0).all()
 
 
+def test_a_degree_that_comes_out_below_zero_counts_as_nothing():
+    """Outputs of degree 2 alone, many functions, few samples: degrees 3 and 4 fall below what chance explains."""
+    rng = np.random.default_rng(14)
+    inputs, mixed = rng.uniform(-1, 1, (150, 1, 12)), rng.standard_normal((2, 12, 24))
+    outputs = np.square(inputs @ mixed[0]) + np.square(inputs @ mixed[1])
+    found = capacity(Samples(inputs, outputs), degrees=4, delays=1)
+    assert (found.below_zero[2:] > 1).all()
+    assert (found.by_degree.value[2:] == 0).all()
+    assert found.by_degree.covers([0, 24, 0, 0])[[0, 2, 3]].all()
+    assert_allclose(found.total.value, found.by_degree.value.sum())
+    assert found.total.covers(24)
+
+
 def test_a_product_is_of_its_degree_and_its_longest_delay():
     past = []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -177,3 +179,23 @@ def test_what_the_rows_themselves_tell():
     seen = figures(np.vstack([mixed[:150]] * 2) + noise, twice)
     assert seen.repeats == 300
     assert seen.noise == pytest.approx(0.05 / mixed.std(), rel=0.3)
+
+
+def test_rounding_is_no_memory_and_no_drift():
+    stimuli = np.random.default_rng(0).uniform(-1, 1, (60, 1))
+    responses = stimuli + 1e-14 * np.linspace(0, 1, 60)[:, np.newaxis]
+    figures = measured_rows(stimuli, responses, fit(stimuli, responses, candidates=(AffineCandidate(),)))
+    assert figures.unexplained < 1e-11
+    assert not [note for note in replace(figures, memory=0.9, drift=0.9).notes if "linear in" not in note]
+
+
+def test_what_never_varies_is_said_or_refused(tmp_path, pairs):
+    path, table = tmp_path / "rows.csv", frame(pairs)
+    table.assign(y1=5.0).to_csv(path, index=False)
+    assert "the same in every row: 'y1'" in read_pairs(path).notes
+    table.assign(y0=5.0, y1=0.1).to_csv(path, index=False)
+    with pytest.raises(DatasetError, match=r"outputs \('y0', 'y1'\) are the same in all 40 rows"):
+        read_pairs(path)
+    np.savez(tmp_path / "rows.npz", x=np.ones((5, 2)), y=np.arange(5.0))
+    with pytest.raises(DatasetError, match=r"the inputs .* are the same in all 5 rows"):
+        read_pairs(tmp_path / "rows.npz")

@@ -20,6 +20,7 @@ from hwloop.simulators.threads import each_block, single_threaded_blas
 
 FULL_SCALE = 1.0  # of an amplifier: the unit of every response
 MOST_EPOCHS = 64  # whose products are kept
+LEFT_BY_A_WRITE = ("pulses", "_left", "_written", "_written_at", "_is_new", "_before", "_conductances", "_made")
 
 
 class Amplifier(Camera):
@@ -46,7 +47,7 @@ class MemristorCrossbar(Substrate):
     written; a verify loop makes it less. Some cells are stuck, others wear out with every pulse, and all creep
     towards less conductance until they are written again (Le Gallo and Sebastian, J. Phys. D 53, 213002 (2020)).
     The pulses of every cell, and when they were written, are part of the device's progress: a run that goes on
-    finds them.
+    finds them. Rest that is written because the device is opened or closed counts for nothing.
 
     With ``wire_ohms`` the currents solve Kirchhoff's laws at every crossing, rows being driven at their left ends
     and columns read at their lower ones.
@@ -102,6 +103,8 @@ class MemristorCrossbar(Substrate):
         self._written: Float64Array | None = None
         self._is_new = True  # what is written first was written before the first row
         self._before = ("", 0)  # what was written when the progress was kept that this device goes on from
+        self._is_opening = False
+        self._earlier: tuple[int, dict[str, Any]] | None = None  # the row of the last write, and what it changed
         self.spec = self._spec(
             self.n_inputs,
             self.n_outputs,
@@ -123,7 +126,22 @@ class MemristorCrossbar(Substrate):
 
     # -- writing -------------------------------------------------------------------------------------------------
 
+    def open(self) -> None:
+        """The rest that is written behind it wears nothing before a row is measured at rest."""
+        self._is_opening = self._tuned is None or not self._tuned.is_open
+
+    def close(self) -> None:
+        """The rest that was written before it is undone: a run that goes on has not seen it."""
+        if self._earlier is not None and self._earlier[0] == self.rows_measured:
+            self.__dict__.update(self._earlier[1])
+        self._earlier = None
+
     def _tune(self, values: Float64Array) -> None:
+        if self._is_opening or (self._written is not None and np.array_equal(self._written, values)):
+            self._is_opening = False
+            return
+        kept = {name: self.__dict__[name] for name in LEFT_BY_A_WRITE if name in self.__dict__}
+        self._earlier = self.rows_measured, kept
         target = np.concatenate([each.T for each in values.reshape(-1, self.n_outputs, self.n_inputs)], axis=1)
         if not self._is_paired:
             middle = (self.cells.low_siemens + self.cells.high_siemens) / 2

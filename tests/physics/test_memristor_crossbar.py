@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import hwloop
-from hwloop.journal import DiskJournal, InMemoryJournal
+from hwloop.journal import DiskJournal, InMemoryJournal, ReadOnlyJournal
 from hwloop.simulators.crossbar.crossbar import MemristorCrossbar
 from hwloop.simulators.crossbar.wires import Wires
 
@@ -178,3 +178,22 @@ def test_a_run_that_goes_on_finds_the_cells_as_they_were(tmp_path, stopped_after
 def test_settings_that_make_no_crossbar_are_refused(settings, said):
     with pytest.raises(ValueError, match=said):
         crossbar(**settings)
+
+
+def test_a_run_that_is_closed_between_its_calls_goes_on_to_the_last_bit(tmp_path):
+    def rows(folder, calls):
+        device = crossbar(n_inputs=3, n_outputs=2, endurance=4, drift_exponent=0.3, drift_rows=1)
+        journal = DiskJournal(folder)
+        session = hwloop.Session(device, journal=journal)  # opens and closes for every call
+        rng = np.random.default_rng(0)
+        tunings = rng.uniform(LOW, HIGH, (2, device.spec.n_tunables))
+        for call in range(calls):
+            session.measure(rng.uniform(-0.2, 0.2, (2, 3)), tuning=tunings[call % 4 // 2], purpose="repeat")
+        journal.close()
+        return ReadOnlyJournal(folder).read_rows(np.arange(2 * calls))[1], device.pulses
+
+    expected = rows(tmp_path / "whole", 8)
+    for calls in (1, 2, 5):
+        rows(tmp_path / "stopped", calls)
+    for found, whole in zip(rows(tmp_path / "stopped", 8), expected, strict=True):
+        np.testing.assert_array_equal(found, whole)

@@ -71,7 +71,7 @@ class Tunable:
         for name in ("step", "max_change"):
             object.__setattr__(self, name, self._checked_positive(name))
         seconds = self.settling_seconds
-        if isinstance(seconds, bool) or not (np.isfinite(seconds) and seconds >= 0):
+        if not (_is_number(seconds) and seconds >= 0):
             raise ValueError(f"{self._named('settling_seconds')} must be a time in seconds, not {seconds!r}")
         object.__setattr__(self, "settling_seconds", float(seconds))
         self._check_step()
@@ -82,8 +82,10 @@ class Tunable:
         return f"Tunable {self.name!r}: {field}"
 
     def _checked_values(self, name: str) -> float | Float64Array:
-        values = np.array(getattr(self, name), dtype=np.float64)  # a copy, so that nobody moves a limit later
-        if values.shape not in ((), (self.count,)) or not np.all(np.isfinite(values)):
+        given = np.asarray(getattr(self, name))
+        is_real = given.dtype.kind in "biuf" and given.shape in ((), (self.count,))
+        values = np.array(given if is_real else np.nan, dtype=np.float64)  # a copy: nobody moves a limit later
+        if not np.all(np.isfinite(values)):
             raise ValueError(
                 f"{self._named(name)} must be one finite number, or one for each of {self.count} values"
             )
@@ -96,7 +98,7 @@ class Tunable:
         value = getattr(self, name)
         if value is None:
             return None
-        if isinstance(value, bool) or not (np.isfinite(value) and value > 0):
+        if not (_is_number(value) and value > 0):
             raise ValueError(f"{self._named(name)} must be a positive number or None, not {value!r}")
         return float(value)
 
@@ -317,6 +319,11 @@ class Tunables(tuple[Tunable, ...]):
         """What is waited for after a write: the longest time of what it changed; of all if that is not known."""
         changed = self._settling_seconds if before is None else self._settling_seconds[before != now]
         return float(changed.max(initial=0.0))
+
+
+def _is_number(value: Any) -> bool:
+    is_real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return is_real and bool(np.isfinite(value))
 
 
 def _tunable(given: Any) -> Tunable:

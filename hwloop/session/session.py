@@ -341,6 +341,8 @@ class Session:
         ------
         TuningError, LimitError
         """
+        if values is None:
+            raise TuningError("None is no tuning; to go to rest, say session.device.spec.tunable_rest")
         self._tuning = self._tuning_for(values)
 
     @property

@@ -19,6 +19,7 @@ WRONG = [
     *(("name", ""), ("count", 0), ("count", True), ("count", 1 << 25), ("low", np.inf), ("high", [1.0, 1.0])),
     *(("low", 2.0), ("step", 0.0), ("step", 3.0), ("max_change", -1.0), ("max_change", 0.1), ("rest", 1.5)),
     *(("rest", 0.75), ("settling_seconds", -1.0), ("settling_seconds", np.nan), ("unit", 3)),
+    *(("settling_seconds", "1"), ("max_change", "1"), ("step", 1j), ("low", "0"), ("high", 2j), ("rest", [[0.0]])),
 ]
 
 

@@ -72,6 +72,8 @@ def test_what_cannot_be_set_is_refused_before_a_row():
             session.measure(X, tuning={"phases": [9, 0, 0]})
         with pytest.raises(TuningError, match="'phase'"):
             session.tune({"phase": 0})
+        with pytest.raises(TuningError, match="None is no tuning"):
+            session.tune(None)
         assert session.ledger.total == 0
 
 

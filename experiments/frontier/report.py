@@ -85,7 +85,16 @@ def _curve(axes: Any, each: Frontier, points: Sequence[Point], side: str, colour
     known = [(point.budget, entry) for point in points if (entry := getattr(point, side)) is not None]
     scale = each.metric.scale
     values = [scale * Summary(entry.scores).mean for _, entry in known]
-    axes.plot([budget for budget, _ in known], values, color=colour, linewidth=width, zorder=1 + width)
+    alone = "_" if len(known) == 1 else None  # a line of one point is not seen
+    axes.plot(
+        [budget for budget, _ in known],
+        values,
+        color=colour,
+        linewidth=width,
+        zorder=1 + width,
+        marker=alone,
+        markersize=14,
+    )
 
 
 def figures_of(frontier: Frontier, point: Point) -> dict[str, Any]:
@@ -121,9 +130,11 @@ def totals(frontiers: Sequence[Frontier]) -> str:
     count = {verdict: sum(point.verdict == verdict for point in points) for verdict in (WIN, TIE, LOSE, UNABLE)}
     named = ((WIN, "win", "wins"), (TIE, "tie", "ties"), (LOSE, "loss", "losses"))
     said = ", ".join(f"{count[verdict]} {one if count[verdict] == 1 else many}" for verdict, one, many in named)
-    said += f" in {len(points)} budgets"
+    said += f" in {len(points)} budget{'' if len(points) == 1 else 's'}"
     if count[UNABLE]:
         said += f"; {count[UNABLE]} too small for the device's inputs"
+    if any(len(each.seeds) == 1 for each in frontiers):
+        said += "; one seed shows no win and no loss, whatever the difference, so all of its budgets are ties"
     asked = [point for point in points if point.fresh is not None]
     again = sum(point.fresh == WIN for point in asked)
     return said + (f"; {again} of {len(asked)} wins came again on fresh seeds" if asked else "")

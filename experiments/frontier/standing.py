@@ -97,6 +97,12 @@ class Frontier:
         """Budgets with this verdict."""
         return sum(point.verdict == verdict for point in self.points)
 
+    @property
+    def tuners(self) -> list[str]:
+        """Trainers that tuned the device, where theirs is the best physical network of a budget."""
+        best = (point.physics for point in self.points if point.physics is not None)
+        return list(dict.fromkeys(entry.name for entry in best if entry.key.startswith("tuned:")))
+
     def words(self, point: Point) -> str:
         """``+5.1 points (95 % interval 4.1 to 6.1)``."""
         return (

@@ -68,6 +68,8 @@ def frontier(
     named = tuple(name.strip() for name in trainers.split(",") if name.strip())
     asked = Effort(effort, _seeds(seeds), fresh, budgets, named, budget)
     configs = _experiments(experiments or [], settings or [])
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)  # where that fails, it fails before the search
     errors, found = new_console(stderr=True), []
     with _shown(errors) as tell:
         for number, config in enumerate(configs):
@@ -149,9 +151,8 @@ def _show(found: list[Frontier], console: Console) -> None:
     from hwloop.experiments.frontier.standing import WIN
 
     first = found[0]
-    console.print(
-        Text(f"{len(first.seeds)} seeds, {first.trials} settings tried a side and budget on validation rows\n")
-    )
+    seeds = f"{len(first.seeds)} seed{'' if len(first.seeds) == 1 else 's'}"
+    console.print(Text(f"{seeds}, {first.trials} settings tried a side and budget on validation rows\n"))
     if len(found) > 1:
         tasks, rows = matrix(found)
         table = FittedTable([Heading("device"), *(Heading(task) for task in tasks)], elsewhere="the page has them")

@@ -1,5 +1,7 @@
 """Parts of a frontier: pursuit, budgets that are kept, counts, verdicts, what is kept on disk."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,10 +16,11 @@ from hwloop.experiments.frontier import networks, series
 from hwloop.experiments.frontier.matching import matched
 from hwloop.experiments.frontier.physics import ChosenOutputs
 from hwloop.experiments.frontier.problem import Problem
+from hwloop.experiments.frontier.report import draw_frontiers, totals, write_frontiers
 from hwloop.experiments.frontier.rival import Choice, Job, all_rivals
 from hwloop.experiments.frontier.run import Effort
 from hwloop.experiments.frontier.sides import Entry, contributions, shares_of, within
-from hwloop.experiments.frontier.standing import LOSE, TIE, WIN, Point
+from hwloop.experiments.frontier.standing import LOSE, TIE, WIN, Frontier, Point
 from hwloop.experiments.frontier.tuned import Tuned
 from hwloop.tasks import SequenceOfValues
 
@@ -130,6 +133,20 @@ def entry(scores, shares=None):
 )
 def test_a_verdict_follows_from_the_paired_interval(ours, theirs, higher, verdict):
     assert Point(10, entry(ours), entry(theirs), higher).verdict == verdict
+
+
+def test_what_one_seed_or_one_budget_or_a_tuned_device_shows_is_said(tmp_path):
+    tuned = replace(entry((0.9,)), key="tuned:tune-outputs", name="tune-outputs")
+    about = {"identity": "a device", "rows_per_train_sample": 1.0}
+    points = (Point(10, tuned, entry((0.1,)), True),)
+    found = Frontier("name", "digits", "chip", "classification", (0,), 4, {}, about, points)
+    assert totals([found]).startswith("0 wins, 1 tie, 0 losses in 1 budget; one seed shows no win and no loss")
+    assert "one seed" not in totals([replace(found, seeds=(0, 1))])
+    lines = [line for line in draw_frontiers([found]).axes[0].lines if len(line.get_xdata()) == 1]
+    assert all(line.get_marker() != "None" for line in lines)
+    assert (
+        "tune-outputs asks a device as narrow as the budget pays" in write_frontiers([found], tmp_path).read_text()
+    )
 
 
 def test_test_rows_that_all_seeds_share_must_tell_too():

@@ -180,6 +180,7 @@ def _show(
     console: Console, twin: Twin, rows: MeasuredRows, passport: Passport, evidence: Evidence | None, folder: Path
 ) -> None:
     from hwloop.cli.characterise_command import show_passport
+    from hwloop.experiment.verdict import comparisons
 
     report, score = twin.report, twin.report.score
     console.print(
@@ -199,5 +200,9 @@ def _show(
         console.print(Text(f"note: {note}", style="yellow"))
     if evidence is not None:
         console.print(Text(f"on {evidence.config.dataset.title}: {verdict(evidence)['said']}", style="bold"))
+        for comparison in comparisons(
+            evidence
+        ).values():  # a floor may do without any of it what training would pay
+            console.print(Text(comparison.words))
     names = [TWIN, DEVICE, PAGE, FIGURES, *([] if evidence is None else [f"{RUN}/report.html"])]
     console.print(Text(f"in {folder}: {', '.join(names)}"))

@@ -32,6 +32,8 @@ def test_a_table_becomes_a_twin_a_passport_and_an_answer(tmp_path):
     rows_of(hwloop.open_device("linear-instrument", n_channels=4), 300, path)
     done = CliRunner().invoke(app, ["fit", str(path), "--seeds", "1", "--task", "wine", "--json"])
     assert done.exit_code == 0, done.output
+    assert "best floor: " in done.stderr
+    assert "best digital method: " in done.stderr
     said, folder = json.loads(done.stdout.splitlines()[-1]), tmp_path / "rows-fit"
     assert said["measured"]["linear_share"] > 0.9
     assert said["pays"]["answer"] in ("no", "not shown")

@@ -4,7 +4,7 @@
     python benchmarks/in_situ.py --validate --seeds 3
 
 1 % noise, 10-bit converters and pixels, one reference input. Settings were chosen on validation rows: 800 of the
-4,000 training rows, as with ``--validate``. Without it all are trained on, and the test rows are scored once.
+4,000 training rows, as with ``--validate``. Without it all are trained on, and the test rows are scored.
 What a digital network reaches for as many multiply-adds ``hwloop frontier`` searches.
 """
 

@@ -229,6 +229,10 @@ def bring_to_rest(device: TunedDevice, closings: Closings, is_free: bool, in_cal
             _walk(device, closings, rest, at_the_end=True)
         except HwloopError as error:
             failure = error
+    elif not device.simulated and not (state.is_sure and same_tuning(state.at, rest)):
+        failure = DeviceError(
+            "a call was still under way, so nothing was written; the driver's close() alone was called"
+        )
     if is_free and failure is None and _must_be_walked(device):
         with contextlib.suppress(HwloopError):
             _announce(device, rest, rest, closed=True)

@@ -216,8 +216,13 @@ class DigitalMLP(Floor):
 
     def score(self, config: ExperimentConfig, sessions: list[Session], data: Partition) -> Trial:
         from hwloop.experiment.digital import backpropagated
+        from hwloop.experiment.rigs import build_trainer
 
-        widths = [config.network.width] * config.network.stages
+        stages = config.network.stages
+        widths = [config.network.width] * stages
+        if build_trainer(config, data.seed).writes(len(data.train.inputs), stages):
+            # Where the devices themselves are trained, their outputs are what is learned, and no map is.
+            widths = [sessions[min(k, len(sessions) - 1)].device.spec.n_outputs for k in range(stages)]
         digital = backpropagated(data.train, data.validation, widths, data.task, data.seed)
         return Trial(data.task, data.test.targets, digital.predict(data.test.inputs), digital.multiply_adds)
 

@@ -210,7 +210,7 @@ def test_closing_at_once_waits_for_no_call_and_writes_beside_none():
     thread = threading.Thread(target=lambda: rig.measure(X))
     thread.start()
     called.wait(10)
-    with pytest.raises(DeviceError, match="a call was still under way, so nothing was written.*check it by hand"):
+    with pytest.raises(DeviceError, match=r"a call was still under way, so nothing was written.*check it by hand"):
         rig.close()
     assert rig.events[-2:] == [SET.tolist(), "close"]
     going_on.set()

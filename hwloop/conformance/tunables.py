@@ -61,7 +61,8 @@ def _unsafe(examination: Examination, tuning: Float64Array) -> Finding | None:
     except (StimulusError, LimitError) as error:
         return failed(f"a tuning within the limits is refused: {error}", "let the spec's tunables be those inside")
     for guard in _leaves(examination):
-        if guard.tunings and not np.array_equal(guard.tunings[-1], tuning):
+        missed = bool(guard.device.spec.tunables) and not guard.tunings
+        if missed or (guard.tunings and not np.array_equal(guard.tunings[-1], tuning)):
             return failed(
                 f"{type(guard.device).__name__}, inside, gets another tuning than was asked for, or none",
                 "in the wrapper's _tune() call self.device.tune(values)",

@@ -14,6 +14,7 @@ from hwloop.experiment.partition import partition
 from hwloop.experiment.rigs import PlannedRig
 from hwloop.experiment.seed_run import prepare_seed
 from hwloop.experiments.dataset import Dataset, split
+from hwloop.registry import TRAINERS
 
 ROWS = 24
 WHOLE = np.arange(ROWS) % 3
@@ -141,7 +142,7 @@ def test_a_class_without_training_rows_keeps_its_place_and_its_name(name, tmp_pa
         {
             "name": "leaves",
             "dataset": "digits",
-            "device": "relu-layer",
+            "device": "small_fits:Mixer" if TRAINERS.build(name).writes(30) else "relu-layer",
             "trainer": {"name": name, "settings": settings},
             "network": {"stages": 1, "width": 6},
             "evidence": {"floors": False},

@@ -21,7 +21,11 @@ pytestmark = pytest.mark.usefixtures("never_painted")
 
 QUICK: dict[str, int | str] = {"epochs": 1, "min_steps": 10, "twin": "linear"}
 FIBRE = ("optical-fibre", {"n_outputs": 20})
-SERVED_BY = {"eqprop": ("settled-oscillators", {"hardening": 2.0})}
+SPECKLE = ("programmable-speckle", {"n_outputs": 20, "pixels": "shared", "n_pixels": 8})
+SERVED_BY = dict.fromkeys((n for n in CLASSIFYING if TRAINERS.build(n).writes(60)), SPECKLE) | {
+    "eqprop": ("settled-oscillators", {"hardening": 2.0}),
+    "tune-shift": ("mach-zehnder-mesh", {"n_modes": 6}),
+}
 every_trainer = pytest.mark.parametrize("name", CLASSIFYING)
 
 
@@ -39,7 +43,8 @@ def toml_lines(settings: dict[str, int | float | str]) -> str:
 def test_a_saved_network_predicts_the_same_again(name, tmp_path):
     X, y = load_digits(return_X_y=True)
     kind, settings = SERVED_BY.get(name, FIBRE)
-    device = hwloop.open_device(kind, n_inputs=84, read_noise=0.0, **settings)
+    sized = {} if kind == "mach-zehnder-mesh" else {"n_inputs": 84}
+    device = hwloop.open_device(kind, read_noise=0.0, **sized, **settings)
     stages = [hwloop.Stage(12, "relu"), hwloop.Stage(15), hwloop.Stage(11)]
     network = hwloop.PhysicalNetwork(hwloop.Session(device), stages, seed=3)
     hwloop.trainer(name, **quick(name)).fit(network, X[:60], y[:60])

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from hwloop import Device, DeviceSpec, Tunable
+from hwloop import Device, DeviceSpec, Session, Tunable
 from hwloop.device.streams import NoiseStream
+from hwloop.journal import DiskJournal
 
 TUNABLES = (
     Tunable("phases", 3, -1.0, 1.0, unit="rad", rest=0.0, max_change=0.5),
@@ -101,3 +102,28 @@ class TunedRig(Device):
     def writes(self) -> list[list[float]]:
         """The writes alone."""
         return [event for event in self.events if isinstance(event, list)]
+
+
+def walk(folder, counted):
+    """Rows under random tunings, some asked for again; counts every row that the device measures.
+
+    Here, where a process that a test starts can import it.
+    """
+
+    class Counting(TunedLayer):
+        def _measure(self, inputs):
+            with counted.open("ab") as file:
+                file.write(b"." * len(inputs))
+            return super()._measure(inputs)
+
+    rng = np.random.default_rng(5)
+    journal = DiskJournal(folder)
+    with Session(Counting(noise=0.1), journal=journal) as session:
+        tunings = [session.device.spec.nearest_tuning(rng.uniform(-1, 1, 7)) for _ in range(9)]
+        for _ in range(120):
+            stimuli = rng.uniform(-1, 1, (int(rng.integers(1, 4)), 4))
+            session.measure(
+                stimuli, tuning=tunings[int(rng.integers(9))], purpose=str(rng.choice(["train", "repeat"]))
+            )
+        np.save(counted.with_name(f"{folder.name}.npy"), [*session.ledger.writes.values(), session.ledger.total])
+    journal.close()

@@ -4,36 +4,13 @@ import time
 
 import numpy as np
 import pytest
-from tuned_devices import TunedLayer
+from tuned_devices import walk
 
-from hwloop import Session
-from hwloop.journal import DiskJournal, ReadOnlyJournal
+from hwloop.journal import ReadOnlyJournal
 from hwloop.runs.layout import JournalFolder
 from hwloop.runs.verification import check_journal
 
-CALLS, KILLS = 120, 4
-
-
-def walk(folder, counted):
-    """Rows under random tunings, some asked for again; counts every row that the device measures."""
-
-    class Counting(TunedLayer):
-        def _measure(self, inputs):
-            with counted.open("ab") as file:
-                file.write(b"." * len(inputs))
-            return super()._measure(inputs)
-
-    rng = np.random.default_rng(5)
-    journal = DiskJournal(folder)
-    with Session(Counting(noise=0.1), journal=journal) as session:
-        tunings = [session.device.spec.nearest_tuning(rng.uniform(-1, 1, 7)) for _ in range(9)]
-        for _ in range(CALLS):
-            stimuli = rng.uniform(-1, 1, (int(rng.integers(1, 4)), 4))
-            session.measure(
-                stimuli, tuning=tunings[int(rng.integers(9))], purpose=str(rng.choice(["train", "repeat"]))
-            )
-        np.save(counted.with_name(f"{folder.name}.npy"), [*session.ledger.writes.values(), session.ledger.total])
-    journal.close()
+KILLS = 4
 
 
 @pytest.mark.slow

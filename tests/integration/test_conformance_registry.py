@@ -14,7 +14,7 @@ from hwloop.simulators.bench.virtual_bench import VirtualBench
 
 RECORDED = ("acoustic-recorded", "fibre-recorded")
 INSTRUMENTS = ("serial-board", "sound-card", "waveform")  # need hardware, or what stands for it
-REPLAYS = ("replay", "replay-nearest")  # need a recorded run
+REPLAYS = ("replay", "replay-nearest", "twin")  # need a recorded run, or a file
 MADE_OF_OTHERS = ("pool",)
 # Smaller than they come, for a check asks for many single rows.
 SETTINGS = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -242,9 +243,9 @@ class NetworkRival(Rival):
     def suits(self, problem: Problem) -> bool:
         return not problem.series
 
+    @abstractmethod
     def shapes(self, problem: Problem, budget: int) -> list[Shape]:
         """To draw from."""
-        raise NotImplementedError
 
     def settings(
         self, problem: Problem, budget: int, trials: int, rng: np.random.Generator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -34,15 +35,19 @@ class SeriesRival(Rival):
     def suits(self, problem: Problem) -> bool:
         return problem.series
 
+
+class SeparateFits(SeriesRival):
+    """Models that share nothing: one is fitted after the other."""
+
     def fit(self, jobs: Sequence[Job], share: float = 1.0) -> list[Model]:
         return [self.fitted(job) for job in jobs]
 
+    @abstractmethod
     def fitted(self, job: Job) -> Model:
         """One of them."""
-        raise NotImplementedError
 
 
-class Autoregression(SeriesRival):
+class Autoregression(SeparateFits):
     """The last steps, and all products of two of the very last: NVAR.
 
     A product of two steps is computed when the later one comes, and waits for its turn: one a distance.
@@ -155,7 +160,7 @@ def _form(term: tuple[int, ...], features: int) -> tuple[int, ...]:
     return tuple(factor - newest for factor in term)
 
 
-class EchoState(SeriesRival):
+class EchoState(SeparateFits):
     """A sparse echo state network: each node sees the inputs, and a few others. tanh is not counted.
 
     Source: Jaeger, GMD report 148 (2001).

@@ -103,7 +103,6 @@ width = 20
 floors = {floors}
 """
 FEW = "epochs = 2\nmin_steps = 20"
-AT_ONCE = 5.0  # seconds, on a busy machine; what was called holds for 30
 
 
 class Lab:
@@ -222,26 +221,20 @@ def test_the_first_signal_lets_the_rows_in_flight_finish(lab, number):
     assert "Traceback" not in error
 
 
-INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
-# Ctrl-C twice in every case; the others with each kind of call and each device once.
-CASES = [((INT, INT), kind, device) for kind in ("waking", "deaf") for device in ("bare", "wrapped")]
-CASES += [((TERM, TERM), "waking", "bare"), ((TERM, TERM), "deaf", "wrapped")]
-CASES += [((HUP, INT), "waking", "wrapped"), ((HUP, INT), "deaf", "bare")]
+PAIRS = [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGTERM), (signal.SIGHUP, signal.SIGINT)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("signals", "kind", "device"),
-    CASES,
-    ids=lambda case: case if isinstance(case, str) else "-".join(n.name for n in case),
-)
-def test_the_second_signal_ends_it_at_once(lab, whole_runs, device, kind, signals):
+@pytest.mark.parametrize("device", ["bare", "wrapped"])
+@pytest.mark.parametrize("kind", ["waking", "deaf"])
+@pytest.mark.parametrize("signals", PAIRS, ids=lambda pair: "-".join(n.name for n in pair))
+def test_the_second_signal_ends_it_within_a_second(lab, whole_runs, device, kind, signals):
     whole = whole_runs(device)
     process = lab.start("run", f"{device}-run.toml", "--out", "stopped", wait=f"{kind}:5")
     lab.wait_until(process, lambda: "blocked" in lab.said())
     seconds, error = stop(process, *signals)
     assert process.returncode == 130, error
-    assert seconds < AT_ONCE
+    assert seconds < 1.0
     assert lab.said()[lab.said().index("blocked") + 1] == "safe"
     assert "on" not in lab.said()[2:]  # no wrapper opened it behind our back
     assert RESUME in error
@@ -259,7 +252,7 @@ def test_a_device_that_does_not_close_is_named_and_keeps_nobody(lab, kind, warni
     lab.wait_until(process, lambda: "blocked" in lab.said())
     seconds, error = stop(process, signal.SIGINT, signal.SIGINT)
     assert process.returncode == 130, error
-    assert seconds < AT_ONCE
+    assert seconds < 1.2
     assert warning in error
     assert "check by hand that" in error
     assert lab.state("stopped") == "interrupted"
@@ -272,14 +265,14 @@ def test_the_second_signal_waits_for_no_computation(lab):
     time.sleep(0.5)  # it is in the library by now, for a minute
     seconds, error = stop(process, signal.SIGINT, signal.SIGTERM)
     assert process.returncode == 130, error
-    assert seconds < AT_ONCE
+    assert seconds < 1.0
     assert lab.said()[:3] == ["on", "computing", "safe"]
     assert lab.state("stopped") == "interrupted"
     assert error.splitlines()[-1] == "hwloop: interrupted at once, kept in stopped; " + RESUME
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("attempt", range(4))
+@pytest.mark.parametrize("attempt", range(6))
 def test_stopped_at_a_random_time_it_ends_as_if_it_had_not_been(lab, whole_runs, attempt):
     rng = random.Random(attempt)
     whole = whole_runs("bare")
@@ -302,8 +295,9 @@ def test_it_stops_while_it_computes(lab, event):
     metrics = lab.folder / "stopped" / "metrics.jsonl"
     lab.wait_until(process, lambda: metrics.exists() and event in metrics.read_text())
     time.sleep(0.3)
-    _, error = stop(process, signal.SIGINT)
+    seconds, error = stop(process, signal.SIGINT)
     assert process.returncode == 130, error
+    assert seconds < 5
     assert lab.said()[-1] == "safe"
     assert lab.state("stopped") == "interrupted"
     assert error.splitlines()[-1].endswith(RESUME)
